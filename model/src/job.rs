@@ -1,0 +1,79 @@
+//! The closed set of jobs: everything slow, timed or retried. A job's payload holds names and numbers only.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A job as its row keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Job {
+    /// Finds content that nothing names any more and frees it.
+    Collect {
+        /// Asked for by a person: shown with what went and why.
+        #[serde(default)]
+        requested_by: Option<String>,
+    },
+    /// Reads stored content again and compares it with its digest.
+    Scrub {
+        #[serde(default)]
+        requested_by: Option<String>,
+    },
+    /// Ends uploads that nobody continues, and forgets finished ones.
+    ExpireUploads {},
+    /// Drops rows of the change log that no reader waits for, and old jobs.
+    TrimHistory {},
+}
+
+impl Job {
+    /// One periodic job of each kind at a time.
+    pub const PERIODIC: [Self; 4] =
+        [Self::Collect { requested_by: None }, Self::Scrub { requested_by: None }, Self::ExpireUploads {}, Self::TrimHistory {}];
+
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Collect { .. } => "collect",
+            Self::Scrub { .. } => "scrub",
+            Self::ExpireUploads {} => "expire-uploads",
+            Self::TrimHistory {} => "trim-history",
+        }
+    }
+
+    /// Higher runs first: what a person waits for before what nobody waits for.
+    pub fn priority(&self) -> i64 {
+        match self {
+            Self::Collect { requested_by: Some(_) } | Self::Scrub { requested_by: Some(_) } => 100,
+            Self::Collect { requested_by: None } | Self::ExpireUploads {} => 50,
+            Self::TrimHistory {} | Self::Scrub { requested_by: None } => 10,
+        }
+    }
+
+    /// How often a failed attempt is repeated before the job has failed.
+    pub fn max_attempts(&self) -> i64 {
+        3
+    }
+
+    /// Only one such job may wait or run at a time: enqueueing another gives the one that is there.
+    pub fn unique_key(&self) -> &'static str {
+        self.kind()
+    }
+
+    /// The wait before attempt number `attempt` + 1, growing.
+    pub fn backoff(&self, attempt: i64) -> Duration {
+        Duration::from_secs(5 << attempt.clamp(0, 6))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_read_back_from_its_row() {
+        for job in Job::PERIODIC.into_iter().chain([Job::Scrub { requested_by: Some("admin".into()) }]) {
+            let text = serde_json::to_string(&job).expect("serialises");
+            assert!(text.contains(job.kind()), "{text}");
+            assert_eq!(serde_json::from_str::<Job>(&text).expect("parses"), job);
+        }
+    }
+}

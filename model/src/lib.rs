@@ -1,0 +1,14 @@
+//! Our words and pure rules: identifiers, names, time, errors, roles and permissions, jobs, changes.
+//! No I/O; everything above the ground floor may import this.
+
+pub mod change;
+pub mod error;
+pub mod id;
+pub mod job;
+pub mod name;
+pub mod permission;
+pub mod robot;
+pub mod role;
+pub mod time;
+
+pub use error::{Error, Result, What};

@@ -1,0 +1,300 @@
+//! Manifests: read once when they are pushed, for what they refer to. The bytes are stored as they came.
+//!
+//! A manifest must mean one thing to everybody: its type is agreed between header and body, a field given twice is
+//! refused, and so is one that could be read as an image and as an index (CVE-2021-41190).
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+use crate::descriptor::{self, Descriptor};
+use crate::digest::Digest;
+use crate::error::{ErrorCode, excerpt};
+use crate::media_type::{self, OCI_INDEX, OCI_MANIFEST};
+
+/// The largest manifest that is accepted. The spec asks for at least 4 megabytes.
+pub const MAX_MANIFEST_BYTES: usize = 4 * 1024 * 1024;
+
+/// How deep a manifest may nest: no reader of ours or of a client should need its stack for it.
+const MAX_DEPTH: usize = 128;
+
+/// What a manifest says, as far as a registry must know.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Manifest {
+    /// One of [`media_type::ACCEPTED`].
+    pub media_type: &'static str,
+    pub kind: Kind,
+    pub artifact_type: Option<String>,
+    /// Of an image; absent in some artifacts.
+    pub config: Option<Descriptor>,
+    /// Of an image.
+    pub layers: Vec<Descriptor>,
+    /// Of an index.
+    pub manifests: Vec<Descriptor>,
+    /// The manifest that this one is attached to. It need not exist.
+    pub subject: Option<Descriptor>,
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// What a manifest lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A config and layers.
+    Image,
+    /// Other manifests.
+    Index,
+}
+
+/// Why a manifest is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ManifestError {
+    #[error("the manifest has {0} bytes: at most {MAX_MANIFEST_BYTES} are allowed")]
+    TooLarge(usize),
+    #[error(
+        "Docker image manifest version 2, schema 1 is not supported: \
+         push the image with a current client, which writes schema 2 or OCI manifests"
+    )]
+    Schema1,
+    #[error("the manifest is not valid JSON: {0}")]
+    Json(String),
+    #[error("the manifest nests deeper than {MAX_DEPTH} levels")]
+    TooDeep,
+    #[error("`{field}` of the manifest {problem}")]
+    Field { field: String, problem: String },
+    #[error(
+        "Content-Type `{content_type}` differs from the manifest's own `mediaType` `{media_type}`"
+    )]
+    Mismatch {
+        content_type: String,
+        media_type: String,
+    },
+    #[error(
+        "`{0}` is not a manifest's media type: push an OCI image manifest or index, or Docker's schema 2"
+    )]
+    MediaType(String),
+    #[error(
+        "cannot tell what the manifest is: it has no `mediaType`, and neither `config`, `layers` nor `manifests`"
+    )]
+    Unknown,
+    #[error("the manifest is ambiguous: `{0}` and `{1}` do not belong together")]
+    Ambiguous(&'static str, &'static str),
+}
+
+impl ManifestError {
+    /// The spec's code for it.
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::TooLarge(_) => ErrorCode::SizeInvalid,
+            Self::Schema1
+            | Self::Json(_)
+            | Self::TooDeep
+            | Self::Field { .. }
+            | Self::Mismatch { .. }
+            | Self::MediaType(_)
+            | Self::Unknown
+            | Self::Ambiguous(..) => ErrorCode::ManifestInvalid,
+        }
+    }
+
+    pub(crate) fn field(field: &str, problem: impl Into<String>) -> Self {
+        Self::Field {
+            field: field.to_owned(),
+            problem: problem.into(),
+        }
+    }
+
+    /// Says in which part of the manifest it happened.
+    pub(crate) fn within(self, part: &str) -> Self {
+        match self {
+            Self::Field { field, problem } if field.is_empty() => Self::field(part, problem),
+            Self::Field { field, problem } => Self::Field {
+                field: format!("{part}.{field}"),
+                problem,
+            },
+            Self::Json(problem) => Self::field(part, format!("is not valid: {problem}")),
+            other => other,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    #[serde(borrow, default, deserialize_with = "descriptor::present")]
+    schema_version: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "descriptor::present")]
+    media_type: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "descriptor::present")]
+    artifact_type: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "descriptor::present")]
+    config: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "descriptor::present")]
+    layers: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "descriptor::present")]
+    manifests: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "descriptor::present")]
+    subject: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "descriptor::present")]
+    annotations: Option<&'a RawValue>,
+}
+
+impl Manifest {
+    /// Reads a manifest that came with this `Content-Type`, if any.
+    pub fn parse(bytes: &[u8], content_type: Option<&str>) -> Result<Self, ManifestError> {
+        if bytes.len() > MAX_MANIFEST_BYTES {
+            return Err(ManifestError::TooLarge(bytes.len()));
+        }
+        let declared = content_type.and_then(media_type::essence);
+        if declared.is_some_and(media_type::is_schema1) {
+            return Err(ManifestError::Schema1);
+        }
+        let text =
+            std::str::from_utf8(bytes).map_err(|error| ManifestError::Json(error.to_string()))?;
+        if nests_deeper_than(MAX_DEPTH, text) {
+            return Err(ManifestError::TooDeep);
+        }
+        let raw: &RawValue =
+            serde_json::from_str(text).map_err(|error| ManifestError::Json(error.to_string()))?;
+        let body: Body<'_> =
+            descriptor::object(raw).map_err(|error| error.within("the top level"))?;
+        let media_type = body.media_type(declared)?;
+        body.into_manifest(media_type)
+    }
+
+    /// The blobs that must be in the repository: config and layers, without those that need not be pushed.
+    pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
+        let pushed = |layer: &&Descriptor| !media_type::is_non_distributable(&layer.media_type);
+        self.config.iter().chain(self.layers.iter().filter(pushed))
+    }
+
+    /// What it is, by the rule of the referrers API: its own `artifactType`, else an image's config type.
+    pub fn artifact_type(&self) -> Option<&str> {
+        let config = self
+            .config
+            .as_ref()
+            .map(|config| config.media_type.as_str());
+        self.artifact_type.as_deref().or(config)
+    }
+
+    /// How a list of referrers names this manifest.
+    pub fn referrer_descriptor(&self, digest: Digest, size: u64) -> Descriptor {
+        Descriptor {
+            media_type: self.media_type.to_owned(),
+            digest,
+            size,
+            artifact_type: self.artifact_type().map(str::to_owned),
+            annotations: self.annotations.clone(),
+            platform: None,
+            urls: Vec::new(),
+            data: None,
+        }
+    }
+}
+
+impl Body<'_> {
+    /// The manifest's type: what header and body agree on, else what its fields show.
+    fn media_type(&self, declared: Option<&str>) -> Result<&'static str, ManifestError> {
+        let stated = descriptor::text("mediaType", self.media_type)?;
+        self.check_version(stated.as_deref())?;
+        if let (Some(declared), Some(stated)) = (declared, &stated)
+            && !declared.eq_ignore_ascii_case(stated)
+        {
+            return Err(ManifestError::Mismatch {
+                content_type: excerpt(declared),
+                media_type: excerpt(stated),
+            });
+        }
+        match declared.or(stated.as_deref()) {
+            Some(named) => {
+                media_type::accepted(named).ok_or_else(|| ManifestError::MediaType(excerpt(named)))
+            }
+            None if given(self.manifests) => Ok(OCI_INDEX),
+            None if given(self.config) || given(self.layers) => Ok(OCI_MANIFEST),
+            None => Err(ManifestError::Unknown),
+        }
+    }
+
+    fn check_version(&self, stated: Option<&str>) -> Result<(), ManifestError> {
+        let version = descriptor::read("schemaVersion", "must be 2", self.schema_version)?;
+        match version {
+            Some(1_u64) => Err(ManifestError::Schema1),
+            _ if stated.is_some_and(media_type::is_schema1) => Err(ManifestError::Schema1),
+            Some(2) => Ok(()),
+            Some(_) => Err(ManifestError::field("schemaVersion", "must be 2")),
+            None => Err(descriptor::missing("schemaVersion")),
+        }
+    }
+
+    fn into_manifest(self, media_type: &'static str) -> Result<Manifest, ManifestError> {
+        let kind = if media_type::is_index(media_type) {
+            Kind::Index
+        } else {
+            Kind::Image
+        };
+        for (field, raw) in [("layers", self.layers), ("config", self.config)] {
+            if given(raw) && given(self.manifests) {
+                return Err(ManifestError::Ambiguous(field, "manifests"));
+            }
+            if given(raw) && kind == Kind::Index {
+                return Err(ManifestError::field(field, "does not belong into an index"));
+            }
+        }
+        match kind {
+            Kind::Index if self.manifests.is_none() => {
+                return Err(descriptor::missing("manifests"));
+            }
+            Kind::Image if given(self.manifests) => {
+                return Err(ManifestError::field(
+                    "manifests",
+                    "does not belong into an image manifest",
+                ));
+            }
+            Kind::Index | Kind::Image => {}
+        }
+        let manifest = Manifest {
+            media_type,
+            kind,
+            artifact_type: descriptor::text("artifactType", self.artifact_type)?,
+            config: descriptor::one("config", self.config)?,
+            layers: descriptor::list("layers", self.layers)?,
+            manifests: descriptor::list("manifests", self.manifests)?,
+            subject: descriptor::one("subject", self.subject)?,
+            annotations: descriptor::annotations(self.annotations)?,
+        };
+        // An artifact says by its own type what it is; of everything else the config does.
+        if kind == Kind::Image && manifest.artifact_type().is_none() {
+            return Err(descriptor::missing("config"));
+        }
+        Ok(manifest)
+    }
+}
+
+/// Present and not null.
+fn given(raw: Option<&RawValue>) -> bool {
+    raw.is_some_and(|raw| raw.get() != "null")
+}
+
+/// Counts brackets outside strings. The JSON parser's own limit does not see what it skips.
+fn nests_deeper_than(limit: usize, text: &str) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > limit {
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests;

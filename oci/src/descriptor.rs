@@ -42,8 +42,9 @@ impl Descriptor {
         let digest = text("digest", fields.digest)?.ok_or_else(|| missing("digest"))?;
         Ok(Self {
             media_type,
-            digest: Digest::parse(&digest)
-                .map_err(|error| ManifestError::field("digest", error.to_string()))?,
+            digest: Digest::parse(&digest).map_err(|error| {
+                ManifestError::field("digest", format!("is not valid: {error}"))
+            })?,
             size: size(fields.size)?,
             artifact_type: text("artifactType", fields.artifact_type)?,
             annotations: annotations(fields.annotations)?,

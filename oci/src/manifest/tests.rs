@@ -322,7 +322,7 @@ fn a_wrong_field_of_a_descriptor_is_named() {
         ),
         (
             with(image(), "/layers/0", "digest", json!("sha256:x")),
-            "`layers[0].digest` of the manifest a sha256 digest has 64",
+            "`layers[0].digest` of the manifest is not valid: a sha256 digest has 64",
         ),
         (
             with(image(), "/layers/0", "urls", json!("x")),

@@ -1,0 +1,125 @@
+//! Putting content under its name so that the name survives a power cut.
+//!
+//! A rename is durable once every directory that got a name was flushed, up to one known durable. Directories of the
+//! first two hex digits are never removed, so each is looked after once in a process; a digest's own directory comes
+//! and goes, so both it and its parent are flushed each time.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use oci::digest::{Algorithm, Digest};
+use rustix::io::Errno;
+
+use crate::{Error, Result, layout::Layout};
+
+/// A collector may remove a digest's empty directory between our `mkdir` and our rename; that often is out of the question.
+const TRIES: usize = 16;
+
+/// Which directories of two hex digits are known to be durable themselves.
+#[derive(Default)]
+pub(crate) struct Known {
+    bits: [[AtomicU64; 4]; 2],
+}
+
+impl Known {
+    fn slot(&self, digest: &Digest) -> (&AtomicU64, u64) {
+        let n = usize::from(digest.bytes()[0]);
+        let algorithm = match digest.algorithm() {
+            Algorithm::Sha256 => 0,
+            Algorithm::Sha512 => 1,
+        };
+        (&self.bits[algorithm][n / 64], 1 << (n % 64))
+    }
+
+    fn contains(&self, digest: &Digest) -> bool {
+        let (word, bit) = self.slot(digest);
+        word.load(Ordering::Acquire) & bit != 0
+    }
+
+    fn insert(&self, digest: &Digest) {
+        let (word, bit) = self.slot(digest);
+        word.fetch_or(bit, Ordering::Release);
+    }
+
+    /// A directory was missing that should stand for ever: somebody worked on the tree by hand, so nothing is known.
+    fn forget(&self) {
+        for word in self.bits.iter().flatten() {
+            word.store(0, Ordering::Release);
+        }
+    }
+}
+
+/// Renames `from` over the place of `digest` at `location`, replacing what is there. Not durable before
+/// [`sync_names`]. `NotFound` means that `from` is gone.
+pub(crate) fn place(
+    layout: &Layout,
+    known: &Known,
+    from: &Path,
+    digest: &Digest,
+    location: &str,
+) -> Result<()> {
+    let target = layout.blob(digest, location)?;
+    let dir = layout.dir(digest);
+    for _ in 0..TRIES {
+        make_dir(layout, known, &dir)?;
+        match fs::rename(from, &target) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                fs::symlink_metadata(from).map_err(|e| Error::found("look at", from, e))?;
+            }
+            done => return done.map_err(|e| Error::io("rename to", &target, e)),
+        }
+    }
+    let gone = io::Error::other("its directory is removed again and again");
+    Err(Error::io("rename to", &target, gone))
+}
+
+/// Makes a directory below the blob tree. The tree's own root is never made here: when it is missing the store is not
+/// mounted, and nothing may be put into the empty directory beneath.
+fn make_dir(layout: &Layout, known: &Known, dir: &Path) -> Result<()> {
+    let missing = match fs::create_dir(dir) {
+        Ok(()) => return Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => e,
+        Err(e) => return Err(Error::io("make directory", dir, e)),
+    };
+    match dir.parent() {
+        Some(parent) if dir != layout.blobs() && parent != layout.blobs() => {
+            known.forget();
+            make_dir(layout, known, parent)?;
+            match fs::create_dir(dir) {
+                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+                    Err(Error::io("make directory", dir, e))
+                }
+                _ => Ok(()),
+            }
+        }
+        _ => Err(Error::io("make directory", dir, missing)),
+    }
+}
+
+/// Makes the names durable under which `digest` is found.
+pub(crate) fn sync_names(layout: &Layout, known: &Known, digest: &Digest) -> Result<()> {
+    let dir = layout.dir(digest);
+    sync_dir(&dir)?;
+    sync_dir(dir.parent().expect("a digest's directory lies in another"))?;
+    if !known.contains(digest) {
+        sync_dir(&layout.algorithm(digest.algorithm()))?;
+        sync_dir(&layout.blobs())?;
+        known.insert(digest);
+    }
+    Ok(())
+}
+
+/// Flushes a directory's names. Some network file systems know no such call: there a name is durable when the server
+/// has answered.
+pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
+    let opened = File::open(dir).map_err(|e| Error::io("open", dir, e))?;
+    match rustix::fs::fsync(&opened) {
+        Ok(()) | Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(()),
+        Err(e) => Err(Error::io("flush directory", dir, e.into())),
+    }
+}

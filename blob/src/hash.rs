@@ -1,0 +1,143 @@
+//! Running digests whose state can be put away and taken up again.
+//!
+//! A state says which bytes it covers by its offset alone; whether those bytes are still there is the caller's
+//! knowledge (it may be trusted for flushed bytes, or inside the process that wrote them).
+
+use oci::digest::{Algorithm, Digest};
+use sha2::{
+    Digest as _, Sha256, Sha512,
+    digest::common::hazmat::{SerializableState, SerializedState},
+};
+
+use crate::{Error, Result};
+
+/// The layout of [`HashState::to_bytes`]: version, algorithm, offset (little endian), then sha2's own state.
+const VERSION: u8 = 1;
+const HEADER: usize = 10;
+
+/// A digest over the first `offset` bytes of an upload, ready to go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HashState {
+    pub algorithm: Algorithm,
+    pub offset: u64,
+    pub bytes: Vec<u8>,
+}
+
+impl HashState {
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(HEADER + self.bytes.len());
+        out.push(VERSION);
+        out.push(match self.algorithm {
+            Algorithm::Sha256 => 1,
+            Algorithm::Sha512 => 2,
+        });
+        out.extend_from_slice(&self.offset.to_le_bytes());
+        out.extend_from_slice(&self.bytes);
+        out
+    }
+
+    /// Fails on what another version wrote; the caller then reads the bytes again instead.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let unknown = || Error::Invalid(format!("{} bytes", bytes.len()), "hash state");
+        let (header, state) = bytes.split_at_checked(HEADER).ok_or_else(unknown)?;
+        let algorithm = match (header[0], header[1]) {
+            (VERSION, 1) => Algorithm::Sha256,
+            (VERSION, 2) => Algorithm::Sha512,
+            _ => return Err(unknown()),
+        };
+        let mut offset = [0; 8];
+        offset.copy_from_slice(&header[2..]);
+        let state = Self {
+            algorithm,
+            offset: u64::from_le_bytes(offset),
+            bytes: state.to_vec(),
+        };
+        Hasher::restore(&state)?;
+        Ok(state)
+    }
+}
+
+/// The digest of bytes at hand.
+pub fn digest_of(algorithm: Algorithm, bytes: &[u8]) -> Digest {
+    let mut hasher = Hasher::new(algorithm);
+    hasher.update(bytes);
+    hasher.digest()
+}
+
+#[derive(Clone)]
+pub(crate) struct Hasher {
+    running: Running,
+    offset: u64,
+}
+
+#[derive(Clone)]
+enum Running {
+    Sha256(Sha256),
+    Sha512(Sha512),
+}
+
+impl Hasher {
+    pub(crate) fn new(algorithm: Algorithm) -> Self {
+        let running = match algorithm {
+            Algorithm::Sha256 => Running::Sha256(Sha256::new()),
+            Algorithm::Sha512 => Running::Sha512(Sha512::new()),
+        };
+        Self { running, offset: 0 }
+    }
+
+    pub(crate) fn restore(state: &HashState) -> Result<Self> {
+        let running = match state.algorithm {
+            Algorithm::Sha256 => Running::Sha256(take_up(&state.bytes)?),
+            Algorithm::Sha512 => Running::Sha512(take_up(&state.bytes)?),
+        };
+        Ok(Self {
+            running,
+            offset: state.offset,
+        })
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        match &mut self.running {
+            Running::Sha256(inner) => inner.update(bytes),
+            Running::Sha512(inner) => inner.update(bytes),
+        }
+        self.offset += bytes.len() as u64;
+    }
+
+    /// Bytes hashed so far.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    pub(crate) fn algorithm(&self) -> Algorithm {
+        match self.running {
+            Running::Sha256(_) => Algorithm::Sha256,
+            Running::Sha512(_) => Algorithm::Sha512,
+        }
+    }
+
+    pub(crate) fn state(&self) -> HashState {
+        HashState {
+            algorithm: self.algorithm(),
+            offset: self.offset,
+            bytes: match &self.running {
+                Running::Sha256(inner) => inner.serialize().to_vec(),
+                Running::Sha512(inner) => inner.serialize().to_vec(),
+            },
+        }
+    }
+
+    pub(crate) fn digest(self) -> Digest {
+        match self.running {
+            Running::Sha256(inner) => Digest::from_bytes(Algorithm::Sha256, &inner.finalize()),
+            Running::Sha512(inner) => Digest::from_bytes(Algorithm::Sha512, &inner.finalize()),
+        }
+        .expect("a finished hash has its algorithm's length")
+    }
+}
+
+fn take_up<H: SerializableState>(bytes: &[u8]) -> Result<H> {
+    let unknown = || Error::Invalid(format!("{} bytes", bytes.len()), "hash state");
+    let state = SerializedState::<H>::try_from(bytes).map_err(|_| unknown())?;
+    H::deserialize(&state).map_err(|_| unknown())
+}

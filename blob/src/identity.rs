@@ -1,0 +1,152 @@
+//! Which database a store belongs to, and whether it still is that store.
+//!
+//! An empty mount point has no identity, so asking for it is also how a share that went away is noticed.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use crate::{
+    Error, Result, Store,
+    durable::sync_dir,
+    layout::Layout,
+    store::{Shared, make_skeleton},
+};
+
+const MAX_ID: u64 = 256;
+
+impl Store {
+    /// Whose store this is, if anybody's.
+    pub async fn identity(&self) -> Result<Option<String>> {
+        let shared = Arc::clone(&self.shared);
+        let read = move || read_identity(&shared.layout);
+        self.shared.reads.run(read).await
+    }
+
+    /// Whether nothing is stored here. Names with a leading dot and `lost+found` come with file systems; empty
+    /// directories hold nothing.
+    pub async fn is_empty(&self) -> Result<bool> {
+        let shared = Arc::clone(&self.shared);
+        let look = move || {
+            let root = &shared.layout.root;
+            holds_nothing(root, root).map_err(|e| Error::io("read", root, e))
+        };
+        self.shared.reads.run(look).await
+    }
+
+    /// Gives the store its identity, durably, and makes the directories inside. Never replaces another identity, also
+    /// when two do this at once.
+    pub async fn adopt(&self, id: &str) -> Result<()> {
+        let plain = |b: u8| b.is_ascii_graphic();
+        if id.is_empty() || id.len() as u64 > MAX_ID || !id.bytes().all(plain) {
+            return Err(Error::Invalid(id.to_owned(), "store identity"));
+        }
+        let (shared, id) = (Arc::clone(&self.shared), id.to_owned());
+        let write = move || {
+            write_identity(&shared, &id)?;
+            make_skeleton(&shared.layout)
+        };
+        self.shared.writes.run(write).await
+    }
+
+    /// Whether this is still our store and takes bytes. `Full` is an answer too: such a store still serves and deletes.
+    /// The caller sets the time-out; while a probe that ran into it is not back, the next ones fail with `Hung` at once.
+    pub async fn probe(&self, expected_id: &str) -> Result<()> {
+        if self.shared.probing.swap(true, Ordering::Acquire) {
+            return Err(Error::Hung);
+        }
+        let (shared, expected) = (Arc::clone(&self.shared), expected_id.to_owned());
+        // Outside the lanes: long reads and writes there must not make the store look hung.
+        let answer = tokio::task::spawn_blocking(move || {
+            let done = probe(&shared, &expected);
+            shared.probing.store(false, Ordering::Release);
+            done
+        });
+        answer.await.map_err(crate::lane::stopped)?
+    }
+}
+
+fn read_identity(layout: &Layout) -> Result<Option<String>> {
+    let path = layout.identity();
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Error::io("read", &path, e)),
+    };
+    let id = text.trim();
+    Ok((!id.is_empty()).then(|| id.to_owned()))
+}
+
+fn holds_nothing(root: &Path, dir: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let foreign = name.to_string_lossy().starts_with('.') || name == "lost+found";
+        if dir == root && foreign {
+            continue;
+        }
+        if !entry.file_type()?.is_dir() || !holds_nothing(root, &entry.path())? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn expect_identity(layout: &Layout, expected: &str) -> Result<()> {
+    let found = read_identity(layout)?;
+    if found.as_deref() == Some(expected) {
+        return Ok(());
+    }
+    Err(Error::Foreign {
+        root: layout.root.display().to_string(),
+        found,
+        expected: expected.to_owned(),
+    })
+}
+
+fn write_identity(shared: &Shared, id: &str) -> Result<()> {
+    let layout = &shared.layout;
+    let path = layout.identity();
+    let draft = layout
+        .root
+        .join(format!(".{}", shared.temporary("store-id")));
+    let written = File::create_new(&draft)
+        .and_then(|mut file| {
+            writeln!(file, "{id}")?;
+            file.sync_all()
+        })
+        .and_then(|()| name_if_free(&draft, &path));
+    // The draft is gone when it was renamed.
+    let _ = fs::remove_file(&draft);
+    match written {
+        Ok(()) => sync_dir(&layout.root),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => expect_identity(layout, id),
+        Err(e) => Err(Error::io("write", &path, e)),
+    }
+}
+
+/// NFS has links and no exclusive rename, SMB and many FUSE file systems the other way round.
+fn name_if_free(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+            Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
+        }
+        done => done,
+    }
+}
+
+fn probe(shared: &Shared, expected: &str) -> Result<()> {
+    expect_identity(&shared.layout, expected)?;
+    let path = shared.layout.upload(&shared.temporary("probe"))?;
+    let tried = File::create_new(&path).and_then(|mut file| {
+        file.write_all(b"probe\n")?;
+        file.sync_data()
+    });
+    let removed = fs::remove_file(&path);
+    tried.and(removed).map_err(|e| Error::io("write", &path, e))
+}

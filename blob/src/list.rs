@@ -1,0 +1,156 @@
+//! Walking over all stored content, for checks and for rebuilding the list of blobs.
+//!
+//! The walk stands between two calls in open directory handles, so its memory is one batch, however large the store.
+//! What is pushed or deleted meanwhile may show or not.
+
+use std::{
+    fs::{self, ReadDir},
+    io,
+    path::Path,
+    sync::Arc,
+    time::SystemTime,
+};
+
+use oci::digest::{Algorithm, Digest};
+
+use crate::{Error, Result, Store, layout::is_location, store::Shared};
+
+const BATCH: usize = 1024;
+
+/// One piece of stored content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub digest: Digest,
+    pub location: String,
+    pub size: u64,
+    pub modified: SystemTime,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    pub found: Vec<Found>,
+    /// Names below the blob tree that are not ours, as paths below the store's root.
+    pub strange: Vec<String>,
+}
+
+impl Batch {
+    fn is_empty(&self) -> bool {
+        self.found.is_empty() && self.strange.is_empty()
+    }
+
+    fn is_full(&self) -> bool {
+        self.found.len() + self.strange.len() >= BATCH
+    }
+}
+
+/// A walk under way.
+pub struct Listing {
+    shared: Arc<Shared>,
+    /// Open directories, outermost first; `None` before the first batch.
+    stack: Option<Vec<ReadDir>>,
+}
+
+impl Store {
+    pub fn list(&self) -> Listing {
+        Listing {
+            shared: Arc::clone(&self.shared),
+            stack: None,
+        }
+    }
+}
+
+impl Listing {
+    /// The next batch, in no order; `None` at the end. After an error the walk begins again.
+    pub async fn next(&mut self) -> Result<Option<Batch>> {
+        let shared = Arc::clone(&self.shared);
+        let stack = self.stack.take();
+        let walk = move || {
+            let mut stack = match stack {
+                Some(stack) => stack,
+                None => vec![open_dir(&shared.layout.blobs())?],
+            };
+            let mut batch = Batch::default();
+            while !batch.is_full() && step(&shared, &mut stack, &mut batch)? {}
+            Ok((stack, batch))
+        };
+        let (stack, batch) = self.shared.reads.run(walk).await?;
+        self.stack = Some(stack);
+        Ok((!batch.is_empty()).then_some(batch))
+    }
+}
+
+/// Looks at one entry; false at the end of the walk.
+fn step(shared: &Shared, stack: &mut Vec<ReadDir>, batch: &mut Batch) -> Result<bool> {
+    let Some(dir) = stack.last_mut() else {
+        return Ok(false);
+    };
+    let Some(entry) = dir.next() else {
+        stack.pop();
+        return Ok(true);
+    };
+    let read = |e| Error::io("read", &shared.layout.blobs(), e);
+    let path = entry.map_err(read)?.path();
+    let meta = match fs::symlink_metadata(&path) {
+        Ok(meta) => meta,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(true),
+        Err(e) => return Err(Error::io("look at", &path, e)),
+    };
+    // algorithm / two digits / hex / location
+    let depth = stack.len();
+    if depth < 4 && meta.is_dir() && is_ours(&path, depth) {
+        match fs::read_dir(&path) {
+            Ok(inner) => stack.push(inner),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(Error::io("read", &path, e)),
+        }
+        return Ok(true);
+    }
+    match digest_at(&path).filter(|_| depth == 4 && meta.is_file()) {
+        Some((digest, location)) => batch.found.push(Found {
+            digest,
+            location,
+            size: meta.len(),
+            modified: meta
+                .modified()
+                .map_err(|e| Error::io("look at", &path, e))?,
+        }),
+        None => batch.strange.push(shared.layout.shown(&path)),
+    }
+    Ok(true)
+}
+
+fn open_dir(dir: &Path) -> Result<ReadDir> {
+    fs::read_dir(dir).map_err(|e| Error::io("read", dir, e))
+}
+
+fn name(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str()
+}
+
+/// Whether a directory of this name belongs at this depth.
+fn is_ours(path: &Path, depth: usize) -> bool {
+    let Some(name) = name(path) else {
+        return false;
+    };
+    match depth {
+        1 => name.parse::<Algorithm>().is_ok(),
+        2 => name.len() == 2 && name.bytes().all(|b| b.is_ascii_hexdigit()),
+        _ => digest_in(path).is_some(),
+    }
+}
+
+/// The digest whose directory this is.
+fn digest_in(dir: &Path) -> Option<Digest> {
+    let prefix = dir.parent()?;
+    let algorithm = name(prefix.parent()?)?;
+    let hex = name(dir)?;
+    if !hex.starts_with(name(prefix)?) {
+        return None;
+    }
+    Digest::from_hex(algorithm.parse().ok()?, hex).ok()
+}
+
+fn digest_at(path: &Path) -> Option<(Digest, String)> {
+    let location = name(path).filter(|name| is_location(name))?;
+    Some((digest_in(path.parent()?)?, location.to_owned()))
+}

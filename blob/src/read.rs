@@ -1,0 +1,253 @@
+//! Pulls: content as a stream of pieces.
+//!
+//! `Mapped` hands out windows of the file's own pages for a plain socket's `writev`: no copy in user space. Those bytes
+//! must reach the kernel unread (see `kernel`): not for TLS, HTTP/2 framing that copies, or compression. `Copied` reads
+//! into memory and is good for anything. A stream that was asked to map copies where it has to.
+
+use std::{
+    fs::File,
+    io::{self, IoSliceMut},
+    ops::Range,
+    os::unix::fs::FileExt,
+    sync::{Arc, atomic::Ordering},
+};
+
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use oci::digest::Digest;
+use rustix::{fs::Advice, io::ReadWriteFlags};
+use tokio::task::JoinHandle;
+
+use crate::{Error, Result, Store, kernel::Window, store::Shared};
+
+/// Content up to this size is read at once rather than mapped.
+const SMALL: u64 = 64 << 10;
+const COPY_STEP: u64 = 256 << 10;
+const WINDOW: u64 = 4 << 20;
+/// Bytes in windows at one time: a bound on the address space and on what looks like our memory. Beyond it pulls copy.
+const MAX_MAPPED: usize = 512 << 20;
+
+/// Who will look at the bytes of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadMode {
+    /// The kernel alone, through `writev`.
+    Mapped,
+    /// Anybody.
+    Copied,
+}
+
+/// Open content. Cloning is cheap: one answer of several ranges is a stream each.
+#[derive(Clone)]
+pub struct Reader {
+    pub len: u64,
+    file: Arc<File>,
+    shared: Arc<Shared>,
+}
+
+impl Store {
+    /// Opens content whose length the caller knows; `Damaged` when it is another.
+    pub async fn open_blob(
+        &self,
+        digest: &Digest,
+        location: &str,
+        expected_len: u64,
+    ) -> Result<Reader> {
+        let path = self.shared.layout.blob(digest, location)?;
+        let digest = *digest;
+        let open = move || {
+            let file = File::open(&path).map_err(|e| Error::found("open", &path, e))?;
+            let meta = file
+                .metadata()
+                .map_err(|e| Error::io("look at", &path, e))?;
+            if meta.len() != expected_len {
+                let why = format!("`{digest}` has {} bytes, not {expected_len}", meta.len());
+                return Err(Error::Damaged(why));
+            }
+            Ok(Arc::new(file))
+        };
+        Ok(Reader {
+            len: expected_len,
+            file: self.shared.reads.quick(open).await?,
+            shared: Arc::clone(&self.shared),
+        })
+    }
+}
+
+impl Reader {
+    /// The bytes of `range` (within `len`) in order. A file that turns out short, or a disk that does not give the
+    /// bytes, ends the stream with an error.
+    pub fn stream(
+        self,
+        range: Range<u64>,
+        mode: ReadMode,
+    ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+        let end = range.end.min(self.len);
+        let pull = Pull {
+            reader: self,
+            position: range.start.min(end),
+            end,
+            mode,
+            ahead: None,
+            is_cold: false,
+        };
+        stream::unfold(Some(pull), |pull| async {
+            let mut pull = pull?;
+            if pull.position >= pull.end {
+                return None;
+            }
+            match pull.next().await {
+                Ok(bytes) => {
+                    pull.position += bytes.len() as u64;
+                    Some((Ok(bytes), Some(pull)))
+                }
+                Err(e) => Some((Err(e), None)),
+            }
+        })
+    }
+}
+
+struct Pull {
+    reader: Reader,
+    position: u64,
+    end: u64,
+    mode: ReadMode,
+    /// The next piece, being read.
+    ahead: Option<JoinHandle<io::Result<Bytes>>>,
+    /// The disk had to be waited for, so it is worth reading ahead.
+    is_cold: bool,
+}
+
+impl Pull {
+    async fn next(&mut self) -> io::Result<Bytes> {
+        let left = self.end - self.position;
+        if self.mode == ReadMode::Mapped
+            && left > SMALL
+            && let Some(window) = self.window(left.min(WINDOW)).await?
+        {
+            return Ok(window);
+        }
+        self.copy(left.min(COPY_STEP)).await
+    }
+
+    /// A populated window at the present position; `None` when mapping is not possible here or now.
+    async fn window(&mut self, len: u64) -> io::Result<Option<Bytes>> {
+        let shared = &self.reader.shared;
+        if !shared.mapped.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let Some(room) = Room::take(shared, len as usize) else {
+            return Ok(None);
+        };
+        let window = Window::open(&self.reader.file, self.position, len as usize)?;
+        let populated = if window.is_resident() {
+            window.populate().map(|()| window)
+        } else {
+            self.advise_next(len);
+            let turn = self.reader.shared.reads.turn().await;
+            turn.start(move || window.populate().map(|()| window))
+                .await
+                .map_err(io::Error::other)?
+        };
+        match populated {
+            Ok(window) => Ok(Some(Bytes::from_owner(Held {
+                window,
+                _room: room,
+            }))),
+            Err(e) if e.kind() == io::ErrorKind::InvalidInput => {
+                self.reader.shared.mapped.store(false, Ordering::Relaxed);
+                Ok(None)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// While this piece is sent the disk may work on the next.
+    fn advise_next(&self, len: u64) {
+        let begin = self.position + len;
+        let next = std::num::NonZero::new(self.end.saturating_sub(begin).min(WINDOW));
+        if next.is_some() {
+            // A hint.
+            let _ = rustix::fs::fadvise(&*self.reader.file, begin, next, Advice::WillNeed);
+        }
+    }
+
+    async fn copy(&mut self, len: u64) -> io::Result<Bytes> {
+        let bytes = if let Some(ahead) = self.ahead.take() {
+            ahead.await.map_err(io::Error::other)??
+        } else if let Some(bytes) = self.resident(len) {
+            bytes
+        } else {
+            self.is_cold = true;
+            let read = self.start(self.position, len).await;
+            read.await.map_err(io::Error::other)??
+        };
+        let next = self.position + bytes.len() as u64;
+        if self.is_cold && next < self.end {
+            self.ahead = Some(self.start(next, (self.end - next).min(COPY_STEP)).await);
+        }
+        Ok(bytes)
+    }
+
+    /// What is in memory already, without waiting for the disk.
+    fn resident(&self, len: u64) -> Option<Bytes> {
+        if self.reader.shared.network.is_some() {
+            return None;
+        }
+        let mut buffer = vec![0; len as usize];
+        let mut slices = [IoSliceMut::new(&mut buffer)];
+        let flags = ReadWriteFlags::NOWAIT;
+        match rustix::io::preadv2(&*self.reader.file, &mut slices, self.position, flags) {
+            Ok(0) | Err(_) => None,
+            Ok(n) => {
+                buffer.truncate(n);
+                Some(Bytes::from(buffer))
+            }
+        }
+    }
+
+    async fn start(&self, offset: u64, len: u64) -> JoinHandle<io::Result<Bytes>> {
+        let file = Arc::clone(&self.reader.file);
+        let turn = self.reader.shared.reads.turn().await;
+        turn.start(move || {
+            let mut buffer = vec![0; len as usize];
+            file.read_exact_at(&mut buffer, offset)?;
+            Ok(Bytes::from(buffer))
+        })
+    }
+}
+
+/// A window's share of [`MAX_MAPPED`].
+struct Room {
+    shared: Arc<Shared>,
+    len: usize,
+}
+
+impl Room {
+    fn take(shared: &Arc<Shared>, len: usize) -> Option<Self> {
+        let before = shared.mapped_bytes.fetch_add(len, Ordering::Relaxed);
+        let room = Self {
+            shared: Arc::clone(shared),
+            len,
+        };
+        (before + len <= MAX_MAPPED).then_some(room)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.shared
+            .mapped_bytes
+            .fetch_sub(self.len, Ordering::Relaxed);
+    }
+}
+
+struct Held {
+    window: Window,
+    _room: Room,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        self.window.as_ref()
+    }
+}

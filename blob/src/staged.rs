@@ -1,0 +1,160 @@
+//! The step between "all bytes are here and on disk" and "they lie under their digest".
+//!
+//! The location is the database's choice, and it may change its mind: when the collector takes the first location while
+//! we publish, the same bytes are published once more, under another.
+
+use std::{fs, fs::File, io, os::unix::fs::MetadataExt, path::Path, sync::Arc};
+
+use oci::digest::Digest;
+use parking_lot::Mutex;
+
+use crate::{
+    Error, Result, Store,
+    durable::{place, sync_names},
+    hash::Hasher,
+    store::Shared,
+    upload::{create, remove},
+    verify::{hash_file, hash_on},
+    writer::{Upload, expect_digest},
+};
+
+/// A whole upload, checked and flushed. Dropped without [`Staged::publish`] it stays an upload.
+pub struct Staged {
+    pub digest: Digest,
+    pub size: u64,
+    upload: Arc<Upload>,
+    /// Where the bytes were published last.
+    published: Mutex<Option<String>>,
+}
+
+impl Store {
+    /// For a PUT that is repeated after a failed commit: the upload is gone because its bytes lie at `location`
+    /// already. They are read and compared; `None` when they are not there or not the same.
+    pub async fn restage(
+        &self,
+        key: &str,
+        digest: &Digest,
+        location: &str,
+        size: u64,
+    ) -> Result<Option<Staged>> {
+        let path = self.shared.layout.upload(key)?;
+        let claim = self.claim(key).await;
+        let Some(file) = open_same(&self.shared, digest, location, size).await? else {
+            return Ok(None);
+        };
+        let upload = Arc::new(Upload::new(claim, path, file));
+        let staged = Staged::new(upload, *digest, size);
+        *staged.published.lock() = Some(location.to_owned());
+        Ok(Some(staged))
+    }
+}
+
+impl Staged {
+    pub(crate) fn new(upload: Arc<Upload>, digest: Digest, size: u64) -> Self {
+        Self {
+            digest,
+            size,
+            upload,
+            published: Mutex::new(None),
+        }
+    }
+
+    /// Puts the bytes at `location`, over whatever lies there, and returns when the name is durable. May be called
+    /// again, also with another location.
+    pub async fn publish(&self, location: &str) -> Result<()> {
+        let shared = Arc::clone(&self.upload.claim.shared);
+        let (upload, digest, size) = (Arc::clone(&self.upload), self.digest, self.size);
+        let (before, to) = (self.published.lock().clone(), location.to_owned());
+        let publish = move || {
+            let shared = &upload.claim.shared;
+            if let Some(before) = &before {
+                let target = shared.layout.blob(&digest, &to)?;
+                if before == &to && is_same_file(&target, &upload.file) {
+                    return sync_names(&shared.layout, &shared.known, &digest);
+                }
+                bring_back(&upload, &digest, before, size)?;
+            }
+            place(&shared.layout, &shared.known, &upload.path, &digest, &to)?;
+            sync_names(&shared.layout, &shared.known, &digest)
+        };
+        match shared.writes.run(publish).await {
+            // A network file system may repeat a rename that was done: then the upload is gone and the target ours.
+            Err(Error::NotFound) => {
+                let there = open_same(&shared, &self.digest, location, self.size).await?;
+                there.ok_or(Error::NotFound)?;
+                let (shared, digest) = (Arc::clone(&shared), self.digest);
+                let sync = move || sync_names(&shared.layout, &shared.known, &digest);
+                self.upload.claim.shared.writes.run(sync).await?;
+            }
+            done => done?,
+        }
+        *self.published.lock() = Some(location.to_owned());
+        Ok(())
+    }
+}
+
+/// Makes the upload's file again from what was published: a second name while the first still holds our file, else a
+/// copy from the descriptor that we kept.
+fn bring_back(upload: &Upload, digest: &Digest, before: &str, size: u64) -> Result<()> {
+    remove(&upload.path)?;
+    let first = upload.claim.shared.layout.blob(digest, before)?;
+    if fs::hard_link(&first, &upload.path).is_ok() && is_same_file(&upload.path, &upload.file) {
+        return Ok(());
+    }
+    remove(&upload.path)?;
+    copy(&upload.file, &upload.path, digest, size)
+}
+
+fn copy(from: &File, to: &Path, digest: &Digest, size: u64) -> Result<()> {
+    let failed = |e: io::Error| {
+        let _ = fs::remove_file(to);
+        Error::io("copy to", to, e)
+    };
+    let mut copy = create(to).map_err(failed)?;
+    let mut source = from;
+    io::Seek::rewind(&mut source).map_err(failed)?;
+    let mut limited = io::Read::take(source, size);
+    io::copy(&mut limited, &mut copy).map_err(failed)?;
+    let mut hasher = Hasher::new(digest.algorithm());
+    hash_file(&copy, &mut hasher, size).map_err(failed)?;
+    expect_digest(digest, hasher.digest())?;
+    copy.sync_data().map_err(|e| {
+        let _ = fs::remove_file(to);
+        Error::Lost(e)
+    })
+}
+
+fn is_same_file(path: &Path, file: &File) -> bool {
+    match (fs::symlink_metadata(path), file.metadata()) {
+        (Ok(there), Ok(ours)) => (there.dev(), there.ino()) == (ours.dev(), ours.ino()),
+        _ => false,
+    }
+}
+
+/// Opens content if it has this length and digest.
+pub(crate) async fn open_same(
+    shared: &Arc<Shared>,
+    digest: &Digest,
+    location: &str,
+    size: u64,
+) -> Result<Option<Arc<File>>> {
+    let path = shared.layout.blob(digest, location)?;
+    let open = move || {
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(Error::io("open", &path, e)),
+        };
+        let meta = file
+            .metadata()
+            .map_err(|e| Error::io("look at", &path, e))?;
+        Ok((meta.len() == size).then_some(file))
+    };
+    let Some(file) = shared.reads.run(open).await? else {
+        return Ok(None);
+    };
+    let file = Arc::new(file);
+    let hasher = Hasher::new(digest.algorithm());
+    let hasher = hash_on(&shared.reads, &file, hasher, size).await?;
+    Ok((hasher.digest() == *digest).then_some(file))
+}

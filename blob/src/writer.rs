@@ -1,0 +1,328 @@
+//! Appending to one upload.
+//!
+//! A writer gathers small frames, and hashes and writes one batch on a blocking thread while the next comes in. What was
+//! accepted is not yet written, what is written is not yet on disk: `settle` and `flush` are the two steps. Dropping a
+//! writer, or any of its futures, is always fine; what of the bytes after the last `settle` is in the file is then
+//! unknown, and `resume` cuts it off.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::FileExt,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use bytes::{Bytes, BytesMut};
+use oci::digest::Digest;
+use tokio::task::JoinHandle;
+
+use crate::{
+    Error, HashState, Result, Staged, durable::sync_dir, hash::Hasher, kernel, lane::stopped,
+    store::Shared, upload::Claim, verify::hash_on,
+};
+
+/// A batch goes to the disk when it has this size and the one before is written.
+const BATCH: usize = 256 << 10;
+/// No batch grows beyond this (unless one frame alone does): two of them are an upload's memory.
+const MAX_BATCH: usize = 512 << 10;
+/// Smaller frames are copied together: they would pin a receive buffer each.
+const COPY_BELOW: usize = 32 << 10;
+const WRITEBACK_STEP: u64 = 8 << 20;
+
+/// One upload that is being appended to. Holds at most 1 MiB of it in memory.
+pub struct Writer {
+    upload: Arc<Upload>,
+    tail: Tail,
+    /// Bytes in the file.
+    written: u64,
+    /// With the running batch while there is one.
+    hasher: Option<Hasher>,
+    running: Option<JoinHandle<Appended>>,
+    /// Bytes of the running batch.
+    leaving: u64,
+    /// Whether the file's name was made durable.
+    named: bool,
+}
+
+/// What a batch on a blocking thread works with; the claim lives until the last one is done.
+pub(crate) struct Upload {
+    pub(crate) claim: Claim,
+    pub(crate) path: PathBuf,
+    pub(crate) file: Arc<File>,
+    /// A flush or a batch failed in a way that leaves the bytes unknown.
+    lost: AtomicBool,
+}
+
+struct Appended {
+    hasher: Hasher,
+    result: Result<()>,
+}
+
+impl Writer {
+    pub(crate) fn new(claim: Claim, path: PathBuf, file: Arc<File>, hasher: Hasher) -> Self {
+        Self {
+            upload: Arc::new(Upload::new(claim, path, file)),
+            tail: Tail::default(),
+            written: hasher.offset(),
+            hasher: Some(hasher),
+            running: None,
+            leaving: 0,
+            named: false,
+        }
+    }
+
+    pub fn key(&self) -> &str {
+        &self.upload.claim.key
+    }
+
+    /// Accepts bytes; waits while two batches are under way. After an error the writer stands at the last byte that
+    /// was written whole: `offset` says where, and `flush` keeps that much.
+    pub async fn write(&mut self, frame: Bytes) -> Result<()> {
+        self.check()?;
+        let room = self.shared().gauge.read();
+        if room.is_ok_and(|space| !space.has_room(frame.len() as u64)) {
+            return Err(Error::Full);
+        }
+        if !self.tail.is_empty() && self.tail.len + frame.len() > MAX_BATCH {
+            self.hand_on().await?;
+        }
+        self.tail.push(frame);
+        let is_idle = self.running.as_ref().is_none_or(JoinHandle::is_finished);
+        if self.tail.len >= BATCH && is_idle {
+            self.hand_on().await?;
+        }
+        Ok(())
+    }
+
+    /// All bytes accepted.
+    pub fn offset(&self) -> u64 {
+        self.written + self.leaving + self.tail.len as u64
+    }
+
+    /// Waits until everything accepted is in the file, and says how much that is. Not yet safe from a power cut.
+    pub async fn settle(&mut self) -> Result<u64> {
+        self.check()?;
+        while !self.tail.is_empty() {
+            self.hand_on().await?;
+        }
+        self.collect().await?;
+        Ok(self.written)
+    }
+
+    /// Settles and brings the bytes to the disk. The state counts for exactly those bytes, on any node.
+    pub async fn flush(&mut self) -> Result<HashState> {
+        self.settle().await?;
+        let (upload, named) = (Arc::clone(&self.upload), self.named);
+        let flush = move || {
+            upload.sync()?;
+            if named {
+                return Ok(());
+            }
+            sync_dir(&upload.claim.shared.layout.uploads())
+        };
+        self.shared().writes.run(flush).await?;
+        self.named = true;
+        self.state().await
+    }
+
+    /// Settles. The state counts inside this process only: nothing was flushed.
+    pub async fn state(&mut self) -> Result<HashState> {
+        self.settle().await?;
+        Ok(self.hasher().state())
+    }
+
+    /// Ends the upload: all bytes written, the digest right, everything on disk. An algorithm other than the running
+    /// one has the bytes read back. After `DigestMismatch` the upload is kept, after `Lost` it is gone.
+    pub async fn finish(mut self, expected: &Digest) -> Result<Staged> {
+        self.check()?;
+        self.collect().await?;
+        let hasher = self.hasher.take().expect("no batch is running");
+        let (upload, frames) = (Arc::clone(&self.upload), self.tail.take());
+        let expected = *expected;
+        let last = move || {
+            let Appended { hasher, result } = upload.append(hasher, &frames);
+            result?;
+            let size = hasher.offset();
+            if hasher.algorithm() != expected.algorithm() {
+                return Ok((size, false, expected));
+            }
+            expect_digest(&expected, hasher.digest())?;
+            upload.sync()?;
+            Ok((size, true, expected))
+        };
+        let (size, done, expected) = self.shared().writes.run(last).await?;
+        if !done {
+            self.read_back(&expected, size).await?;
+        }
+        Ok(Staged::new(self.upload, expected, size))
+    }
+
+    async fn read_back(&self, expected: &Digest, size: u64) -> Result<()> {
+        let hasher = Hasher::new(expected.algorithm());
+        let hasher = hash_on(&self.shared().reads, &self.upload.file, hasher, size).await?;
+        expect_digest(expected, hasher.digest())?;
+        let upload = Arc::clone(&self.upload);
+        self.shared().writes.run(move || upload.sync()).await
+    }
+
+    /// Starts the gathered batch, once the one before is done.
+    async fn hand_on(&mut self) -> Result<()> {
+        self.collect().await?;
+        // Nothing is taken out before the wait for a turn is over, so that a caller who goes away loses nothing.
+        let shared = Arc::clone(self.shared());
+        let turn = shared.writes.turn().await;
+        let hasher = self.hasher.take().expect("the batch before gave it back");
+        self.leaving = self.tail.len as u64;
+        let (upload, frames) = (Arc::clone(&self.upload), self.tail.take());
+        self.running = Some(turn.start(move || upload.append(hasher, &frames)));
+        Ok(())
+    }
+
+    /// Waits for the running batch.
+    async fn collect(&mut self) -> Result<()> {
+        let Some(running) = &mut self.running else {
+            return Ok(());
+        };
+        let appended = running.await;
+        self.running = None;
+        self.leaving = 0;
+        match appended {
+            Ok(Appended { hasher, result }) => {
+                self.written = hasher.offset();
+                self.hasher = Some(hasher);
+                if result.is_err() {
+                    // What follows a gap cannot be written.
+                    self.tail = Tail::default();
+                }
+                result
+            }
+            Err(e) => {
+                self.upload.lost.store(true, Ordering::Relaxed);
+                Err(stopped(e))
+            }
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.upload.lost.load(Ordering::Relaxed) {
+            let why = io::Error::other("an earlier error ended this upload");
+            return Err(Error::Lost(why));
+        }
+        Ok(())
+    }
+
+    fn hasher(&self) -> &Hasher {
+        self.hasher.as_ref().expect("no batch is running")
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.upload.claim.shared
+    }
+}
+
+impl Upload {
+    pub(crate) fn new(claim: Claim, path: PathBuf, file: Arc<File>) -> Self {
+        Self {
+            claim,
+            path,
+            file,
+            lost: AtomicBool::new(false),
+        }
+    }
+
+    /// Writes frames at the end and hashes exactly what was written.
+    fn append(&self, mut hasher: Hasher, frames: &[Bytes]) -> Appended {
+        let begin = hasher.offset();
+        let result = frames
+            .iter()
+            .try_for_each(|frame| append(&self.file, &mut hasher, frame))
+            .map_err(|e| Error::io("write", &self.path, e));
+        let shared = &self.claim.shared;
+        if result.is_err() {
+            shared.gauge.changed();
+        }
+        let (before, now) = (begin / WRITEBACK_STEP, hasher.offset() / WRITEBACK_STEP);
+        if now > before && shared.network.is_none() {
+            let from = before * WRITEBACK_STEP;
+            kernel::start_writeback(&self.file, from, (now - before) * WRITEBACK_STEP);
+        }
+        Appended { hasher, result }
+    }
+
+    /// Flushes the bytes. A flush that failed may succeed when repeated although pages were thrown away, so the file
+    /// goes at once.
+    fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(|e| {
+            self.lost.store(true, Ordering::Relaxed);
+            // It is lost either way; a leftover is found by its age.
+            let _ = fs::remove_file(&self.path);
+            Error::Lost(e)
+        })
+    }
+}
+
+/// Frames that wait for their batch.
+#[derive(Default)]
+struct Tail {
+    frames: Vec<Bytes>,
+    small: BytesMut,
+    len: usize,
+}
+
+impl Tail {
+    fn push(&mut self, frame: Bytes) {
+        self.len += frame.len();
+        if frame.len() < COPY_BELOW {
+            self.small.extend_from_slice(&frame);
+            return;
+        }
+        self.close_small();
+        self.frames.push(frame);
+    }
+
+    fn close_small(&mut self) {
+        if !self.small.is_empty() {
+            self.frames.push(self.small.split().freeze());
+        }
+    }
+
+    fn take(&mut self) -> Vec<Bytes> {
+        self.close_small();
+        self.len = 0;
+        std::mem::take(&mut self.frames)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+fn append(file: &File, hasher: &mut Hasher, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.write_at(bytes, hasher.offset()) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                let (written, rest) = bytes.split_at(n);
+                hasher.update(written);
+                bytes = rest;
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn expect_digest(expected: &Digest, actual: Digest) -> Result<()> {
+    if actual == *expected {
+        return Ok(());
+    }
+    Err(Error::DigestMismatch {
+        expected: Box::new(*expected),
+        actual: Box::new(actual),
+    })
+}

@@ -1,0 +1,82 @@
+//! Push of small images by 16 clients, into many repositories and into one.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Instant,
+};
+
+use super::{Place, Setup, Turn, rounds};
+use crate::{
+    image::Image,
+    load::in_parallel,
+    registry::{Flow, Repository},
+    report::{Case, Report, Unit},
+};
+
+const MEASURE: &str = "push-small";
+const CLIENTS: usize = 16;
+const MANY: usize = 100;
+/// More than the fastest server stores in the window.
+const IMAGES: usize = 12_000;
+/// Every so many of the pushed images is pulled and compared.
+const VERIFIED: usize = 50;
+
+pub(super) fn run(setup: &Setup, report: &mut Report) {
+    rounds(
+        setup,
+        report,
+        MEASURE,
+        Place::Kept,
+        &setup.registries(),
+        |turn| {
+            let round = turn.round;
+            let many = (0..MANY)
+                .map(|n| Repository::open(turn.server, &format!("library/many-{round}-{n}")));
+            push(
+                turn,
+                "many repositories",
+                &many.collect::<Result<Vec<_>, _>>()?,
+            )?;
+            let one = Repository::open(turn.server, &format!("library/one-{round}"))?;
+            push(turn, "one repository", &[one])
+        },
+    );
+}
+
+fn push(turn: &mut Turn<'_>, label: &str, repositories: &[Repository]) -> anyhow::Result<()> {
+    let flow = turn.setup.flow;
+    let how = if flow == Flow::Patch { ", PATCH" } else { "" };
+    let name = format!("{label}, {CLIENTS} clients{how}");
+    let case = Case {
+        measure: MEASURE,
+        name,
+        unit: Unit::ImagesPerSecond,
+    };
+    let images: Vec<Image> = (0..IMAGES)
+        .map(|_| Image::new(turn.setup.next_serial(), 1))
+        .collect();
+    let next = AtomicUsize::new(0);
+    let window = turn.setup.scale.push_window;
+    let connections = (0..CLIENTS)
+        .map(|_| repositories[0].connect())
+        .collect::<Result<_, _>>()?;
+    turn.measure(&case, || {
+        let began = Instant::now();
+        in_parallel(connections, |_, connection, tally| {
+            while began.elapsed() < window {
+                let n = next.fetch_add(1, Ordering::Relaxed);
+                let Some(image) = images.get(n) else { break };
+                tally.timed(|| {
+                    image.push(&repositories[n % repositories.len()], connection, flow)
+                })?;
+            }
+            Ok(())
+        })
+    })?;
+    let pushed = next.load(Ordering::Relaxed).min(IMAGES);
+    for n in (0..pushed.saturating_sub(CLIENTS)).step_by(VERIFIED) {
+        let repository = &repositories[n % repositories.len()];
+        images[n].verify(repository, &mut repository.connect()?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! The whole configuration: built-in defaults, then `seawall.toml`, then the environment, then flags; the later wins.
+//!
+//! Parsed means valid: whoever holds a `Config` need not check its values again. Loading depends on its arguments alone (and on
+//! the files that `…_FILE` variables name), so that every rule stands in a table of tests.
+
+mod decode;
+mod error;
+mod sections;
+mod sources;
+mod tree;
+mod urls;
+pub mod values;
+
+use std::{num::NonZero, path::Path, thread};
+
+use serde::Deserialize;
+
+pub use self::{
+    error::ConfigError,
+    sections::{Auth, Cache, Database, Drain, Gc, Limits, Metrics, Redis, Scrub, Server, Storage, Uploads},
+    sources::{ConfigFile, Flags, Sources},
+    urls::{DatabaseUrl, ExternalUrl, StorageUrl},
+    values::Secret,
+};
+use self::{
+    tree::{Kind, Node, Origin},
+    urls::in_data,
+};
+use crate::telemetry::{self, Target};
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub server: Server,
+    pub database: Database,
+    pub storage: Storage,
+    pub redis: Redis,
+    pub gc: Gc,
+    pub uploads: Uploads,
+    pub scrub: Scrub,
+    pub cache: Cache,
+    pub drain: Drain,
+    pub limits: Limits,
+    pub auth: Auth,
+    pub log: telemetry::Config,
+    pub metrics: Metrics,
+}
+
+impl Config {
+    /// Puts the sources over one another and reads the result.
+    pub fn load(sources: Sources) -> Result<Self, ConfigError> {
+        let host_name = sources.host_name.clone();
+        let root = Node::new(Kind::Table(sources.merged()?), Origin::Flag("--config"));
+        let mut config = Self::deserialize(&root)?;
+        config.complete(&host_name);
+        Ok(config)
+    }
+
+    /// Fills in what depends on the machine and on the data directory.
+    fn complete(&mut self, host_name: &str) {
+        let data = self.server.data.clone();
+        self.server.secret_key_file = in_data(&self.server.secret_key_file, &data);
+        if self.server.node.is_empty() {
+            host_name.clone_into(&mut self.server.node);
+        }
+        if let DatabaseUrl::Sqlite(path) = &mut self.database.url {
+            *path = in_data(path, &data);
+        }
+        let StorageUrl::File(path) = &mut self.storage.url;
+        *path = in_data(path, &data);
+        place_log(&mut self.log.target, &data);
+        if let Some(target) = &mut self.log.access_target {
+            place_log(target, &data);
+        }
+        if self.limits.password_hashing == 0 {
+            self.limits.password_hashing = thread::available_parallelism().map_or(1, NonZero::get);
+        }
+    }
+}
+
+fn place_log(target: &mut Target, data: &Path) {
+    if let Target::File(path) = target {
+        *path = in_data(path, data);
+    }
+}
+
+#[cfg(test)]
+mod tests;

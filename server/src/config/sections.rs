@@ -1,0 +1,256 @@
+//! The sections of `seawall.toml`, one struct each, with every key and its default. The sample file shows the same
+//! (`seawall.sample.toml`; a test compares them) and docs/configure.md explains them.
+
+use std::{path::PathBuf, time::Duration};
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use super::{
+    urls::{DatabaseUrl, ExternalUrl, StorageUrl},
+    values::{NotYet, duration, networks, positive, size},
+};
+
+/// `[server]`: this process and how it is known.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// The data directory.
+    pub data: PathBuf,
+    /// What links and realms name when the host that was asked is not to be trusted.
+    pub external_url: Option<ExternalUrl>,
+    /// The key that encrypts secrets in the database; the same file on every node.
+    pub secret_key_file: PathBuf,
+    /// The name of this node among its peers.
+    pub node: String,
+    /// Who may speak for a client: `X-Forwarded-*`, `Forwarded`, PROXY protocol.
+    #[serde(deserialize_with = "networks")]
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("./seawall-data"),
+            external_url: None,
+            secret_key_file: PathBuf::from("DATA/secretkey"),
+            node: String::new(),
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+/// `[database]`: where the metadata are.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    pub url: DatabaseUrl,
+    /// Connections kept to a PostgreSQL server.
+    #[serde(deserialize_with = "positive")]
+    pub pool_size: usize,
+    /// The longest wait for a connection or an answer.
+    #[serde(deserialize_with = "duration")]
+    pub timeout: Duration,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self {
+            url: DatabaseUrl::Sqlite(PathBuf::from("DATA/seawall.sqlite")),
+            pool_size: 16,
+            timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// `[storage]`: where the blobs are.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Storage {
+    pub url: StorageUrl,
+    /// Uploads are refused while less than this is free.
+    #[serde(deserialize_with = "size")]
+    pub reserve: u64,
+    pub endpoint: NotYet,
+    pub region: NotYet,
+    pub access_key: NotYet,
+    pub secret_key: NotYet,
+    pub redirect: NotYet,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            url: StorageUrl::File(PathBuf::from("DATA/storage")),
+            reserve: 256 << 20,
+            endpoint: NotYet,
+            region: NotYet,
+            access_key: NotYet,
+            secret_key: NotYet,
+            redirect: NotYet,
+        }
+    }
+}
+
+/// `[redis]`: an optional cache that several nodes share.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Redis {
+    pub url: NotYet,
+}
+
+/// `[gc]`: the collection of what nothing names.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Gc {
+    /// How long what was released stays.
+    #[serde(deserialize_with = "duration")]
+    pub grace: Duration,
+    /// How often the collector looks.
+    #[serde(deserialize_with = "duration")]
+    pub interval: Duration,
+}
+
+impl Default for Gc {
+    fn default() -> Self {
+        Self { grace: Duration::from_secs(2 * 60 * 60), interval: Duration::from_secs(60) }
+    }
+}
+
+/// `[uploads]`: uploads that were not finished.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Uploads {
+    /// How long an unfinished upload, and a blob that no manifest names yet, is kept.
+    #[serde(deserialize_with = "duration")]
+    pub expire: Duration,
+}
+
+impl Default for Uploads {
+    fn default() -> Self {
+        Self { expire: Duration::from_secs(24 * 60 * 60) }
+    }
+}
+
+/// `[scrub]`: the background check of stored bytes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Scrub {
+    /// Bytes read a second; none at all with 0.
+    #[serde(deserialize_with = "size")]
+    pub rate: u64,
+    /// How long a check of a blob counts.
+    #[serde(deserialize_with = "duration")]
+    pub interval: Duration,
+}
+
+impl Default for Scrub {
+    fn default() -> Self {
+        Self { rate: 20 << 20, interval: Duration::from_secs(30 * 24 * 60 * 60) }
+    }
+}
+
+/// `[cache]`: what is remembered in memory.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cache {
+    /// Memory for manifests.
+    #[serde(deserialize_with = "size")]
+    pub manifests: u64,
+    /// How long pulls go on from memory while the database is away.
+    #[serde(deserialize_with = "duration")]
+    pub stale: Duration,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self { manifests: 64 << 20, stale: Duration::from_secs(10 * 60) }
+    }
+}
+
+/// `[drain]`: how the server stops.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Drain {
+    /// How long new connections are still taken after SIGTERM.
+    #[serde(deserialize_with = "duration")]
+    pub delay: Duration,
+    /// How long running requests may go on.
+    #[serde(deserialize_with = "duration")]
+    pub timeout: Duration,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self { delay: Duration::ZERO, timeout: Duration::from_secs(30) }
+    }
+}
+
+/// `[limits]`: bounds against more than the machine can carry, and against slow clients.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    #[serde(deserialize_with = "positive")]
+    pub max_connections: usize,
+    /// Blob uploads whose bytes are being received.
+    #[serde(deserialize_with = "positive")]
+    pub uploads: usize,
+    /// Blob downloads whose bytes are being sent.
+    #[serde(deserialize_with = "positive")]
+    pub downloads: usize,
+    /// All other requests at work.
+    #[serde(deserialize_with = "positive")]
+    pub requests: usize,
+    /// The longest pause within a body, in either direction.
+    #[serde(deserialize_with = "duration")]
+    pub body_idle: Duration,
+    /// The time a client has to send a request's head.
+    #[serde(deserialize_with = "duration")]
+    pub header_timeout: Duration,
+    /// Passwords hashed at once; written as 0 it becomes the number of CPUs.
+    pub password_hashing: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 10_000,
+            uploads: 256,
+            downloads: 2000,
+            requests: 4000,
+            body_idle: Duration::from_secs(60),
+            header_timeout: Duration::from_secs(10),
+            password_hashing: 0,
+        }
+    }
+}
+
+/// `[auth]`: who asks.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// The life of a bearer token.
+    #[serde(deserialize_with = "duration")]
+    pub token_expiration: Duration,
+    /// Public projects can be pulled without a login.
+    pub anonymous: bool,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self { token_expiration: Duration::from_secs(30 * 60), anonymous: true }
+    }
+}
+
+/// `[metrics]`: figures for Prometheus.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metrics {
+    pub enabled: bool,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}

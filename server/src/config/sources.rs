@@ -1,0 +1,117 @@
+//! Where a configuration comes from: the file, the environment, the flags.
+
+use std::{env, ffi::OsString, fs, io, path::PathBuf};
+
+use super::{
+    ConfigError,
+    tree::{self, Kind, Node, Origin, Table},
+};
+
+/// Read when no other file is named, and only if it exists.
+const DEFAULT_FILE: &str = "/etc/seawall/seawall.toml";
+
+/// The flags that every command which needs the configuration understands.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Flags {
+    /// The configuration file [default: /etc/seawall/seawall.toml, if it exists]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The data directory [default: ./seawall-data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Listen here, in plain HTTP, and on no address of the configuration; may be repeated [default: [::]:8080]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Vec<String>,
+}
+
+/// A configuration file that was read.
+#[derive(Clone, Debug)]
+pub struct ConfigFile {
+    /// How messages name it.
+    pub name: String,
+    pub text: String,
+}
+
+/// All that a configuration is made of.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    pub file: Option<ConfigFile>,
+    /// The environment; names that are no key are passed over.
+    pub variables: Vec<(String, String)>,
+    pub flags: Flags,
+    /// The default of `server.node`.
+    pub host_name: String,
+}
+
+impl Sources {
+    /// Reads the file that the flags or `SEAWALL_CONFIG` name, and the environment of this process.
+    pub fn of_process(flags: Flags) -> Result<Self, ConfigError> {
+        let variables = env::vars_os().filter_map(|(name, value)| key_variable(name, value)).collect::<Result<_, _>>()?;
+        let named = flags.config.clone().or_else(|| env::var_os("SEAWALL_CONFIG").filter(|v| !v.is_empty()).map(Into::into));
+        let path = named.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
+        let file = match fs::read_to_string(&path) {
+            Ok(text) => Some(ConfigFile { name: path.display().to_string(), text }),
+            Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                return Err(ConfigError::new(format!("cannot read the configuration `{}`: {error}", path.display())));
+            }
+        };
+        Ok(Self { file, variables, flags, host_name: host_name() })
+    }
+
+    /// One tree of all sources.
+    pub(super) fn merged(self) -> Result<Table, ConfigError> {
+        let mut root = match &self.file {
+            Some(file) => tree::from_file(&file.name, &file.text)?,
+            None => Table::new(),
+        };
+        let mut variables = self.variables;
+        // In the order of their names the whole comes before its parts, and messages are the same at each start.
+        variables.sort();
+        for (name, value) in variables {
+            // An empty variable is as none: compose files and charts write `NAME=` for what they leave out.
+            if let Some(path) = key_of(&name).filter(|_| !value.is_empty()) {
+                tree::overlay(&mut root, &path, Node::new(Kind::Text(value), Origin::Variable(name.into())))?;
+            }
+        }
+        if let Some(data) = &self.flags.data {
+            let data = data.to_str().ok_or_else(|| ConfigError::new("flag --data: the path is not UTF-8".to_owned()))?;
+            let node = Node::new(Kind::Text(data.to_owned()), Origin::Flag("--data"));
+            tree::overlay(&mut root, &["server".to_owned(), "data".to_owned()], node)?;
+        }
+        if !self.flags.listen.is_empty() {
+            let origin = Origin::Flag("--listen");
+            let listener = |address: &String| {
+                let address = Node::new(Kind::Text(address.clone()), origin.clone());
+                Node::new(Kind::Table(Table::from([("address".to_owned(), address)])), origin.clone())
+            };
+            let listeners = Kind::List(self.flags.listen.iter().map(listener).collect());
+            tree::overlay(&mut root, &["listen".to_owned()], Node::new(listeners, origin.clone()))?;
+        }
+        Ok(root)
+    }
+}
+
+/// `SEAWALL_SECTION__KEY` as the parts of its key. Names without `__` are not ours: Kubernetes sets `SEAWALL_PORT` and its like
+/// for a service called `seawall`.
+fn key_of(name: &str) -> Option<Vec<String>> {
+    let rest = name.strip_prefix("SEAWALL_")?;
+    let parts: Vec<String> = rest.split("__").map(str::to_ascii_lowercase).collect();
+    (parts.len() > 1 && parts.iter().all(|part| !part.is_empty())).then_some(parts)
+}
+
+fn key_variable(name: OsString, value: OsString) -> Option<Result<(String, String), ConfigError>> {
+    let name = name.into_string().ok()?;
+    key_of(&name)?;
+    let refused = |_| ConfigError::new(format!("variable {name}: the value is not UTF-8"));
+    Some(value.into_string().map_err(refused).map(|value| (name.clone(), value)))
+}
+
+fn host_name() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .or_else(|| env::var("HOSTNAME").ok())
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "localhost".to_owned())
+}

@@ -1,0 +1,211 @@
+//! The forms that values take: durations, sizes, secrets, networks.
+
+use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
+
+use ipnet::IpNet;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Visitor},
+};
+
+/// The name under which `decode.rs` knows a secret; it is the name of the struct below.
+pub(super) const SECRET: &str = "Secret";
+
+/// A text that no log, no error and no debug output shows.
+#[derive(Clone, Deserialize, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for the one place that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+const DURATION_FORM: &str = "a duration such as `90s`, `10m`, `24h`, `7d` or `0`";
+
+const SIZE_FORM: &str = "a size such as `64KiB`, `10MB`, `1GiB` or a number of bytes";
+
+/// Reads `90s`, `10m`, `24h`, `7d`, `500ms`, `1h30m`, `0`.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    loop {
+        let (number, after) = leading_number(rest)?;
+        let unit_len = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
+        let (unit, after) = after.split_at(unit_len);
+        let seconds = |factor: u64| number.checked_mul(factor).map(Duration::from_secs);
+        let part = match unit {
+            "ms" => Some(Duration::from_millis(number)),
+            "s" => seconds(1),
+            "m" => seconds(60),
+            "h" => seconds(60 * 60),
+            "d" => seconds(24 * 60 * 60),
+            _ => None,
+        }?;
+        total = total.checked_add(part)?;
+        // A century: what is longer is a slip of the pen, and would overflow where it is added to a time.
+        if total > Duration::from_secs(100 * 366 * 24 * 60 * 60) {
+            return None;
+        }
+        if after.is_empty() {
+            return Some(total);
+        }
+        rest = after;
+    }
+}
+
+/// Reads `64KiB`, `10MB`, `1GiB`, `512`, `512B`; capitals do not matter.
+pub fn parse_size(text: &str) -> Option<u64> {
+    let (number, unit) = leading_number(text)?;
+    let factor: u64 = match unit.trim_start().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1000,
+        "mb" => 1000_u64.pow(2),
+        "gb" => 1000_u64.pow(3),
+        "tb" => 1000_u64.pow(4),
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        "tib" => 1 << 40,
+        _ => return None,
+    };
+    // Sizes end up in signed columns and offsets.
+    number.checked_mul(factor).filter(|&size| i64::try_from(size).is_ok())
+}
+
+fn leading_number(text: &str) -> Option<(u64, &str)> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    Some((text[..digits].parse().ok()?, &text[digits..]))
+}
+
+/// For `#[serde(deserialize_with = "…")]` on a `Duration`.
+pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    struct Form;
+    impl Visitor<'_> for Form {
+        type Value = Duration;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(DURATION_FORM)
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Duration, E> {
+            parse_duration(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+        }
+
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<Duration, E> {
+            if number == 0 { Ok(Duration::ZERO) } else { Err(E::invalid_value(de::Unexpected::Signed(number), &self)) }
+        }
+    }
+    deserializer.deserialize_any(Form)
+}
+
+/// For `#[serde(deserialize_with = "…")]` on a size in bytes.
+pub fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    struct Form;
+    impl Visitor<'_> for Form {
+        type Value = u64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(SIZE_FORM)
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<u64, E> {
+            parse_size(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+        }
+
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<u64, E> {
+            u64::try_from(number).map_err(|_| E::invalid_value(de::Unexpected::Signed(number), &self))
+        }
+    }
+    deserializer.deserialize_any(Form)
+}
+
+/// For a number that must not be zero.
+pub(super) fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    struct Form;
+    impl Visitor<'_> for Form {
+        type Value = usize;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a whole number, one or more")
+        }
+
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<usize, E> {
+            let found = de::Unexpected::Signed(number);
+            usize::try_from(number).ok().filter(|&n| n > 0).ok_or_else(|| E::invalid_value(found, &self))
+        }
+    }
+    deserializer.deserialize_u64(Form)
+}
+
+/// Networks as `10.0.0.0/8` or single addresses.
+pub(super) fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    struct Network(IpNet);
+    impl<'de> Deserialize<'de> for Network {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let form = "a network such as `10.0.0.0/8`, or an address";
+            let text = String::deserialize(deserializer)?;
+            IpNet::from_str(&text)
+                .or_else(|_| IpAddr::from_str(&text).map(IpNet::from))
+                .map(Self)
+                .map_err(|_| de::Error::invalid_value(de::Unexpected::Str(&text), &form))
+        }
+    }
+    let networks = Vec::<Network>::deserialize(deserializer)?;
+    Ok(networks.into_iter().map(|Network(network)| network).collect())
+}
+
+const NOT_YET: &str = "this key is not available in this version yet";
+
+/// A key whose name is taken, for a part that this version does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NotYet;
+
+impl<'de> Deserialize<'de> for NotYet {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Form;
+        impl Visitor<'_> for Form {
+            type Value = NotYet;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("no value, since this key is not available in this version yet")
+            }
+
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<NotYet, E> {
+                if value { Err(E::custom(NOT_YET)) } else { Ok(NotYet) }
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<NotYet, E> {
+                if text.is_empty() { Ok(NotYet) } else { Err(E::custom(NOT_YET)) }
+            }
+        }
+        struct Named;
+        impl<'de> Visitor<'de> for Named {
+            type Value = NotYet;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                Form.expecting(f)
+            }
+
+            fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<NotYet, D::Error> {
+                deserializer.deserialize_any(Form)
+            }
+        }
+        // Among these keys are secrets: their values stay out of the message.
+        deserializer.deserialize_newtype_struct(SECRET, Named)
+    }
+}

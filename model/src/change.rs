@@ -19,8 +19,6 @@ pub enum Kind {
     ArtifactDeleted,
     TagMoved,
     TagDeleted,
-    BlobLinked,
-    BlobUnlinked,
     SettingChanged,
 }
 
@@ -44,8 +42,6 @@ impl Kind {
             Self::ArtifactDeleted => "artifact.deleted",
             Self::TagMoved => "tag.moved",
             Self::TagDeleted => "tag.deleted",
-            Self::BlobLinked => "blob.linked",
-            Self::BlobUnlinked => "blob.unlinked",
             Self::SettingChanged => "setting.changed",
         }
     }

@@ -1,0 +1,233 @@
+//! Manifests of repositories (Harbor calls them artifacts) and what they name.
+
+use model::{
+    Result,
+    change::Kind,
+    id::{ArtifactId, BlobId, RepositoryId, new_uid},
+    time::Timestamp,
+};
+use oci::digest::Digest;
+use serde_json::json;
+
+use crate::{
+    Conn, Tx,
+    blobs::{State, json_list},
+    changes,
+    dialect::with_list,
+    generations::Touch,
+    links,
+    value::Row,
+};
+
+/// A manifest as a pull needs it.
+#[derive(Debug, Clone)]
+pub struct Artifact {
+    pub id: ArtifactId,
+    pub digest: Digest,
+    pub media_type: String,
+    /// Bytes of the manifest itself.
+    pub size: u64,
+    pub location: String,
+    pub state: State,
+}
+
+#[derive(Debug, Clone)]
+pub struct NewArtifact {
+    pub digest: Digest,
+    pub blob: BlobId,
+    pub media_type: String,
+    pub artifact_type: Option<String>,
+    pub config_media_type: Option<String>,
+    /// Bytes of the manifest, its config and its layers together.
+    pub size: u64,
+    pub subject: Option<Digest>,
+    /// JSON object of text values; none when the manifest has none.
+    pub annotations: Option<String>,
+    /// The manifest's own bytes, config and layers that the repository holds.
+    pub blobs: Vec<BlobId>,
+    pub children: Vec<ArtifactId>,
+}
+
+fn read(row: &Row<'_>) -> Result<Artifact> {
+    Ok(Artifact {
+        id: ArtifactId(row.int(0)?),
+        digest: row.parsed(1)?,
+        media_type: row.text(2)?,
+        size: row.int(3)?.unsigned_abs(),
+        location: row.text(4)?,
+        state: State::from_number(row.int(5)?)?,
+    })
+}
+
+pub async fn find(conn: &mut Conn, repository: RepositoryId, digest: &Digest) -> Result<Option<Artifact>> {
+    let digest = digest.to_string();
+    conn.row(
+        "SELECT a.id, a.digest, a.media_type, b.size, b.location, b.state
+           FROM artifacts a
+           JOIN blobs b ON b.id = a.blob_id
+          WHERE a.repository_id = $1 AND a.digest = $2",
+        &[repository.into(), (&digest).into()],
+        read,
+    )
+    .await
+}
+
+pub async fn find_tagged(conn: &mut Conn, repository: RepositoryId, tag: &str) -> Result<Option<Artifact>> {
+    conn.row(
+        "SELECT a.id, a.digest, a.media_type, b.size, b.location, b.state
+           FROM tags t
+           JOIN artifacts a ON a.id = t.artifact_id
+           JOIN blobs b ON b.id = a.blob_id
+          WHERE t.repository_id = $1 AND t.name = $2",
+        &[repository.into(), tag.into()],
+        read,
+    )
+    .await
+}
+
+/// Those of `digests` that are manifests of the repository, with their sizes as an index sums them.
+pub async fn children(conn: &mut Conn, repository: RepositoryId, digests: &[Digest]) -> Result<Vec<(ArtifactId, Digest, u64)>> {
+    let list = json_list(digests);
+    let sql = with_list!(
+        conn,
+        "SELECT id, digest, size FROM artifacts WHERE repository_id = $1 AND digest IN",
+        "$2",
+        "ORDER BY digest",
+        "FOR SHARE"
+    );
+    conn.rows(sql, &[repository.into(), (&list).into()], |row| {
+        Ok((ArtifactId(row.int(0)?), row.parsed(1)?, row.int(2)?.unsigned_abs()))
+    })
+    .await
+}
+
+/// The manifest's row, made when the repository does not have it yet; then everything it names is kept with it.
+pub async fn ensure(tx: &mut Tx, repository: RepositoryId, repository_name: &str, new: &NewArtifact, now: Timestamp) -> Result<ArtifactId> {
+    let (digest, subject) = (new.digest.to_string(), new.subject.as_ref().map(ToString::to_string));
+    let known = tx
+        .row("SELECT id FROM artifacts WHERE repository_id = $1 AND digest = $2", &[repository.into(), (&digest).into()], |row| {
+            Ok(ArtifactId(row.int(0)?))
+        })
+        .await?;
+    if let Some(id) = known {
+        return Ok(id);
+    }
+    let uid = new_uid();
+    let made = tx
+        .row(
+            "INSERT INTO artifacts (uid, repository_id, digest, blob_id, media_type, artifact_type, config_media_type, size, subject_digest, annotations, pushed_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+             ON CONFLICT (repository_id, digest) DO UPDATE SET digest = excluded.digest
+             RETURNING id",
+            &[
+                (&uid).into(),
+                repository.into(),
+                (&digest).into(),
+                new.blob.into(),
+                (&new.media_type).into(),
+                (&new.artifact_type).into(),
+                (&new.config_media_type).into(),
+                (new.size as i64).into(),
+                (&subject).into(),
+                (&new.annotations).into(),
+                now.into(),
+            ],
+            |row| Ok(ArtifactId(row.int(0)?)),
+        )
+        .await?;
+    let id = made.ok_or_else(|| model::Error::Internal(anyhow::anyhow!("an upsert gave no row")))?;
+    name_contents(tx, repository, id, new).await?;
+    tx.touch(Touch::Repository(repository));
+    let key = format!("{repository_name}@{digest}");
+    changes::append(tx, Kind::ArtifactPushed, &key, &json!({ "uid": uid, "mediaType": new.media_type, "subject": subject }), now).await?;
+    Ok(id)
+}
+
+async fn name_contents(tx: &mut Tx, repository: RepositoryId, id: ArtifactId, new: &NewArtifact) -> Result<()> {
+    for blob in &new.blobs {
+        tx.execute(
+            "INSERT INTO artifact_blobs (artifact_id, blob_id, repository_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+            &[id.into(), (*blob).into(), repository.into()],
+        )
+        .await?;
+    }
+    for child in &new.children {
+        tx.execute(
+            "INSERT INTO artifact_children (parent_id, child_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+            &[id.into(), (*child).into()],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// An index of the repository that names this manifest, when there is one.
+pub async fn find_parent(conn: &mut Conn, child: ArtifactId) -> Result<Option<Digest>> {
+    conn.row(
+        "SELECT a.digest FROM artifact_children c JOIN artifacts a ON a.id = c.parent_id WHERE c.child_id = $1 ORDER BY a.id LIMIT 1",
+        &[child.into()],
+        |row| row.parsed(0),
+    )
+    .await
+}
+
+/// Deletes a manifest with its tags. What it named is asked about at `check_at`.
+pub async fn delete(
+    tx: &mut Tx,
+    repository: RepositoryId,
+    repository_name: &str,
+    artifact: &Artifact,
+    check_at: Timestamp,
+    now: Timestamp,
+) -> Result<()> {
+    links::release(tx, artifact.id, check_at).await?;
+    tx.execute("DELETE FROM tags WHERE artifact_id = $1", &[artifact.id.into()]).await?;
+    tx.execute("DELETE FROM artifacts WHERE id = $1", &[artifact.id.into()]).await?;
+    tx.touch(Touch::Repository(repository));
+    let key = format!("{repository_name}@{}", artifact.digest);
+    changes::append(tx, Kind::ArtifactDeleted, &key, &json!({}), now).await
+}
+
+/// A manifest that refers to another, as the referrers list describes it.
+#[derive(Debug, Clone)]
+pub struct Referrer {
+    pub id: ArtifactId,
+    pub digest: Digest,
+    pub media_type: String,
+    pub artifact_type: Option<String>,
+    pub size: u64,
+    pub annotations: Option<String>,
+}
+
+/// Manifests whose subject is `subject`, in the order they came, after `after`; of one artifact type when it is given.
+pub async fn referrers(
+    conn: &mut Conn,
+    repository: RepositoryId,
+    subject: &Digest,
+    artifact_type: Option<&str>,
+    after: ArtifactId,
+    limit: i64,
+) -> Result<Vec<Referrer>> {
+    let subject = subject.to_string();
+    conn.rows(
+        "SELECT a.id, a.digest, a.media_type, a.artifact_type, b.size, a.annotations
+           FROM artifacts a
+           JOIN blobs b ON b.id = a.blob_id
+          WHERE a.repository_id = $1 AND a.subject_digest = $2 AND a.id > $3
+            AND (CAST($4 AS TEXT) IS NULL OR a.artifact_type = $4)
+          ORDER BY a.id
+          LIMIT $5",
+        &[repository.into(), (&subject).into(), after.into(), artifact_type.into(), limit.into()],
+        |row| {
+            Ok(Referrer {
+                id: ArtifactId(row.int(0)?),
+                digest: row.parsed(1)?,
+                media_type: row.text(2)?,
+                artifact_type: row.opt_text(3)?,
+                size: row.int(4)?.unsigned_abs(),
+                annotations: row.opt_text(5)?,
+            })
+        },
+    )
+    .await
+}

@@ -1,0 +1,249 @@
+//! Content by digest: where its bytes are and whether it is alive. Its life is live → condemned → deleting; the first
+//! step back is a push or a mount, the last one is final, and a push after it makes a new generation with a new location.
+
+use model::{Error, Result, id::BlobId, time::Timestamp};
+use oci::digest::Digest;
+
+use crate::{
+    Conn, Tx,
+    dialect::{locking, with_list},
+    generations::Touch,
+    value::Row,
+};
+
+/// Where a content stands in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Live,
+    /// Nothing names it; a push or a mount takes it back.
+    Condemned,
+    /// Final: its bytes go. Nobody sees it any more.
+    Deleting,
+    /// Its bytes are missing or damaged; the next push heals it.
+    Lost,
+}
+
+impl State {
+    fn number(self) -> i64 {
+        match self {
+            Self::Live => 0,
+            Self::Condemned => 1,
+            Self::Deleting => 2,
+            Self::Lost => 3,
+        }
+    }
+
+    pub(crate) fn from_number(number: i64) -> Result<Self> {
+        [Self::Live, Self::Condemned, Self::Deleting, Self::Lost]
+            .into_iter()
+            .find(|state| state.number() == number)
+            .ok_or_else(|| Error::Internal(anyhow::anyhow!("unknown blob state {number}")))
+    }
+
+    /// Whether a pull may read it.
+    pub fn is_readable(self) -> bool {
+        matches!(self, Self::Live | Self::Condemned)
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Blob {
+    pub id: BlobId,
+    pub digest: Digest,
+    pub generation: i64,
+    pub size: u64,
+    /// As the store understands it.
+    pub location: String,
+    pub state: State,
+}
+
+pub(crate) fn read(row: &Row<'_>) -> Result<Blob> {
+    Ok(Blob {
+        id: BlobId(row.int(0)?),
+        digest: row.parsed(1)?,
+        generation: row.int(2)?,
+        size: row.int(3)?.unsigned_abs(),
+        location: row.text(4)?,
+        state: State::from_number(row.int(5)?)?,
+    })
+}
+
+/// The newest generation of a content, whatever its state.
+pub async fn newest(conn: &mut Conn, digest: &Digest) -> Result<Option<Blob>> {
+    let digest = digest.to_string();
+    conn.row(
+        "SELECT id, digest, generation, size, location, state FROM blobs WHERE digest = $1 ORDER BY generation DESC LIMIT 1",
+        &[(&digest).into()],
+        read,
+    )
+    .await
+}
+
+/// The same, locked against the collector until the transaction ends.
+pub async fn lock_newest(tx: &mut Tx, digest: &Digest) -> Result<Option<Blob>> {
+    let digest = digest.to_string();
+    let sql = locking!(
+        tx,
+        "SELECT id, digest, generation, size, location, state FROM blobs WHERE digest = $1 ORDER BY generation DESC LIMIT 1",
+        "FOR UPDATE"
+    );
+    tx.row(sql, &[(&digest).into()], read).await
+}
+
+/// Adds a generation of a content whose bytes stand in the store. `None` when another transaction added it meanwhile.
+pub async fn insert(tx: &mut Tx, digest: &Digest, generation: i64, size: u64, location: &str, now: Timestamp) -> Result<Option<BlobId>> {
+    let digest = digest.to_string();
+    let id = tx
+        .row(
+            "INSERT INTO blobs (digest, generation, size, location, state, state_at, checked_at, created_at)
+             VALUES ($1, $2, $3, $4, 0, $5, $5, $5)
+             ON CONFLICT DO NOTHING
+             RETURNING id",
+            &[(&digest).into(), generation.into(), (size as i64).into(), location.into(), now.into()],
+            |row| Ok(BlobId(row.int(0)?)),
+        )
+        .await?;
+    Ok(id)
+}
+
+/// Brings a condemned or lost content back to life; its bytes have just been written or named again.
+pub async fn revive(tx: &mut Tx, id: BlobId, size: u64, now: Timestamp) -> Result<()> {
+    tx.execute(
+        "UPDATE blobs SET state = 0, state_at = $2, size = $3 WHERE id = $1 AND state IN (1, 3)",
+        &[id.into(), now.into(), (size as i64).into()],
+    )
+    .await?;
+    tx.touch(Touch::Blobs);
+    Ok(())
+}
+
+/// Its bytes turned out to be missing or damaged.
+pub async fn mark_lost(tx: &mut Tx, id: BlobId, now: Timestamp) -> Result<bool> {
+    let changed = tx.execute("UPDATE blobs SET state = 3, state_at = $2 WHERE id = $1 AND state IN (0, 1)", &[id.into(), now.into()]).await?;
+    tx.touch(Touch::Blobs);
+    Ok(changed > 0)
+}
+
+/// Condemns a content that no repository holds any more. Lock it first; this asks again.
+pub async fn condemn_if_unheld(tx: &mut Tx, id: BlobId, now: Timestamp) -> Result<bool> {
+    let changed = tx
+        .execute(
+            "UPDATE blobs SET state = 1, state_at = $2
+              WHERE id = $1 AND state IN (0, 3) AND NOT EXISTS (SELECT 1 FROM repository_blobs WHERE blob_id = $1)",
+            &[id.into(), now.into()],
+        )
+        .await?;
+    Ok(changed > 0)
+}
+
+/// Condemned contents, the oldest first.
+pub async fn condemned(conn: &mut Conn, limit: i64) -> Result<Vec<Blob>> {
+    conn.rows(
+        "SELECT id, digest, generation, size, location, state FROM blobs WHERE state = 1 ORDER BY state_at, id LIMIT $1",
+        &[limit.into()],
+        read,
+    )
+    .await
+}
+
+/// Locks contents in the order of their digests against everybody who adds a reference.
+pub async fn lock(tx: &mut Tx, digests: &[Digest]) -> Result<Vec<Blob>> {
+    let list = json_list(digests);
+    let sql = with_list!(
+        tx,
+        "SELECT id, digest, generation, size, location, state FROM blobs WHERE digest IN",
+        "$1",
+        "AND state <> 2 ORDER BY digest",
+        "FOR UPDATE"
+    );
+    tx.rows(sql, &[(&list).into()], read).await
+}
+
+/// The final step: from now on nobody sees the content, and its bytes may go. Lock it first; this asks again.
+pub async fn claim_if_unheld(tx: &mut Tx, id: BlobId, now: Timestamp) -> Result<bool> {
+    let changed = tx
+        .execute(
+            "UPDATE blobs SET state = 2, state_at = $2
+              WHERE id = $1 AND state = 1 AND NOT EXISTS (SELECT 1 FROM repository_blobs WHERE blob_id = $1)",
+            &[id.into(), now.into()],
+        )
+        .await?;
+    tx.touch(Touch::Blobs);
+    Ok(changed > 0)
+}
+
+/// Claimed contents whose bytes have not gone yet.
+pub async fn claimed(conn: &mut Conn, limit: i64) -> Result<Vec<Blob>> {
+    conn.rows(
+        "SELECT id, digest, generation, size, location, state FROM blobs
+          WHERE state = 2 AND freed_at IS NULL
+          ORDER BY state_at, id
+          LIMIT $1",
+        &[limit.into()],
+        read,
+    )
+    .await
+}
+
+/// Its bytes have gone; the row stays as a tombstone.
+pub async fn set_freed(tx: &mut Tx, id: BlobId, now: Timestamp) -> Result<()> {
+    tx.execute("UPDATE blobs SET freed_at = $2 WHERE id = $1", &[id.into(), now.into()]).await.map(|_| ())
+}
+
+/// Forgets tombstones older than `before`, the newest generation too; answers how many went.
+pub async fn bury(tx: &mut Tx, before: Timestamp, limit: i64) -> Result<u64> {
+    tx.execute(
+        "DELETE FROM blobs WHERE id IN (SELECT id FROM blobs WHERE state = 2 AND freed_at < $1 ORDER BY state_at LIMIT $2)",
+        &[before.into(), limit.into()],
+    )
+    .await
+}
+
+/// Live contents that were not read again since `before`, the longest first.
+pub async fn unchecked(conn: &mut Conn, before: Timestamp, limit: i64) -> Result<Vec<Blob>> {
+    conn.rows(
+        "SELECT id, digest, generation, size, location, state FROM blobs
+          WHERE state = 0 AND checked_at < $1
+          ORDER BY checked_at, id
+          LIMIT $2",
+        &[before.into(), limit.into()],
+        read,
+    )
+    .await
+}
+
+pub async fn set_checked(tx: &mut Tx, id: BlobId, now: Timestamp) -> Result<()> {
+    tx.execute("UPDATE blobs SET checked_at = $2 WHERE id = $1", &[id.into(), now.into()]).await.map(|_| ())
+}
+
+/// All contents in order of numbers, after `after`, for comparing with the store.
+pub async fn list(conn: &mut Conn, after: BlobId, limit: i64) -> Result<Vec<Blob>> {
+    conn.rows(
+        "SELECT id, digest, generation, size, location, state FROM blobs WHERE id > $1 ORDER BY id LIMIT $2",
+        &[after.into(), limit.into()],
+        read,
+    )
+    .await
+}
+
+/// Whether any row, also a tombstone, stands for these bytes.
+pub async fn is_known(conn: &mut Conn, digest: &Digest, location: &str) -> Result<bool> {
+    let digest = digest.to_string();
+    conn.exists("SELECT 1 FROM blobs WHERE digest = $1 AND location = $2 LIMIT 1", &[(&digest).into(), location.into()]).await
+}
+
+/// Number and bytes of contents by state, for metrics and reports: (live, lost, condemned or deleting).
+pub async fn totals(conn: &mut Conn) -> Result<Vec<(State, u64, u64)>> {
+    conn.rows(
+        "SELECT state, COUNT(*), CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM blobs WHERE freed_at IS NULL GROUP BY state ORDER BY state",
+        &[],
+        |row| Ok((State::from_number(row.int(0)?)?, row.int(1)?.unsigned_abs(), row.int(2)?.unsigned_abs())),
+    )
+    .await
+}
+
+/// A JSON array of strings, as the list queries take it.
+pub(crate) fn json_list(items: &[impl ToString]) -> String {
+    let texts: Vec<String> = items.iter().map(ToString::to_string).collect();
+    serde_json::Value::from(texts).to_string()
+}

@@ -1,0 +1,30 @@
+//! Facts about this database itself: its identity, the store that belongs to it, the fingerprint of its key file.
+
+use model::Result;
+
+use crate::{Conn, Tx};
+
+/// Names of the facts.
+pub const DATABASE_ID: &str = "database.id";
+pub const STORE_ID: &str = "store.id";
+pub const KEY_FINGERPRINT: &str = "secretkey.fingerprint";
+
+pub async fn find(conn: &mut Conn, name: &str) -> Result<Option<String>> {
+    conn.row("SELECT value FROM facts WHERE name = $1", &[name.into()], |row| row.text(0)).await
+}
+
+/// Writes a fact that is not there yet and answers what holds now: of several nodes that start at once one decides.
+pub async fn settle(tx: &mut Tx, name: &str, value: &str) -> Result<String> {
+    tx.execute("INSERT INTO facts (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING", &[name.into(), value.into()]).await?;
+    Ok(find(tx, name).await?.unwrap_or_default())
+}
+
+/// Writes a fact, whatever stood there.
+pub async fn set(tx: &mut Tx, name: &str, value: &str) -> Result<()> {
+    tx.execute(
+        "INSERT INTO facts (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        &[name.into(), value.into()],
+    )
+    .await
+    .map(|_| ())
+}

@@ -1,0 +1,254 @@
+//! The job queue: rows claimed under a lease. A lease that ran out makes its job available again; every write of a runner
+//! names the attempt it was given, so a runner that lost its job cannot write any more.
+
+use std::time::Duration;
+
+use model::{
+    Error, Result, What,
+    id::JobId,
+    job::Job,
+    time::Timestamp,
+};
+
+use crate::{Conn, Tx, dialect::locking, value::Row};
+
+/// A job's row as people see it.
+#[derive(Debug, Clone)]
+pub struct JobRow {
+    pub id: JobId,
+    pub kind: String,
+    pub state: String,
+    pub attempt: i64,
+    pub node: Option<String>,
+    /// JSON: what the job counts while it runs and when it is done.
+    pub progress: Option<String>,
+    pub message: Option<String>,
+    pub created_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    pub stop: bool,
+}
+
+/// A job that this node runs now.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    pub id: JobId,
+    pub attempt: i64,
+    pub job: Job,
+}
+
+fn read(row: &Row<'_>) -> Result<JobRow> {
+    Ok(JobRow {
+        id: JobId(row.int(0)?),
+        kind: row.text(1)?,
+        state: row.text(2)?,
+        attempt: row.int(3)?,
+        node: row.opt_text(4)?,
+        progress: row.opt_text(5)?,
+        message: row.opt_text(6)?,
+        created_at: row.time(7)?,
+        started_at: row.opt_time(8)?,
+        ended_at: row.opt_time(9)?,
+        stop: row.bool(10)?,
+    })
+}
+
+/// Puts a job into the queue. When one with the same unique key waits or runs already, its number is answered.
+pub async fn enqueue(tx: &mut Tx, job: &Job, run_at: Timestamp, now: Timestamp) -> Result<JobId> {
+    let payload = serde_json::to_string(job).map_err(model::error::internal("serialising a job"))?;
+    let made = tx
+        .row(
+            "INSERT INTO jobs (kind, unique_key, payload, state, priority, run_at, created_at)
+             VALUES ($1, $2, $3, 'ready', $4, $5, $6)
+             ON CONFLICT DO NOTHING
+             RETURNING id",
+            &[job.kind().into(), job.unique_key().into(), (&payload).into(), job.priority().into(), run_at.into(), now.into()],
+            |row| Ok(JobId(row.int(0)?)),
+        )
+        .await?;
+    tx.wake_jobs();
+    if let Some(id) = made {
+        return Ok(id);
+    }
+    // One waits or runs already: asked for by a person, it should not wait for its turn.
+    tx.row(
+        "UPDATE jobs SET run_at = CASE WHEN state = 'ready' AND run_at > $2 THEN $2 ELSE run_at END, payload = CASE WHEN state = 'ready' THEN $3 ELSE payload END
+          WHERE unique_key = $1 AND state IN ('ready', 'running')
+         RETURNING id",
+        &[job.unique_key().into(), run_at.into(), (&payload).into()],
+        |row| Ok(JobId(row.int(0)?)),
+    )
+    .await?
+    .ok_or_else(|| Error::Unavailable(anyhow::anyhow!("a `{}` job ended just now: try again", job.kind())))
+}
+
+/// Takes the next job that is due, or one whose lease ran out.
+pub async fn claim(tx: &mut Tx, node: &str, lease: Duration) -> Result<Option<Claimed>> {
+    let now = tx.now().await?;
+    let sql = locking!(
+        tx,
+        "SELECT id FROM jobs
+          WHERE (state = 'ready' AND run_at <= $1) OR (state = 'running' AND lease_until < $1)
+          ORDER BY priority DESC, run_at, id
+          LIMIT 1",
+        "FOR UPDATE SKIP LOCKED"
+    );
+    let Some(id) = tx.row(sql, &[now.into()], |row| row.int(0)).await? else { return Ok(None) };
+    let row = tx
+        .row(
+            "UPDATE jobs SET state = 'running', attempt = attempt + 1, node = $2, lease_until = $3, started_at = COALESCE(started_at, $4)
+              WHERE id = $1
+             RETURNING attempt, payload",
+            &[id.into(), node.into(), now.plus(lease).into(), now.into()],
+            |row| Ok((row.int(0)?, row.text(1)?)),
+        )
+        .await?;
+    let Some((attempt, payload)) = row else { return Ok(None) };
+    let job = serde_json::from_str(&payload).map_err(model::error::internal("reading a job's payload"))?;
+    Ok(Some(Claimed { id: JobId(id), attempt, job }))
+}
+
+/// What a runner hears when it renews its lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heartbeat {
+    GoOn,
+    /// Somebody asked the job to stop.
+    Stop,
+    /// The job belongs to another attempt now.
+    Lost,
+}
+
+/// Renews the lease and shows progress.
+pub async fn heartbeat(tx: &mut Tx, id: JobId, attempt: i64, lease: Duration, progress: Option<&str>) -> Result<Heartbeat> {
+    let now = tx.now().await?;
+    let stop = tx
+        .row(
+            "UPDATE jobs SET lease_until = $3, progress = COALESCE($4, progress)
+              WHERE id = $1 AND attempt = $2 AND state = 'running'
+             RETURNING stop",
+            &[id.into(), attempt.into(), now.plus(lease).into(), progress.into()],
+            |row| row.bool(0),
+        )
+        .await?;
+    Ok(match stop {
+        None => Heartbeat::Lost,
+        Some(true) => Heartbeat::Stop,
+        Some(false) => Heartbeat::GoOn,
+    })
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    Done,
+    Failed,
+    Stopped,
+}
+
+impl End {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// Ends a job. False when it belongs to another attempt now.
+pub async fn end(tx: &mut Tx, id: JobId, attempt: i64, end: End, progress: Option<&str>, message: Option<&str>) -> Result<bool> {
+    let now = tx.now().await?;
+    let ended = tx
+        .execute(
+            "UPDATE jobs SET state = $3, ended_at = $4, lease_until = NULL, progress = COALESCE($5, progress), message = $6
+              WHERE id = $1 AND attempt = $2 AND state = 'running'",
+            &[id.into(), attempt.into(), end.as_str().into(), now.into(), progress.into(), message.into()],
+        )
+        .await?;
+    Ok(ended > 0)
+}
+
+/// Puts a job back for another attempt, or for another node when this one stops.
+pub async fn give_back(tx: &mut Tx, id: JobId, attempt: i64, after: Duration, message: Option<&str>) -> Result<bool> {
+    let now = tx.now().await?;
+    let changed = tx
+        .execute(
+            "UPDATE jobs SET state = 'ready', run_at = $3, lease_until = NULL, message = $4
+              WHERE id = $1 AND attempt = $2 AND state = 'running'",
+            &[id.into(), attempt.into(), now.plus(after).into(), message.into()],
+        )
+        .await?;
+    tx.wake_jobs();
+    Ok(changed > 0)
+}
+
+/// Asks a job to stop: one that waits is stopped at once, one that runs hears it at its next heartbeat.
+pub async fn stop(tx: &mut Tx, id: JobId) -> Result<()> {
+    let now = tx.now().await?;
+    tx.execute("UPDATE jobs SET state = 'stopped', ended_at = $2 WHERE id = $1 AND state = 'ready'", &[id.into(), now.into()]).await?;
+    tx.execute("UPDATE jobs SET stop = TRUE WHERE id = $1 AND state = 'running'", &[id.into()]).await.map(|_| ())
+}
+
+pub async fn get(conn: &mut Conn, id: JobId) -> Result<JobRow> {
+    conn.row(
+        "SELECT id, kind, state, attempt, node, progress, message, created_at, started_at, ended_at, stop FROM jobs WHERE id = $1",
+        &[id.into()],
+        read,
+    )
+    .await?
+    .ok_or_else(|| Error::not_found(What::Job, format!("job {id} not found")))
+}
+
+/// The newest first.
+pub async fn list(conn: &mut Conn, limit: i64) -> Result<Vec<JobRow>> {
+    conn.rows(
+        "SELECT id, kind, state, attempt, node, progress, message, created_at, started_at, ended_at, stop
+           FROM jobs ORDER BY id DESC LIMIT $1",
+        &[limit.into()],
+        read,
+    )
+    .await
+}
+
+/// When the next waiting job is due, or the next lease ends.
+pub async fn next_due(conn: &mut Conn) -> Result<Option<Timestamp>> {
+    let due = conn
+        .row(
+            "SELECT MIN(due) FROM (
+                 SELECT MIN(run_at) AS due FROM jobs WHERE state = 'ready'
+                 UNION ALL
+                 SELECT MIN(lease_until) FROM jobs WHERE state = 'running'
+             ) AS times",
+            &[],
+            |row| row.opt_time(0),
+        )
+        .await?;
+    Ok(due.flatten())
+}
+
+/// One line of a job's log, kept in its row's company.
+pub async fn log(tx: &mut Tx, id: JobId, attempt: i64, line: &str) -> Result<()> {
+    let now = tx.now().await?;
+    tx.execute(
+        "INSERT INTO job_logs (job_id, attempt, at, line) VALUES ($1, $2, $3, $4)",
+        &[id.into(), attempt.into(), now.into(), line.into()],
+    )
+    .await
+    .map(|_| ())
+}
+
+pub async fn logs(conn: &mut Conn, id: JobId, limit: i64) -> Result<Vec<(Timestamp, String)>> {
+    conn.rows("SELECT at, line FROM job_logs WHERE job_id = $1 ORDER BY id LIMIT $2", &[id.into(), limit.into()], |row| {
+        Ok((row.time(0)?, row.text(1)?))
+    })
+    .await
+}
+
+/// Forgets up to `limit` jobs that ended before `before`, with their logs.
+pub async fn trim(tx: &mut Tx, before: Timestamp, limit: i64) -> Result<u64> {
+    tx.execute(
+        "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE ended_at < $1 ORDER BY ended_at LIMIT $2)",
+        &[before.into(), limit.into()],
+    )
+    .await
+}

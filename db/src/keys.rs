@@ -1,0 +1,33 @@
+//! Signing keys, shared by all nodes. The private half is encrypted with the key file before it comes here.
+
+use model::{Result, time::Timestamp};
+
+use crate::{Conn, Tx};
+
+#[derive(Debug, Clone)]
+pub struct Key {
+    pub id: String,
+    /// Encrypted.
+    pub private: String,
+    pub public: String,
+    pub retired_at: Option<Timestamp>,
+}
+
+/// All keys of a purpose, the newest first; retired ones still verify.
+pub async fn list(conn: &mut Conn, purpose: &str) -> Result<Vec<Key>> {
+    conn.rows(
+        "SELECT id, private, public, retired_at FROM keys WHERE purpose = $1 ORDER BY created_at DESC, id LIMIT 16",
+        &[purpose.into()],
+        |row| Ok(Key { id: row.text(0)?, private: row.text(1)?, public: row.text(2)?, retired_at: row.opt_time(3)? }),
+    )
+    .await
+}
+
+pub async fn insert(tx: &mut Tx, purpose: &str, key: &Key, now: Timestamp) -> Result<()> {
+    tx.execute(
+        "INSERT INTO keys (id, purpose, private, public, created_at) VALUES ($1, $2, $3, $4, $5)",
+        &[(&key.id).into(), purpose.into(), (&key.private).into(), (&key.public).into(), now.into()],
+    )
+    .await
+    .map(|_| ())
+}

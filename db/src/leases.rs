@@ -1,0 +1,29 @@
+//! Leases: what only one node may do at a time. Judged by the database's clock.
+
+use std::time::Duration;
+
+use model::Result;
+
+use crate::Tx;
+
+/// Takes or renews a lease. True when `holder` has it until `length` from now.
+pub async fn hold(tx: &mut Tx, name: &str, holder: &str, length: Duration) -> Result<bool> {
+    let now = tx.now().await?;
+    let held = tx
+        .execute(
+            "INSERT INTO leases (name, holder, until, term) VALUES ($1, $2, $3, 1)
+             ON CONFLICT (name) DO UPDATE SET
+                 holder = excluded.holder,
+                 until  = excluded.until,
+                 term   = leases.term + CASE WHEN leases.holder = excluded.holder THEN 0 ELSE 1 END
+              WHERE leases.holder = excluded.holder OR leases.until < $4",
+            &[name.into(), holder.into(), now.plus(length).into(), now.into()],
+        )
+        .await?;
+    Ok(held > 0)
+}
+
+/// Gives a lease back, so that another need not wait for its end.
+pub async fn release(tx: &mut Tx, name: &str, holder: &str) -> Result<()> {
+    tx.execute("DELETE FROM leases WHERE name = $1 AND holder = $2", &[name.into(), holder.into()]).await.map(|_| ())
+}

@@ -1,0 +1,214 @@
+//! Every table, every SQL text, every migration; SQLite and PostgreSQL behind one connection type.
+//! The caller owns the transaction: table functions take `&mut Conn` to read and `&mut Tx` to write.
+
+pub mod conn;
+mod dialect;
+pub mod generations;
+pub mod migrate;
+mod postgres;
+mod sqlite;
+pub mod value;
+
+pub mod artifacts;
+pub mod blobs;
+pub mod changes;
+pub mod facts;
+pub mod jobs;
+pub mod keys;
+pub mod leases;
+pub mod links;
+pub mod members;
+pub mod projects;
+pub mod repositories;
+pub mod rights;
+pub mod robots;
+pub mod settings;
+pub mod tags;
+pub mod uploads;
+pub mod users;
+
+pub use conn::{Conn, Tx};
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
+use generations::Generations;
+use model::{
+    Result,
+    time::{Clock, Hlc, Timestamp},
+};
+use tokio_util::task::TaskTracker;
+
+/// Where the database is and how many connections it may have.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub engine: Engine,
+    /// The name of this node: it stands in tags and changes as their origin.
+    pub node: String,
+    /// PostgreSQL: how many writing transactions may run at once. SQLite has one writer whatever this says.
+    pub pool_size: usize,
+    /// How long a caller waits for a connection or the writer before the answer is 503.
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub enum Engine {
+    /// A file on a local file system.
+    Sqlite(PathBuf),
+    /// A URL or a key-value string as libpq takes it; several hosts are allowed, always the writable one is used.
+    Postgres(String),
+}
+
+/// The database. A clone is another handle on the same connections.
+#[derive(Clone)]
+pub struct Db(Arc<Inner>);
+
+struct Inner {
+    engine: Opened,
+    shared: Shared,
+}
+
+enum Opened {
+    Sqlite(sqlite::Sqlite),
+    Postgres(postgres::Postgres),
+}
+
+/// What every transaction needs beside its connection.
+#[derive(Clone)]
+struct Shared {
+    node: Arc<str>,
+    clock: Clock,
+    hlc: Arc<Hlc>,
+    generations: Arc<Generations>,
+    job_waiting: Arc<tokio::sync::Notify>,
+}
+
+/// A connection to read with; goes back to its pool when dropped.
+pub struct Reader {
+    conn: Option<Conn>,
+    db: Db,
+}
+
+impl Db {
+    /// Opens the database as it is, without migrating it: see [`migrate::up`].
+    pub async fn open(config: &Config, clock: Clock) -> Result<Self> {
+        let shared = Shared {
+            node: config.node.as_str().into(),
+            clock,
+            hlc: Arc::default(),
+            generations: Arc::default(),
+            job_waiting: Arc::default(),
+        };
+        let engine = match &config.engine {
+            Engine::Sqlite(path) => Opened::Sqlite(sqlite::Sqlite::open(path, config.timeout, shared.clone())?),
+            Engine::Postgres(url) => Opened::Postgres(postgres::Postgres::open(url, config).await?),
+        };
+        Ok(Self(Arc::new(Inner { engine, shared })))
+    }
+
+    /// A connection to read with. On SQLite its queries run on the calling thread.
+    pub async fn reader(&self) -> Result<Reader> {
+        let conn = match &self.0.engine {
+            Opened::Sqlite(sqlite) => Conn::Sqlite(sqlite.reader()?),
+            Opened::Postgres(postgres) => Conn::Postgres(postgres.reader().await?),
+        };
+        Ok(Reader { conn: Some(conn), db: self.clone() })
+    }
+
+    /// Runs a writing transaction and answers when it is durable. The closure waits for nothing but its connection. It
+    /// may run more than once (PostgreSQL repeats what lost to a concurrent writer), and runs to its end also when the
+    /// caller has gone away. When it fails nothing of it remains.
+    pub async fn write<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + Sync + 'static,
+    {
+        match &self.0.engine {
+            Opened::Sqlite(sqlite) => sqlite.write(work).await,
+            Opened::Postgres(postgres) => postgres.write(self.0.shared.clone(), work).await,
+        }
+    }
+
+    /// True when no other process writes this database, so that what was read may be remembered until a write changes it.
+    pub fn is_exclusive(&self) -> bool {
+        matches!(self.0.engine, Opened::Sqlite(_))
+    }
+
+    /// What invalidates remembered reads.
+    pub fn generations(&self) -> &Generations {
+        &self.0.shared.generations
+    }
+
+    /// Wakes whoever runs jobs on this node when a job was enqueued here.
+    pub fn job_waiting(&self) -> &tokio::sync::Notify {
+        &self.0.shared.job_waiting
+    }
+
+    pub fn node(&self) -> &str {
+        &self.0.shared.node
+    }
+
+    pub fn clock(&self) -> &Clock {
+        &self.0.shared.clock
+    }
+
+    /// The time as the database tells it, which judges leases, grace and expiry.
+    pub async fn now(&self) -> Result<Timestamp> {
+        self.reader().await?.now(self.clock()).await
+    }
+
+    /// Short name of the engine for logs and `seawall check`.
+    pub fn engine(&self) -> &'static str {
+        match self.0.engine {
+            Opened::Sqlite(_) => "sqlite",
+            Opened::Postgres(_) => "postgres",
+        }
+    }
+
+    /// Answers when a trivial query does; an error says why the database cannot be used.
+    pub async fn ping(&self) -> Result<()> {
+        let mut reader = self.reader().await?;
+        reader.row("SELECT 1", &[], |row| Ok(row.bool(0).is_ok())).await.map(|_| ())
+    }
+
+    /// Waits for running transactions, then lets go of the connections. On SQLite the log is folded into the file.
+    pub async fn close(&self) {
+        match &self.0.engine {
+            Opened::Sqlite(sqlite) => sqlite.close().await,
+            Opened::Postgres(postgres) => postgres.close().await,
+        }
+    }
+
+    fn sqlite(&self) -> Option<&sqlite::Sqlite> {
+        match &self.0.engine {
+            Opened::Sqlite(sqlite) => Some(sqlite),
+            Opened::Postgres(_) => None,
+        }
+    }
+}
+
+impl std::ops::Deref for Reader {
+    type Target = Conn;
+    fn deref(&self) -> &Conn {
+        self.conn.as_ref().expect("present until dropped")
+    }
+}
+
+impl std::ops::DerefMut for Reader {
+    fn deref_mut(&mut self) -> &mut Conn {
+        self.conn.as_mut().expect("present until dropped")
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if let (Some(Conn::Sqlite(conn)), Some(sqlite)) = (self.conn.take(), self.db.sqlite()) {
+            sqlite.put_back(conn);
+        }
+    }
+}
+
+/// Tasks that finish transactions whose caller may be gone.
+fn tracker() -> TaskTracker {
+    TaskTracker::new()
+}

@@ -1,0 +1,168 @@
+//! Which repository holds which content. A link lives while a manifest of the repository names the content, or while it is
+//! fresh (what was uploaded or mounted and no manifest names yet). `check_at` says when the collector should ask.
+
+use model::{
+    Result,
+    id::{ArtifactId, BlobId, RepositoryId},
+    time::Timestamp,
+};
+use oci::digest::Digest;
+
+use crate::{
+    Conn, Tx,
+    blobs::{self, Blob, json_list},
+    dialect::with_list,
+    generations::Touch,
+};
+
+/// The content as this repository may read it; `None` when it does not hold it or it is gone.
+pub async fn find(conn: &mut Conn, repository: RepositoryId, digest: &Digest) -> Result<Option<Blob>> {
+    let digest = digest.to_string();
+    let blob = conn
+        .row(
+            "SELECT b.id, b.digest, b.generation, b.size, b.location, b.state
+               FROM blobs b
+               JOIN repository_blobs l ON l.blob_id = b.id
+              WHERE b.digest = $2 AND b.state <> 2 AND l.repository_id = $1",
+            &[repository.into(), (&digest).into()],
+            blobs::read,
+        )
+        .await?;
+    Ok(blob)
+}
+
+/// Those of `digests` that the repository holds, locked in the order of their digests against the collector.
+pub async fn hold(tx: &mut Tx, repository: RepositoryId, digests: &[Digest]) -> Result<Vec<Blob>> {
+    let list = json_list(digests);
+    let sql = with_list!(
+        tx,
+        "SELECT b.id, b.digest, b.generation, b.size, b.location, b.state
+           FROM blobs b
+           JOIN repository_blobs l ON l.blob_id = b.id
+          WHERE l.repository_id = $1 AND b.state <> 2 AND b.digest IN",
+        "$2",
+        "ORDER BY b.digest",
+        "FOR SHARE OF b"
+    );
+    tx.rows(sql, &[repository.into(), (&list).into()], blobs::read).await
+}
+
+/// Gives the repository a content that it got by upload or mount. Lock the content first. Held already, it is fresh again.
+pub async fn add(tx: &mut Tx, repository: RepositoryId, blob: BlobId, check_at: Timestamp, now: Timestamp) -> Result<()> {
+    tx.execute(
+        "INSERT INTO repository_blobs (repository_id, blob_id, added_at, check_at) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (repository_id, blob_id) DO UPDATE SET added_at = excluded.added_at, check_at = excluded.check_at",
+        &[repository.into(), blob.into(), now.into(), check_at.into()],
+    )
+    .await?;
+    tx.touch(Touch::Repository(repository));
+    Ok(())
+}
+
+/// Whether a manifest of the repository names the content.
+pub async fn is_named(conn: &mut Conn, repository: RepositoryId, blob: BlobId) -> Result<bool> {
+    conn.exists(
+        "SELECT 1 FROM artifact_blobs WHERE repository_id = $1 AND blob_id = $2 LIMIT 1",
+        &[repository.into(), blob.into()],
+    )
+    .await
+}
+
+/// Takes a content from the repository, unless a manifest of it names it. Lock the content first. True when it went.
+pub async fn remove_unless_named(tx: &mut Tx, repository: RepositoryId, blob: BlobId) -> Result<bool> {
+    let removed = tx
+        .execute(
+            "DELETE FROM repository_blobs
+              WHERE repository_id = $1 AND blob_id = $2
+                AND NOT EXISTS (SELECT 1 FROM artifact_blobs WHERE repository_id = $1 AND blob_id = $2)",
+            &[repository.into(), blob.into()],
+        )
+        .await?;
+    tx.touch(Touch::Repository(repository));
+    Ok(removed > 0)
+}
+
+/// A link that the collector should look at.
+#[derive(Debug, Clone)]
+pub struct Due {
+    pub repository: RepositoryId,
+    pub repository_name: String,
+    pub blob: BlobId,
+    pub digest: Digest,
+    pub size: u64,
+}
+
+/// Links whose time has come, the oldest first.
+pub async fn due(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<Due>> {
+    conn.rows(
+        "SELECT l.repository_id, r.name, l.blob_id, b.digest, b.size
+           FROM repository_blobs l
+           JOIN blobs b ON b.id = l.blob_id
+           JOIN repositories r ON r.id = l.repository_id
+          WHERE l.check_at <= $1
+          ORDER BY l.check_at, l.repository_id, l.blob_id
+          LIMIT $2",
+        &[now.into(), limit.into()],
+        |row| {
+            Ok(Due {
+                repository: RepositoryId(row.int(0)?),
+                repository_name: row.text(1)?,
+                blob: BlobId(row.int(2)?),
+                digest: row.parsed(3)?,
+                size: row.int(4)?.unsigned_abs(),
+            })
+        },
+    )
+    .await
+}
+
+/// Ends a link that is still due and that no manifest names; otherwise notes that nothing needs asking. Lock the content first.
+pub async fn collect(tx: &mut Tx, repository: RepositoryId, blob: BlobId, now: Timestamp) -> Result<bool> {
+    let removed = tx
+        .execute(
+            "DELETE FROM repository_blobs
+              WHERE repository_id = $1 AND blob_id = $2 AND check_at <= $3
+                AND NOT EXISTS (SELECT 1 FROM artifact_blobs WHERE repository_id = $1 AND blob_id = $2)",
+            &[repository.into(), blob.into(), now.into()],
+        )
+        .await?;
+    if removed > 0 {
+        tx.touch(Touch::Repository(repository));
+        return Ok(true);
+    }
+    tx.execute(
+        "UPDATE repository_blobs SET check_at = NULL WHERE repository_id = $1 AND blob_id = $2 AND check_at <= $3",
+        &[repository.into(), blob.into(), now.into()],
+    )
+    .await?;
+    Ok(false)
+}
+
+/// Before a manifest goes: what it names is asked about at `check_at`, and no longer counts as fresh.
+pub async fn release(tx: &mut Tx, artifact: ArtifactId, check_at: Timestamp) -> Result<()> {
+    tx.execute(
+        "UPDATE repository_blobs SET check_at = $2
+          WHERE repository_id = (SELECT repository_id FROM artifacts WHERE id = $1)
+            AND blob_id IN (SELECT blob_id FROM artifact_blobs WHERE artifact_id = $1)",
+        &[artifact.into(), check_at.into()],
+    )
+    .await
+    .map(|_| ())
+}
+
+/// Contents that other repositories hold, for a mount without `from`: the names of up to `limit` such repositories.
+pub async fn holders(conn: &mut Conn, digest: &Digest, limit: i64) -> Result<Vec<String>> {
+    let digest = digest.to_string();
+    conn.rows(
+        "SELECT r.name
+           FROM blobs b
+           JOIN repository_blobs l ON l.blob_id = b.id
+           JOIN repositories r ON r.id = l.repository_id
+          WHERE b.digest = $1 AND b.state IN (0, 1)
+          ORDER BY l.repository_id
+          LIMIT $2",
+        &[(&digest).into(), limit.into()],
+        |row| row.text(0),
+    )
+    .await
+}

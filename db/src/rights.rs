@@ -1,0 +1,58 @@
+//! What a caller may do in a project, read in one query per request.
+
+use model::{
+    Result,
+    id::{ProjectId, RobotId, UserId},
+    permission::{Action, Resource},
+    robot::{Permission, Scope},
+    role::Role,
+    time::Timestamp,
+};
+
+use crate::{Conn, members};
+
+/// The project a name stands for, and the caller's role there.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing {
+    pub project: ProjectId,
+    pub public: bool,
+    pub created_at: Timestamp,
+    pub role: Option<Role>,
+}
+
+/// `None` when there is no such project. Without a user the role is none.
+pub async fn standing(conn: &mut Conn, project: &str, user: Option<UserId>) -> Result<Option<Standing>> {
+    let user = user.map_or(0, |user| user.0);
+    conn.row(
+        "SELECT p.id, p.public, p.created_at, m.role
+           FROM projects p
+           LEFT JOIN members m ON m.project_id = p.id AND m.user_id = $2
+          WHERE p.name = $1 AND p.deleted_at IS NULL",
+        &[project.into(), user.into()],
+        |row| {
+            Ok(Standing {
+                project: ProjectId(row.int(0)?),
+                public: row.bool(1)?,
+                created_at: row.time(2)?,
+                role: row.opt_int(3)?.map(members::role).transpose()?,
+            })
+        },
+    )
+    .await
+}
+
+/// What a robot may do in one project: its own permissions there and those it has on every project.
+pub async fn of_robot(conn: &mut Conn, robot: RobotId, project: ProjectId) -> Result<Vec<Permission>> {
+    conn.rows(
+        "SELECT scope, resource, action FROM robot_permissions WHERE robot_id = $1 AND scope IN ($2, -1) LIMIT 1000",
+        &[robot.into(), project.into()],
+        |row| {
+            Ok(Permission {
+                scope: Scope::from_number(row.int(0)?),
+                resource: row.parsed::<Resource>(1)?,
+                action: row.parsed::<Action>(2)?,
+            })
+        },
+    )
+    .await
+}

@@ -1,0 +1,179 @@
+//! Robots and what each may do.
+
+use model::{
+    Error, Result, What,
+    change::Kind,
+    id::{ProjectId, RobotId, new_uid},
+    name::RobotName,
+    permission::{Action, Resource},
+    robot::{Permission, Scope},
+    time::Timestamp,
+};
+use serde_json::json;
+
+use crate::{Conn, Tx, changes, generations::Touch, value::Row};
+
+#[derive(Debug, Clone)]
+pub struct Robot {
+    pub id: RobotId,
+    pub uid: String,
+    /// The project it belongs to; none for a robot of the system.
+    pub project: Option<ProjectId>,
+    pub project_name: Option<String>,
+    /// Its own part of the name, without prefix and project.
+    pub name: String,
+    /// The hash of its secret.
+    pub secret: String,
+    pub disabled: bool,
+    pub expires_at: Option<Timestamp>,
+    pub version: i64,
+    pub created_at: Timestamp,
+}
+
+#[derive(Debug, Clone)]
+pub struct NewRobot {
+    pub project: Option<ProjectId>,
+    pub name: RobotName,
+    pub description: Option<String>,
+    /// The hash of its secret.
+    pub secret: String,
+    pub expires_at: Option<Timestamp>,
+    pub permissions: Vec<Permission>,
+}
+
+fn read(row: &Row<'_>) -> Result<Robot> {
+    Ok(Robot {
+        id: RobotId(row.int(0)?),
+        uid: row.text(1)?,
+        project: row.opt_int(2)?.map(ProjectId),
+        project_name: row.opt_text(3)?,
+        name: row.text(4)?,
+        secret: row.text(5)?,
+        disabled: row.bool(6)?,
+        expires_at: row.opt_time(7)?,
+        version: row.int(8)?,
+        created_at: row.time(9)?,
+    })
+}
+
+pub async fn find(conn: &mut Conn, id: RobotId) -> Result<Option<Robot>> {
+    conn.row(
+        "SELECT r.id, r.uid, r.project_id, p.name, r.name, r.secret, r.disabled, r.expires_at, r.version, r.created_at
+           FROM robots r
+           LEFT JOIN projects p ON p.id = r.project_id
+          WHERE r.id = $1",
+        &[id.into()],
+        read,
+    )
+    .await
+}
+
+/// By its own part of the name, in a project or (none) on the system.
+pub async fn find_name(conn: &mut Conn, project: Option<&str>, name: &str) -> Result<Option<Robot>> {
+    conn.row(
+        "SELECT r.id, r.uid, r.project_id, p.name, r.name, r.secret, r.disabled, r.expires_at, r.version, r.created_at
+           FROM robots r
+           LEFT JOIN projects p ON p.id = r.project_id
+          WHERE r.name = $2 AND ((CAST($1 AS TEXT) IS NULL AND r.project_id IS NULL) OR p.name = $1)
+          LIMIT 1",
+        &[project.into(), name.into()],
+        read,
+    )
+    .await
+}
+
+/// In order of numbers, after `after`.
+pub async fn list(conn: &mut Conn, after: RobotId, limit: i64) -> Result<Vec<Robot>> {
+    conn.rows(
+        "SELECT r.id, r.uid, r.project_id, p.name, r.name, r.secret, r.disabled, r.expires_at, r.version, r.created_at
+           FROM robots r
+           LEFT JOIN projects p ON p.id = r.project_id
+          WHERE r.id > $1
+          ORDER BY r.id
+          LIMIT $2",
+        &[after.into(), limit.into()],
+        read,
+    )
+    .await
+}
+
+pub async fn permissions(conn: &mut Conn, id: RobotId) -> Result<Vec<Permission>> {
+    conn.rows(
+        "SELECT scope, resource, action FROM robot_permissions WHERE robot_id = $1 ORDER BY scope, resource, action LIMIT 10000",
+        &[id.into()],
+        |row| {
+            Ok(Permission {
+                scope: Scope::from_number(row.int(0)?),
+                resource: row.parsed::<Resource>(1)?,
+                action: row.parsed::<Action>(2)?,
+            })
+        },
+    )
+    .await
+}
+
+pub async fn insert(tx: &mut Tx, new: &NewRobot, full_name: &str, now: Timestamp) -> Result<RobotId> {
+    let uid = new_uid();
+    let id = tx
+        .row(
+            "INSERT INTO robots (uid, project_id, name, description, secret, expires_at, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
+             ON CONFLICT DO NOTHING
+             RETURNING id",
+            &[
+                (&uid).into(),
+                new.project.into(),
+                new.name.as_str().into(),
+                (&new.description).into(),
+                (&new.secret).into(),
+                new.expires_at.into(),
+                now.into(),
+            ],
+            |row| row.int(0),
+        )
+        .await?
+        .ok_or_else(|| Error::Conflict(format!("a robot named `{full_name}` already exists")))?;
+    let id = RobotId(id);
+    for permission in &new.permissions {
+        tx.execute(
+            "INSERT INTO robot_permissions (robot_id, scope, resource, action) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+            &[id.into(), permission.scope.number().into(), permission.resource.as_str().into(), permission.action.as_str().into()],
+        )
+        .await?;
+    }
+    tx.touch(Touch::Rights);
+    changes::append(tx, Kind::RobotCreated, full_name, &json!({ "uid": uid }), now).await?;
+    Ok(id)
+}
+
+pub async fn set_secret(tx: &mut Tx, robot: &Robot, full_name: &str, secret: &str, now: Timestamp) -> Result<()> {
+    tx.execute(
+        "UPDATE robots SET secret = $2, version = version + 1, updated_at = $3 WHERE id = $1",
+        &[robot.id.into(), secret.into(), now.into()],
+    )
+    .await?;
+    updated(tx, robot, full_name, now).await
+}
+
+pub async fn set_disabled(tx: &mut Tx, robot: &Robot, full_name: &str, disabled: bool, now: Timestamp) -> Result<()> {
+    tx.execute(
+        "UPDATE robots SET disabled = $2, version = version + 1, updated_at = $3 WHERE id = $1",
+        &[robot.id.into(), disabled.into(), now.into()],
+    )
+    .await?;
+    updated(tx, robot, full_name, now).await
+}
+
+async fn updated(tx: &mut Tx, robot: &Robot, full_name: &str, now: Timestamp) -> Result<()> {
+    tx.touch(Touch::Rights);
+    changes::append(tx, Kind::RobotUpdated, full_name, &json!({ "uid": robot.uid }), now).await
+}
+
+pub async fn delete(tx: &mut Tx, robot: &Robot, full_name: &str, now: Timestamp) -> Result<()> {
+    let deleted = tx.execute("DELETE FROM robots WHERE id = $1", &[robot.id.into()]).await?;
+    if deleted == 0 {
+        return Err(Error::not_found(What::Robot, format!("robot `{full_name}` not found")));
+    }
+    tx.touch(Touch::Rights);
+    changes::append(tx, Kind::RobotDeleted, full_name, &json!({ "uid": robot.uid }), now).await
+}

@@ -1,0 +1,213 @@
+//! SQLite: one writer thread whose waiting transactions share one COMMIT (group commit), and readers on their callers' threads.
+//! Nothing is answered before the COMMIT that holds it; when that fails, its whole group fails.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    time::Duration,
+};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use model::{Error, Result, error::internal};
+use parking_lot::Mutex;
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    Conn, Shared, Tx,
+    conn::sqlite_error,
+};
+
+/// Transactions that share one COMMIT at most.
+const GROUP: usize = 128;
+/// Transactions that may wait for the writer before further ones are refused.
+const QUEUE: usize = 4096;
+/// Readers kept open when idle.
+const IDLE_READERS: usize = 16;
+
+pub(crate) struct Sqlite {
+    path: std::path::PathBuf,
+    timeout: Duration,
+    queue: Mutex<Option<mpsc::Sender<Box<dyn Pending>>>>,
+    readers: Mutex<Vec<Connection>>,
+    writer: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+impl Sqlite {
+    pub(crate) fn open(path: &Path, timeout: Duration, shared: Shared) -> Result<Self> {
+        let conn = connect(path, false)?;
+        let tx = Tx { conn: Conn::Sqlite(conn), touched: Vec::new(), wakes_jobs: false, shared };
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let writer = std::thread::Builder::new()
+            .name("sqlite-writer".to_owned())
+            .spawn(move || serve(tx, receiver))
+            .map_err(internal("starting the writer thread"))?;
+        Ok(Self {
+            path: path.to_owned(),
+            timeout,
+            queue: Mutex::new(Some(sender)),
+            readers: Mutex::default(),
+            writer: Mutex::new(Some(writer)),
+        })
+    }
+
+    pub(crate) fn reader(&self) -> Result<Connection> {
+        match self.readers.lock().pop() {
+            Some(conn) => Ok(conn),
+            None => connect(&self.path, true),
+        }
+    }
+
+    pub(crate) fn put_back(&self, conn: Connection) {
+        let mut readers = self.readers.lock();
+        if readers.len() < IDLE_READERS {
+            readers.push(conn);
+        }
+    }
+
+    pub(crate) async fn write<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + Sync + 'static,
+    {
+        let queue = self.queue.lock().clone().ok_or_else(|| unavailable("the database is closed"))?;
+        let (reply, answer) = oneshot::channel();
+        let pending = Box::new(Transaction { work, outcome: None, reply: Some(reply) });
+        queue
+            .send_timeout(pending, self.timeout)
+            .await
+            .map_err(|_| unavailable("the database's writer has too much waiting"))?;
+        answer.await.map_err(|_| unavailable("the database's writer has stopped"))?
+    }
+
+    pub(crate) async fn close(&self) {
+        drop(self.queue.lock().take());
+        self.readers.lock().clear();
+        let writer = self.writer.lock().take();
+        if let Some(writer) = writer {
+            // The thread ends when its queue is empty; it holds no other lock.
+            let _ = tokio::task::spawn_blocking(move || writer.join()).await;
+        }
+    }
+}
+
+fn unavailable(why: &'static str) -> Error {
+    Error::Unavailable(anyhow::anyhow!(why))
+}
+
+/// Opens the file in WAL mode. A commit is durable when it returns: synchronous=FULL syncs the log at each one.
+pub(crate) fn connect(path: &Path, read_only: bool) -> Result<Connection> {
+    let flags = if read_only {
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX
+    } else {
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX
+    };
+    let conn = Connection::open_with_flags(path, flags)
+        .map_err(|error| Error::Unavailable(anyhow::Error::new(error).context(format!("opening `{}`", path.display()))))?;
+    conn.busy_timeout(Duration::from_secs(10)).map_err(sqlite_error)?;
+    conn.set_prepared_statement_cache_capacity(256);
+    if !read_only {
+        conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 4000;").map_err(sqlite_error)?;
+    }
+    conn.execute_batch(
+        "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -4096; PRAGMA mmap_size = 268435456;",
+    )
+    .map_err(sqlite_error)?;
+    Ok(conn)
+}
+
+/// A transaction that waits for the writer, with its type forgotten.
+trait Pending: Send {
+    /// Runs the work; false when it failed and must be rolled back.
+    fn run(&mut self, tx: &mut Tx) -> bool;
+    /// Tells the caller; `failed` replaces the outcome when the COMMIT failed.
+    fn answer(&mut self, failed: Option<&str>);
+}
+
+struct Transaction<T, F> {
+    work: F,
+    outcome: Option<Result<T>>,
+    reply: Option<oneshot::Sender<Result<T>>>,
+}
+
+impl<T, F> Pending for Transaction<T, F>
+where
+    T: Send + 'static,
+    F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + Sync + 'static,
+{
+    fn run(&mut self, tx: &mut Tx) -> bool {
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let future = (self.work)(tx);
+            future.now_or_never().unwrap_or_else(|| {
+                Err(Error::Internal(anyhow::anyhow!("a transaction waited for something other than its connection")))
+            })
+        }))
+        .unwrap_or_else(|_| Err(Error::Internal(anyhow::anyhow!("a transaction panicked"))));
+        let kept = outcome.is_ok();
+        self.outcome = Some(outcome);
+        kept
+    }
+
+    fn answer(&mut self, failed: Option<&str>) {
+        let outcome = match (failed, self.outcome.take()) {
+            (Some(why), Some(Ok(_)) | None) => Err(Error::Unavailable(anyhow::anyhow!("{why}"))),
+            (_, Some(outcome)) => outcome,
+            (None, None) => Err(unavailable("the transaction did not run")),
+        };
+        if let Some(reply) = self.reply.take() {
+            let _ = reply.send(outcome); // whoever asked may be gone; the work is done all the same
+        }
+    }
+}
+
+/// The writer thread: takes what waits, runs each in a savepoint, commits once, answers all.
+fn serve(mut tx: Tx, mut queue: mpsc::Receiver<Box<dyn Pending>>) {
+    let mut group = Vec::with_capacity(GROUP);
+    while let Some(first) = queue.blocking_recv() {
+        group.push(first);
+        while group.len() < GROUP
+            && let Ok(next) = queue.try_recv()
+        {
+            group.push(next);
+        }
+        let failed = commit_group(&mut tx, &mut group).err().map(|error| error.to_string());
+        if let Some(why) = &failed {
+            tracing::error!(error = %why, transactions = group.len(), "a group of transactions was not committed");
+        }
+        // Also after a failure: what was remembered is then merely read again.
+        tx.announce();
+        for mut pending in group.drain(..) {
+            pending.answer(failed.as_deref());
+        }
+    }
+    if let Conn::Sqlite(conn) = &tx.conn
+        && let Err(error) = conn.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);")
+    {
+        tracing::warn!(%error, "the write-ahead log could not be folded into the database");
+    }
+}
+
+fn commit_group(tx: &mut Tx, group: &mut [Box<dyn Pending>]) -> Result<()> {
+    execute(tx, "BEGIN IMMEDIATE")?;
+    let committed = run_group(tx, group).and_then(|()| execute(tx, "COMMIT"));
+    if committed.is_err() {
+        let _ = execute(tx, "ROLLBACK"); // fails when SQLite has already rolled back, as it does on a full disk
+    }
+    committed
+}
+
+fn run_group(tx: &mut Tx, group: &mut [Box<dyn Pending>]) -> Result<()> {
+    for pending in group {
+        execute(tx, "SAVEPOINT one")?;
+        if !pending.run(tx) {
+            execute(tx, "ROLLBACK TO one")?;
+        }
+        execute(tx, "RELEASE one")?;
+    }
+    Ok(())
+}
+
+fn execute(tx: &Tx, sql: &'static str) -> Result<()> {
+    let Conn::Sqlite(conn) = &tx.conn else { return Err(unavailable("not a SQLite connection")) };
+    conn.prepare_cached(sql).and_then(|mut statement| statement.raw_execute()).map(|_| ()).map_err(sqlite_error)
+}

@@ -1,0 +1,78 @@
+//! Tags: (digest, clock, node). A push moves one; of two writers the later clock wins.
+
+use model::{
+    Error, Result, What,
+    change::Kind,
+    id::{ArtifactId, RepositoryId, new_uid},
+    time::Timestamp,
+};
+use oci::{digest::Digest, name::Tag};
+use serde_json::json;
+
+use crate::{Conn, Tx, changes, dialect::locking, generations::Touch};
+
+/// Points a tag at a manifest of its repository.
+pub async fn set(
+    tx: &mut Tx,
+    repository: RepositoryId,
+    repository_name: &str,
+    tag: &Tag,
+    artifact: ArtifactId,
+    digest: &Digest,
+    now: Timestamp,
+) -> Result<()> {
+    let sql = locking!(tx, "SELECT clock FROM tags WHERE repository_id = $1 AND name = $2", "FOR UPDATE");
+    let before = tx.row(sql, &[repository.into(), tag.as_str().into()], |row| row.int(0)).await?;
+    let clock = tx.next_clock(before.unwrap_or(0)).await?;
+    let (digest, node) = (digest.to_string(), tx.node());
+    tx.execute(
+        "INSERT INTO tags (uid, repository_id, name, artifact_id, digest, clock, node, pushed_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+         ON CONFLICT (repository_id, name) DO UPDATE SET
+             artifact_id = excluded.artifact_id,
+             digest      = excluded.digest,
+             clock       = excluded.clock,
+             node        = excluded.node,
+             pushed_at   = excluded.pushed_at
+          WHERE tags.clock < excluded.clock",
+        &[
+            (&new_uid()).into(),
+            repository.into(),
+            tag.as_str().into(),
+            artifact.into(),
+            (&digest).into(),
+            clock.into(),
+            (&*node).into(),
+            now.into(),
+        ],
+    )
+    .await?;
+    tx.touch(Touch::Repository(repository));
+    let key = format!("{repository_name}:{tag}");
+    changes::append_at(tx, Kind::TagMoved, &key, &json!({ "digest": digest }), clock, now).await
+}
+
+/// Removes one tag and nothing else.
+pub async fn delete(tx: &mut Tx, repository: RepositoryId, repository_name: &str, tag: &Tag, now: Timestamp) -> Result<()> {
+    let deleted = tx
+        .row(
+            "DELETE FROM tags WHERE repository_id = $1 AND name = $2 RETURNING digest",
+            &[repository.into(), tag.as_str().into()],
+            |row| row.text(0),
+        )
+        .await?
+        .ok_or_else(|| Error::not_found(What::Manifest, format!("artifact {repository_name}:{tag} not found")))?;
+    tx.touch(Touch::Repository(repository));
+    let key = format!("{repository_name}:{tag}");
+    changes::append(tx, Kind::TagDeleted, &key, &json!({ "digest": deleted }), now).await
+}
+
+/// Names sorted by byte, after `after`.
+pub async fn list(conn: &mut Conn, repository: RepositoryId, after: &str, limit: i64) -> Result<Vec<String>> {
+    conn.rows(
+        "SELECT name FROM tags WHERE repository_id = $1 AND name > $2 ORDER BY name LIMIT $3",
+        &[repository.into(), after.into(), limit.into()],
+        |row| row.text(0),
+    )
+    .await
+}

@@ -1,0 +1,118 @@
+//! Uploads in progress. A row is made by the first byte. `epoch` rises whenever somebody takes the session, and every
+//! write names the epoch it was given, so whoever lost the session cannot write any more.
+
+use model::{Result, id::RepositoryId, time::Timestamp};
+use oci::digest::Digest;
+
+use crate::{Conn, Tx, value::Row};
+
+#[derive(Debug, Clone)]
+pub struct Upload {
+    pub id: String,
+    pub repository: RepositoryId,
+    pub node: String,
+    pub epoch: i64,
+    /// Bytes received and kept: what GET status reports.
+    pub received: u64,
+    /// Counts for bytes that were flushed before this row was committed.
+    pub hash_state: Option<Vec<u8>>,
+    /// The digest under which the upload was finished.
+    pub finished: Option<Digest>,
+    pub updated_at: Timestamp,
+}
+
+fn read(row: &Row<'_>) -> Result<Upload> {
+    let finished = row.opt_text(6)?.map(|text| text.parse()).transpose();
+    Ok(Upload {
+        id: row.text(0)?,
+        repository: RepositoryId(row.int(1)?),
+        node: row.text(2)?,
+        epoch: row.int(3)?,
+        received: row.int(4)?.unsigned_abs(),
+        hash_state: row.opt_bytes(5)?,
+        finished: finished.map_err(model::error::internal("reading a digest"))?,
+        updated_at: row.time(7)?,
+    })
+}
+
+pub async fn find(conn: &mut Conn, id: &str) -> Result<Option<Upload>> {
+    conn.row(
+        "SELECT id, repository_id, node, epoch, received, hash_state, finished, updated_at FROM uploads WHERE id = $1",
+        &[id.into()],
+        read,
+    )
+    .await
+}
+
+/// Takes the session: from now on only writes with the epoch that is answered count. The row is made when there is none.
+/// `None` when somebody else took it since `seen` was read.
+pub async fn take(tx: &mut Tx, id: &str, repository: RepositoryId, seen: Option<i64>, now: Timestamp) -> Result<Option<i64>> {
+    let node = tx.node();
+    match seen {
+        None => {
+            let made = tx
+                .execute(
+                    "INSERT INTO uploads (id, repository_id, node, epoch, received, started_at, updated_at)
+                     VALUES ($1, $2, $3, 1, 0, $4, $4)
+                     ON CONFLICT (id) DO NOTHING",
+                    &[id.into(), repository.into(), (&*node).into(), now.into()],
+                )
+                .await?;
+            Ok((made > 0).then_some(1))
+        }
+        Some(epoch) => {
+            let taken = tx
+                .execute(
+                    "UPDATE uploads SET epoch = epoch + 1, node = $3, updated_at = $4 WHERE id = $1 AND epoch = $2",
+                    &[id.into(), epoch.into(), (&*node).into(), now.into()],
+                )
+                .await?;
+            Ok((taken > 0).then_some(epoch + 1))
+        }
+    }
+}
+
+/// Notes how far the upload has come. False when somebody else has taken the session.
+pub async fn advance(tx: &mut Tx, id: &str, epoch: i64, received: u64, hash_state: Option<&[u8]>, now: Timestamp) -> Result<bool> {
+    let changed = tx
+        .execute(
+            "UPDATE uploads SET received = $3, hash_state = COALESCE($4, hash_state), updated_at = $5
+              WHERE id = $1 AND epoch = $2 AND finished IS NULL",
+            &[id.into(), epoch.into(), (received as i64).into(), hash_state.into(), now.into()],
+        )
+        .await?;
+    Ok(changed > 0)
+}
+
+/// Notes under which digest the upload was finished; the row stays a while, so that the same PUT is answered again.
+pub async fn finish(tx: &mut Tx, id: &str, repository: RepositoryId, epoch: i64, received: u64, digest: &Digest, now: Timestamp) -> Result<bool> {
+    let (node, digest) = (tx.node(), digest.to_string());
+    let changed = tx
+        .execute(
+            "INSERT INTO uploads (id, repository_id, node, epoch, received, finished, started_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
+             ON CONFLICT (id) DO UPDATE SET received = excluded.received, finished = excluded.finished, hash_state = NULL, updated_at = excluded.updated_at
+              WHERE uploads.epoch = excluded.epoch AND uploads.finished IS NULL",
+            &[id.into(), repository.into(), (&*node).into(), epoch.into(), (received as i64).into(), (&digest).into(), now.into()],
+        )
+        .await?;
+    Ok(changed > 0)
+}
+
+/// Forgets a session; answers whether there was a row.
+pub async fn delete(tx: &mut Tx, id: &str) -> Result<bool> {
+    Ok(tx.execute("DELETE FROM uploads WHERE id = $1", &[id.into()]).await? > 0)
+}
+
+/// Sessions nobody has continued since `unfinished_before`, and finished ones from before `finished_before`.
+pub async fn expired(conn: &mut Conn, unfinished_before: Timestamp, finished_before: Timestamp, limit: i64) -> Result<Vec<Upload>> {
+    conn.rows(
+        "SELECT id, repository_id, node, epoch, received, hash_state, finished, updated_at FROM uploads
+          WHERE updated_at < $2 AND (finished IS NOT NULL OR updated_at < $1)
+          ORDER BY updated_at, id
+          LIMIT $3",
+        &[unfinished_before.into(), finished_before.into(), limit.into()],
+        read,
+    )
+    .await
+}

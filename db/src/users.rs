@@ -1,0 +1,152 @@
+//! People. A deleted user's row stays, so that its number is never given again.
+
+use model::{
+    Error, Result, What,
+    change::Kind,
+    id::{UserId, new_uid},
+    name::UserName,
+    time::Timestamp,
+};
+use serde_json::json;
+
+use crate::{Conn, Tx, changes, generations::Touch, value::Row};
+
+#[derive(Debug, Clone)]
+pub struct User {
+    pub id: UserId,
+    pub uid: String,
+    pub name: String,
+    pub email: Option<String>,
+    pub realname: Option<String>,
+    /// A PHC string, or Harbor's hash in our notation (see `auth::password`); none for people who sign in elsewhere.
+    pub password: Option<String>,
+    pub admin: bool,
+    /// Raised by every change, so that what was remembered about the user is told apart.
+    pub version: i64,
+    pub created_at: Timestamp,
+}
+
+#[derive(Debug, Clone)]
+pub struct NewUser {
+    pub name: UserName,
+    pub email: Option<String>,
+    pub realname: Option<String>,
+    pub password: Option<String>,
+    pub admin: bool,
+}
+
+fn read(row: &Row<'_>) -> Result<User> {
+    Ok(User {
+        id: UserId(row.int(0)?),
+        uid: row.text(1)?,
+        name: row.text(2)?,
+        email: row.opt_text(3)?,
+        realname: row.opt_text(4)?,
+        password: row.opt_text(5)?,
+        admin: row.bool(6)?,
+        version: row.int(7)?,
+        created_at: row.time(8)?,
+    })
+}
+
+pub async fn find(conn: &mut Conn, id: UserId) -> Result<Option<User>> {
+    conn.row(
+        "SELECT id, uid, name, email, realname, password, admin, version, created_at FROM users WHERE id = $1 AND deleted_at IS NULL",
+        &[id.into()],
+        read,
+    )
+    .await
+}
+
+/// By user name, or by e-mail address as Harbor lets people sign in.
+pub async fn find_login(conn: &mut Conn, login: &str) -> Result<Option<User>> {
+    conn.row(
+        "SELECT id, uid, name, email, realname, password, admin, version, created_at FROM users
+          WHERE (name = $1 OR email = $1) AND deleted_at IS NULL
+          ORDER BY CASE WHEN name = $1 THEN 0 ELSE 1 END
+          LIMIT 1",
+        &[login.into()],
+        read,
+    )
+    .await
+}
+
+pub async fn find_name(conn: &mut Conn, name: &str) -> Result<Option<User>> {
+    conn.row(
+        "SELECT id, uid, name, email, realname, password, admin, version, created_at FROM users WHERE name = $1 AND deleted_at IS NULL",
+        &[name.into()],
+        read,
+    )
+    .await
+}
+
+pub async fn get_name(conn: &mut Conn, name: &str) -> Result<User> {
+    find_name(conn, name).await?.ok_or_else(|| Error::not_found(What::User, format!("user `{name}` not found")))
+}
+
+/// In order of names, after `after`.
+pub async fn list(conn: &mut Conn, after: &str, limit: i64) -> Result<Vec<User>> {
+    conn.rows(
+        "SELECT id, uid, name, email, realname, password, admin, version, created_at FROM users
+          WHERE deleted_at IS NULL AND name > $1
+          ORDER BY name
+          LIMIT $2",
+        &[after.into(), limit.into()],
+        read,
+    )
+    .await
+}
+
+pub async fn insert(tx: &mut Tx, new: &NewUser, now: Timestamp) -> Result<UserId> {
+    let uid = new_uid();
+    let id = tx
+        .row(
+            "INSERT INTO users (uid, name, email, realname, password, admin, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
+             ON CONFLICT DO NOTHING
+             RETURNING id",
+            &[
+                (&uid).into(),
+                new.name.as_str().into(),
+                (&new.email).into(),
+                (&new.realname).into(),
+                (&new.password).into(),
+                new.admin.into(),
+                now.into(),
+            ],
+            |row| row.int(0),
+        )
+        .await?
+        .ok_or_else(|| Error::Conflict(format!("a user with the name `{}` or its e-mail address already exists", new.name)))?;
+    tx.touch(Touch::Rights);
+    let payload = json!({ "uid": uid, "email": new.email, "admin": new.admin });
+    changes::append(tx, Kind::UserCreated, new.name.as_str(), &payload, now).await?;
+    Ok(UserId(id))
+}
+
+/// Replaces the password hash. The user's version rises, so remembered checks of the old password end.
+pub async fn set_password(tx: &mut Tx, user: &User, password: &str, now: Timestamp) -> Result<()> {
+    update(tx, user, "UPDATE users SET password = $2, version = version + 1, updated_at = $3 WHERE id = $1", password.into(), now).await
+}
+
+pub async fn set_admin(tx: &mut Tx, user: &User, admin: bool, now: Timestamp) -> Result<()> {
+    update(tx, user, "UPDATE users SET admin = $2, version = version + 1, updated_at = $3 WHERE id = $1", admin.into(), now).await
+}
+
+async fn update(tx: &mut Tx, user: &User, sql: &'static str, value: crate::value::Value<'_>, now: Timestamp) -> Result<()> {
+    tx.execute(sql, &[user.id.into(), value, now.into()]).await?;
+    tx.touch(Touch::Rights);
+    changes::append(tx, Kind::UserUpdated, &user.name, &json!({ "uid": user.uid }), now).await
+}
+
+/// The name becomes free again; memberships end.
+pub async fn delete(tx: &mut Tx, user: &User, now: Timestamp) -> Result<()> {
+    tx.execute("DELETE FROM members WHERE user_id = $1", &[user.id.into()]).await?;
+    tx.execute(
+        "UPDATE users SET deleted_at = $2, password = NULL, admin = FALSE, version = version + 1, updated_at = $2 WHERE id = $1",
+        &[user.id.into(), now.into()],
+    )
+    .await?;
+    tx.touch(Touch::Rights);
+    changes::append(tx, Kind::UserDeleted, &user.name, &json!({ "uid": user.uid }), now).await
+}

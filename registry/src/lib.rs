@@ -1,1 +1,81 @@
-//! registry
+//! The rules of push, pull, mount, delete, keep and collect, over the database and the store. No HTTP: the same rules
+//! serve requests, jobs and commands.
+
+pub mod catalog;
+pub mod collect;
+pub mod fsck;
+pub mod manifest;
+pub mod mount;
+pub mod pull;
+pub mod push;
+pub mod rebuild;
+pub mod scrub;
+pub mod session;
+pub mod store_fault;
+pub mod upload;
+
+use std::{sync::Arc, time::Duration};
+
+use blob::Store;
+use db::Db;
+
+pub use store_fault::store_error;
+
+/// How long things are kept, and what may be remembered.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How long content that no manifest names yet, and an upload that nobody continues, are kept.
+    pub uploads_expire: Duration,
+    /// How long released content waits for the collector; zero is safe.
+    pub gc_grace: Duration,
+    /// Bytes of manifests remembered.
+    pub manifest_cache: u64,
+    /// Bytes per second that scrubbing may read; none: as fast as it goes.
+    pub scrub_rate: Option<u64>,
+    /// How old the last check of a content may be before it is due again.
+    pub scrub_interval: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            uploads_expire: Duration::from_secs(24 * 3600),
+            gc_grace: Duration::from_secs(2 * 3600),
+            manifest_cache: 64 << 20,
+            scrub_rate: Some(20 << 20),
+            scrub_interval: Duration::from_secs(30 * 24 * 3600),
+        }
+    }
+}
+
+/// The registry: a database, a store, and what is remembered of them. A clone is another handle.
+#[derive(Clone)]
+pub struct Registry(Arc<Inner>);
+
+struct Inner {
+    db: Db,
+    store: Store,
+    config: Config,
+    sessions: session::Sessions,
+    remembered: pull::Remembered,
+}
+
+impl Registry {
+    /// `upload_key` signs the ids of uploads; all nodes of a cluster have the same.
+    pub fn new(db: Db, store: Store, config: Config, upload_key: &[u8]) -> Self {
+        let remembered = pull::Remembered::new(config.manifest_cache);
+        Self(Arc::new(Inner { db, store, config, sessions: session::Sessions::new(upload_key), remembered }))
+    }
+
+    pub fn db(&self) -> &Db {
+        &self.0.db
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+}

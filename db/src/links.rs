@@ -47,8 +47,9 @@ pub async fn hold(tx: &mut Tx, repository: RepositoryId, digests: &[Digest]) -> 
     tx.rows(sql, &[repository.into(), (&list).into()], blobs::read).await
 }
 
-/// Gives the repository a content that it got by upload or mount. Lock the content first. Held already, it is fresh again.
-pub async fn add(tx: &mut Tx, repository: RepositoryId, blob: BlobId, check_at: Timestamp, now: Timestamp) -> Result<()> {
+/// Gives the repository a content. Lock the content first. Held already, it is fresh again. `check_at` is none when a
+/// manifest names it in the same transaction.
+pub async fn add(tx: &mut Tx, repository: RepositoryId, blob: BlobId, check_at: Option<Timestamp>, now: Timestamp) -> Result<()> {
     tx.execute(
         "INSERT INTO repository_blobs (repository_id, blob_id, added_at, check_at) VALUES ($1, $2, $3, $4)
          ON CONFLICT (repository_id, blob_id) DO UPDATE SET added_at = excluded.added_at, check_at = excluded.check_at",

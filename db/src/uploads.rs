@@ -1,7 +1,7 @@
 //! Uploads in progress. A row is made by the first byte. `epoch` rises whenever somebody takes the session, and every
 //! write names the epoch it was given, so whoever lost the session cannot write any more.
 
-use model::{Result, id::RepositoryId, time::Timestamp};
+use model::{Result, time::Timestamp};
 use oci::digest::Digest;
 
 use crate::{Conn, Tx, value::Row};
@@ -9,7 +9,8 @@ use crate::{Conn, Tx, value::Row};
 #[derive(Debug, Clone)]
 pub struct Upload {
     pub id: String,
-    pub repository: RepositoryId,
+    /// The repository's name; it need not exist yet.
+    pub repository: String,
     pub node: String,
     pub epoch: i64,
     /// Bytes received and kept: what GET status reports.
@@ -25,7 +26,7 @@ fn read(row: &Row<'_>) -> Result<Upload> {
     let finished = row.opt_text(6)?.map(|text| text.parse()).transpose();
     Ok(Upload {
         id: row.text(0)?,
-        repository: RepositoryId(row.int(1)?),
+        repository: row.text(1)?,
         node: row.text(2)?,
         epoch: row.int(3)?,
         received: row.int(4)?.unsigned_abs(),
@@ -37,7 +38,7 @@ fn read(row: &Row<'_>) -> Result<Upload> {
 
 pub async fn find(conn: &mut Conn, id: &str) -> Result<Option<Upload>> {
     conn.row(
-        "SELECT id, repository_id, node, epoch, received, hash_state, finished, updated_at FROM uploads WHERE id = $1",
+        "SELECT id, repository, node, epoch, received, hash_state, finished, updated_at FROM uploads WHERE id = $1",
         &[id.into()],
         read,
     )
@@ -46,13 +47,13 @@ pub async fn find(conn: &mut Conn, id: &str) -> Result<Option<Upload>> {
 
 /// Takes the session: from now on only writes with the epoch that is answered count. The row is made when there is none.
 /// `None` when somebody else took it since `seen` was read.
-pub async fn take(tx: &mut Tx, id: &str, repository: RepositoryId, seen: Option<i64>, now: Timestamp) -> Result<Option<i64>> {
+pub async fn take(tx: &mut Tx, id: &str, repository: &str, seen: Option<i64>, now: Timestamp) -> Result<Option<i64>> {
     let node = tx.node();
     match seen {
         None => {
             let made = tx
                 .execute(
-                    "INSERT INTO uploads (id, repository_id, node, epoch, received, started_at, updated_at)
+                    "INSERT INTO uploads (id, repository, node, epoch, received, started_at, updated_at)
                      VALUES ($1, $2, $3, 1, 0, $4, $4)
                      ON CONFLICT (id) DO NOTHING",
                     &[id.into(), repository.into(), (&*node).into(), now.into()],
@@ -85,11 +86,11 @@ pub async fn advance(tx: &mut Tx, id: &str, epoch: i64, received: u64, hash_stat
 }
 
 /// Notes under which digest the upload was finished; the row stays a while, so that the same PUT is answered again.
-pub async fn finish(tx: &mut Tx, id: &str, repository: RepositoryId, epoch: i64, received: u64, digest: &Digest, now: Timestamp) -> Result<bool> {
+pub async fn finish(tx: &mut Tx, id: &str, repository: &str, epoch: i64, received: u64, digest: &Digest, now: Timestamp) -> Result<bool> {
     let (node, digest) = (tx.node(), digest.to_string());
     let changed = tx
         .execute(
-            "INSERT INTO uploads (id, repository_id, node, epoch, received, finished, started_at, updated_at)
+            "INSERT INTO uploads (id, repository, node, epoch, received, finished, started_at, updated_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
              ON CONFLICT (id) DO UPDATE SET received = excluded.received, finished = excluded.finished, hash_state = NULL, updated_at = excluded.updated_at
               WHERE uploads.epoch = excluded.epoch AND uploads.finished IS NULL",
@@ -107,7 +108,7 @@ pub async fn delete(tx: &mut Tx, id: &str) -> Result<bool> {
 /// Sessions nobody has continued since `unfinished_before`, and finished ones from before `finished_before`.
 pub async fn expired(conn: &mut Conn, unfinished_before: Timestamp, finished_before: Timestamp, limit: i64) -> Result<Vec<Upload>> {
     conn.rows(
-        "SELECT id, repository_id, node, epoch, received, hash_state, finished, updated_at FROM uploads
+        "SELECT id, repository, node, epoch, received, hash_state, finished, updated_at FROM uploads
           WHERE updated_at < $2 AND (finished IS NOT NULL OR updated_at < $1)
           ORDER BY updated_at, id
           LIMIT $3",

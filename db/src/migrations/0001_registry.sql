@@ -183,15 +183,15 @@ CREATE INDEX tags_artifact ON tags (artifact_id);
 -- An upload's row is made by its first byte. epoch: raised by whoever takes the session; every write names it.
 -- hash_state counts for hashed bytes, which were flushed before the row was committed.
 CREATE TABLE uploads (
-    id            TEXT PRIMARY KEY,
-    repository_id BIGINT NOT NULL,
-    node          TEXT NOT NULL,
-    epoch         BIGINT NOT NULL,
-    received      BIGINT NOT NULL,
-    hash_state    {bytes},
-    finished      TEXT,
-    started_at    BIGINT NOT NULL,
-    updated_at    BIGINT NOT NULL
+    id         TEXT PRIMARY KEY,
+    repository TEXT NOT NULL,
+    node       TEXT NOT NULL,
+    epoch      BIGINT NOT NULL,
+    received   BIGINT NOT NULL,
+    hash_state {bytes},
+    finished   TEXT,
+    started_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL
 );
 CREATE INDEX uploads_updated ON uploads (updated_at);
 

@@ -86,10 +86,10 @@ pub(crate) fn present<'de, D: Deserializer<'de>>(
 /// An object's fields. Its kind is looked at first, since serde reads a struct from a list too.
 pub(crate) fn object<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Result<T, ManifestError> {
     if !raw.get().starts_with('{') {
-        return Err(ManifestError::field("", "must be an object"));
+        return Err(ManifestError::Malformed("it must be an object".to_owned()));
     }
-    // The syntax is known to be sound here, so what is left is a field given twice.
-    serde_json::from_str(raw.get()).map_err(|error| ManifestError::Json(error.to_string()))
+    // Its syntax is known to be sound, so what is left to go wrong is a field given twice.
+    serde_json::from_str(raw.get()).map_err(|error| ManifestError::Malformed(error.to_string()))
 }
 
 /// A field of a type; `None` when it is absent or null.

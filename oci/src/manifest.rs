@@ -57,8 +57,8 @@ pub enum ManifestError {
          push the image with a current client, which writes schema 2 or OCI manifests"
     )]
     Schema1,
-    #[error("the manifest is not valid JSON: {0}")]
-    Json(String),
+    #[error("the manifest is not a sound JSON object: {0}")]
+    Malformed(String),
     #[error("the manifest nests deeper than {MAX_DEPTH} levels")]
     TooDeep,
     #[error("`{field}` of the manifest {problem}")]
@@ -80,6 +80,8 @@ pub enum ManifestError {
     Unknown,
     #[error("the manifest is ambiguous: `{0}` and `{1}` do not belong together")]
     Ambiguous(&'static str, &'static str),
+    #[error("`{0}` does not belong into {1}")]
+    Misplaced(&'static str, &'static str),
 }
 
 impl ManifestError {
@@ -88,13 +90,14 @@ impl ManifestError {
         match self {
             Self::TooLarge(_) => ErrorCode::SizeInvalid,
             Self::Schema1
-            | Self::Json(_)
+            | Self::Malformed(_)
             | Self::TooDeep
             | Self::Field { .. }
             | Self::Mismatch { .. }
             | Self::MediaType(_)
             | Self::Unknown
-            | Self::Ambiguous(..) => ErrorCode::ManifestInvalid,
+            | Self::Ambiguous(..)
+            | Self::Misplaced(..) => ErrorCode::ManifestInvalid,
         }
     }
 
@@ -108,12 +111,11 @@ impl ManifestError {
     /// Says in which part of the manifest it happened.
     pub(crate) fn within(self, part: &str) -> Self {
         match self {
-            Self::Field { field, problem } if field.is_empty() => Self::field(part, problem),
             Self::Field { field, problem } => Self::Field {
                 field: format!("{part}.{field}"),
                 problem,
             },
-            Self::Json(problem) => Self::field(part, format!("is not valid: {problem}")),
+            Self::Malformed(problem) => Self::field(part, format!("is not valid: {problem}")),
             other => other,
         }
     }
@@ -150,15 +152,13 @@ impl Manifest {
         if declared.is_some_and(media_type::is_schema1) {
             return Err(ManifestError::Schema1);
         }
-        let text =
-            std::str::from_utf8(bytes).map_err(|error| ManifestError::Json(error.to_string()))?;
+        let malformed = |error: &dyn std::error::Error| ManifestError::Malformed(error.to_string());
+        let text = std::str::from_utf8(bytes).map_err(|error| malformed(&error))?;
         if nests_deeper_than(MAX_DEPTH, text) {
             return Err(ManifestError::TooDeep);
         }
-        let raw: &RawValue =
-            serde_json::from_str(text).map_err(|error| ManifestError::Json(error.to_string()))?;
-        let body: Body<'_> =
-            descriptor::object(raw).map_err(|error| error.within("the top level"))?;
+        let raw: &RawValue = serde_json::from_str(text).map_err(|error| malformed(&error))?;
+        let body: Body<'_> = descriptor::object(raw)?;
         let media_type = body.media_type(declared)?;
         body.into_manifest(media_type)
     }
@@ -233,23 +233,25 @@ impl Body<'_> {
         } else {
             Kind::Image
         };
-        for (field, raw) in [("layers", self.layers), ("config", self.config)] {
-            if given(raw) && given(self.manifests) {
-                return Err(ManifestError::Ambiguous(field, "manifests"));
-            }
-            if given(raw) && kind == Kind::Index {
-                return Err(ManifestError::field(field, "does not belong into an index"));
-            }
-        }
+        let (has_config, has_layers) = (given(self.config), given(self.layers));
         match kind {
-            Kind::Index if self.manifests.is_none() => {
-                return Err(descriptor::missing("manifests"));
+            _ if has_layers && given(self.manifests) => {
+                return Err(ManifestError::Ambiguous("layers", "manifests"));
+            }
+            _ if has_config && given(self.manifests) => {
+                return Err(ManifestError::Ambiguous("config", "manifests"));
             }
             Kind::Image if given(self.manifests) => {
-                return Err(ManifestError::field(
-                    "manifests",
-                    "does not belong into an image manifest",
-                ));
+                return Err(ManifestError::Misplaced("manifests", "an image manifest"));
+            }
+            Kind::Index if has_layers => {
+                return Err(ManifestError::Misplaced("layers", "an index"));
+            }
+            Kind::Index if has_config => {
+                return Err(ManifestError::Misplaced("config", "an index"));
+            }
+            Kind::Index if self.manifests.is_none() => {
+                return Err(descriptor::missing("manifests"));
             }
             Kind::Index | Kind::Image => {}
         }

@@ -54,42 +54,18 @@ pub enum RangeRequest {
 
 /// Judges a `Range` header for content of `len` bytes.
 pub fn parse_range(header: &str, len: u64) -> RangeRequest {
-    let Some(specs) = header
-        .trim()
-        .split_once('=')
-        .filter(|(unit, _)| unit.eq_ignore_ascii_case("bytes"))
-    else {
+    let Some(specs) = Spec::list(header) else {
         return RangeRequest::Whole;
     };
-    let mut parts = Vec::new();
-    let mut seen = 0;
-    let mut inverted = false;
-    let mut whole = false;
-    for spec in specs
-        .1
-        .split(',')
-        .map(|spec| spec.trim_matches([' ', '\t']))
-    {
-        seen += 1;
-        if seen > MAX_PARTS {
-            return RangeRequest::Whole;
-        }
-        if spec.is_empty() {
-            continue; // RFC 9110, 5.6.1.2: empty elements of a list do not count
-        }
-        match Spec::parse(spec) {
-            None => return RangeRequest::Whole,
-            Some(Spec::Inverted) => inverted = true,
-            Some(spec) if len == 0 => whole |= matches!(spec, Spec::Suffix(1..)),
-            Some(spec) => parts.extend(spec.within(len)),
-        }
+    if specs.iter().any(|spec| matches!(spec, Spec::Inverted)) {
+        return RangeRequest::Unsatisfiable;
     }
-    if inverted {
-        RangeRequest::Unsatisfiable
-    } else if whole {
+    if len == 0 && specs.iter().any(|spec| matches!(spec, Spec::Suffix(1..))) {
         // The last bytes of nothing: satisfiable, yet no Content-Range can say so.
-        RangeRequest::Whole
-    } else if parts.is_empty() {
+        return RangeRequest::Whole;
+    }
+    let parts: Vec<_> = specs.iter().filter_map(|spec| spec.within(len)).collect();
+    if parts.is_empty() {
         RangeRequest::Unsatisfiable
     } else {
         RangeRequest::Parts(without_overlap(parts))
@@ -105,13 +81,28 @@ enum Spec {
 }
 
 impl Spec {
+    /// The elements of a header; `None` when it is to be ignored.
+    fn list(header: &str) -> Option<Vec<Self>> {
+        let (unit, list) = header.trim().split_once('=')?;
+        if !unit.eq_ignore_ascii_case("bytes") || list.split(',').count() > MAX_PARTS {
+            return None;
+        }
+        // RFC 9110, 5.6.1.2: empty elements of a list do not count.
+        let elements = list
+            .split(',')
+            .map(|element| element.trim_matches([' ', '\t']));
+        let specs: Vec<_> = elements
+            .filter(|element| !element.is_empty())
+            .map(Self::parse)
+            .collect::<Option<_>>()?;
+        (!specs.is_empty()).then_some(specs)
+    }
+
     fn parse(spec: &str) -> Option<Self> {
-        let (first, last) = spec.split_once('-')?;
-        match (first.is_empty(), last.is_empty()) {
-            (true, true) => None,
-            (true, false) => Some(Self::Suffix(saturating(last)?)),
-            (false, true) => Some(Self::From(saturating(first)?)),
-            (false, false) => {
+        match spec.split_once('-')? {
+            ("", last) => Some(Self::Suffix(saturating(last)?)),
+            (first, "") => Some(Self::From(saturating(first)?)),
+            (first, last) => {
                 let (first, last) = (saturating(first)?, saturating(last)?);
                 Some(if last < first {
                     Self::Inverted
@@ -122,15 +113,16 @@ impl Spec {
         }
     }
 
-    /// The part of it that `len` (over 0) bytes have.
+    /// The part of it that content of `len` bytes has.
     fn within(&self, len: u64) -> Option<ByteRange> {
+        let last = len.checked_sub(1)?;
         let (start, end) = match *self {
-            Self::FromTo(first, last) => (first, last.min(len - 1)),
-            Self::From(first) => (first, len - 1),
+            Self::FromTo(first, end) => (first, end.min(last)),
+            Self::From(first) => (first, last),
             Self::Suffix(0) | Self::Inverted => return None,
-            Self::Suffix(count) => (len.saturating_sub(count), len - 1),
+            Self::Suffix(count) => (len.saturating_sub(count), last),
         };
-        (start < len).then_some(ByteRange { start, end })
+        (start <= last).then_some(ByteRange { start, end })
     }
 }
 
@@ -274,7 +266,8 @@ mod tests {
             ("items=0-5", 10, Whole),
             ("bytes", 10, Whole),
             ("bytes 0-5", 10, Whole),
-            ("bytes=", 10, Unsatisfiable),
+            ("bytes=", 10, Whole),
+            ("bytes=,", 10, Whole),
             ("bytes=-", 10, Whole),
             ("bytes=a-b", 10, Whole),
             ("bytes=1", 10, Whole),

@@ -134,8 +134,8 @@ impl<'a> RouteError<'a> {
 pub fn parse<'a>(method: &str, path: &'a str) -> Result<Route<'a>, RouteError<'a>> {
     let rest = path.strip_prefix("/v2").ok_or(RouteError::NotFound)?;
     match rest {
-        "" | "/" => only(method, &["GET", "HEAD"], "GET, HEAD", None).map(|()| Route::Ping),
-        "/_catalog" => only(method, &["GET", "HEAD"], "GET, HEAD", None).map(|()| Route::Catalog),
+        "" | "/" => read_only(method, None).map(|()| Route::Ping),
+        "/_catalog" => read_only(method, None).map(|()| Route::Catalog),
         _ => in_repository(method, rest.strip_prefix('/').ok_or(RouteError::NotFound)?),
     }
 }
@@ -155,11 +155,11 @@ fn in_repository<'a>(method: &str, path: &'a str) -> Result<Route<'a>, RouteErro
         },
         "tags" if last == "list" => {
             let name = name(front)?;
-            only(method, &["GET", "HEAD"], "GET, HEAD", Some(name)).map(|()| Route::Tags { name })
+            read_only(method, Some(name)).map(|()| Route::Tags { name })
         }
         "referrers" => {
             let name = name(front)?;
-            only(method, &["GET", "HEAD"], "GET, HEAD", Some(name))?;
+            read_only(method, Some(name))?;
             Ok(Route::Referrers {
                 name,
                 digest: digest(name, last)?,
@@ -179,12 +179,7 @@ fn manifest<'a>(
         "HEAD" => ManifestVerb::Head,
         "PUT" => ManifestVerb::Put,
         "DELETE" => ManifestVerb::Delete,
-        _ => {
-            return Err(RouteError::MethodNotAllowed {
-                allow: "GET, HEAD, PUT, DELETE",
-                name: Some(name),
-            });
-        }
+        _ => return Err(not_allowed("GET, HEAD, PUT, DELETE", Some(name))),
     };
     let reference = match Reference::parse(last) {
         Ok(reference) => reference,
@@ -205,12 +200,7 @@ fn blob<'a>(method: &str, name: NameRef<'a>, last: &'a str) -> Result<Route<'a>,
         "GET" => BlobVerb::Get,
         "HEAD" => BlobVerb::Head,
         "DELETE" => BlobVerb::Delete,
-        _ => {
-            return Err(RouteError::MethodNotAllowed {
-                allow: "GET, HEAD, DELETE",
-                name: Some(name),
-            });
-        }
+        _ => return Err(not_allowed("GET, HEAD, DELETE", Some(name))),
     };
     Ok(Route::Blob {
         name,
@@ -220,7 +210,10 @@ fn blob<'a>(method: &str, name: NameRef<'a>, last: &'a str) -> Result<Route<'a>,
 }
 
 fn upload_start<'a>(method: &str, name: NameRef<'a>) -> Result<Route<'a>, RouteError<'a>> {
-    only(method, &["POST"], "POST", Some(name)).map(|()| Route::UploadStart { name })
+    match method {
+        "POST" => Ok(Route::UploadStart { name }),
+        _ => Err(not_allowed("POST", Some(name))),
+    }
 }
 
 fn upload<'a>(method: &str, name: NameRef<'a>, id: &'a str) -> Result<Route<'a>, RouteError<'a>> {
@@ -229,27 +222,20 @@ fn upload<'a>(method: &str, name: NameRef<'a>, id: &'a str) -> Result<Route<'a>,
         "PATCH" => UploadVerb::Append,
         "PUT" => UploadVerb::Finish,
         "DELETE" => UploadVerb::Cancel,
-        _ => {
-            return Err(RouteError::MethodNotAllowed {
-                allow: "GET, HEAD, PATCH, PUT, DELETE",
-                name: Some(name),
-            });
-        }
+        _ => return Err(not_allowed("GET, HEAD, PATCH, PUT, DELETE", Some(name))),
     };
     Ok(Route::Upload { name, id, verb })
 }
 
-fn only<'a>(
-    method: &str,
-    methods: &[&str],
-    allow: &'static str,
-    name: Option<NameRef<'a>>,
-) -> Result<(), RouteError<'a>> {
-    if methods.contains(&method) {
-        Ok(())
-    } else {
-        Err(RouteError::MethodNotAllowed { allow, name })
+fn read_only<'a>(method: &str, name: Option<NameRef<'a>>) -> Result<(), RouteError<'a>> {
+    match method {
+        "GET" | "HEAD" => Ok(()),
+        _ => Err(not_allowed("GET, HEAD", name)),
     }
+}
+
+fn not_allowed<'a>(allow: &'static str, name: Option<NameRef<'a>>) -> RouteError<'a> {
+    RouteError::MethodNotAllowed { allow, name }
 }
 
 fn name(text: &str) -> Result<NameRef<'_>, RouteError<'_>> {

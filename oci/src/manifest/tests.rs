@@ -260,11 +260,11 @@ fn a_wrong_field_is_named() {
         ),
         (
             with(image(), "", "config", json!([])),
-            "`config` of the manifest must be an object",
+            "`config` of the manifest is not valid: it must be an object",
         ),
         (
             with(image(), "", "config", json!([OCI_CONFIG, digest(1), 7])),
-            "`config` of the manifest must be an object",
+            "`config` of the manifest is not valid: it must be an object",
         ),
         (
             with(image(), "", "layers", json!({})),
@@ -272,7 +272,7 @@ fn a_wrong_field_is_named() {
         ),
         (
             with(image(), "", "subject", json!("x")),
-            "`subject` of the manifest must be an object",
+            "`subject` of the manifest is not valid: it must be an object",
         ),
         (
             without(index(), "", "manifests"),
@@ -280,7 +280,7 @@ fn a_wrong_field_is_named() {
         ),
         (
             with(index(), "", "manifests", json!([1])),
-            "`manifests[0]` of the manifest must be an object",
+            "`manifests[0]` of the manifest is not valid: it must be an object",
         ),
         (
             json!({"schemaVersion": 2}),
@@ -385,7 +385,7 @@ fn broken_json_is_refused() {
     }
     assert!(matches!(
         Manifest::parse(b"{\"a\":\"\xff\"}", None),
-        Err(ManifestError::Json(_))
+        Err(ManifestError::Malformed(_))
     ));
 }
 

@@ -19,6 +19,8 @@ pub struct Upload {
     pub hash_state: Option<Vec<u8>>,
     /// The digest under which the upload was finished.
     pub finished: Option<Digest>,
+    /// Ended by its client; the row stays a while as a sign, since a signed id alone would open it again.
+    pub cancelled: bool,
     pub updated_at: Timestamp,
 }
 
@@ -32,13 +34,14 @@ fn read(row: &Row<'_>) -> Result<Upload> {
         received: row.int(4)?.unsigned_abs(),
         hash_state: row.opt_bytes(5)?,
         finished: finished.map_err(model::error::internal("reading a digest"))?,
-        updated_at: row.time(7)?,
+        cancelled: row.bool(7)?,
+        updated_at: row.time(8)?,
     })
 }
 
 pub async fn find(conn: &mut Conn, id: &str) -> Result<Option<Upload>> {
     conn.row(
-        "SELECT id, repository, node, epoch, received, hash_state, finished, updated_at FROM uploads WHERE id = $1",
+        "SELECT id, repository, node, epoch, received, hash_state, finished, cancelled, updated_at FROM uploads WHERE id = $1",
         &[id.into()],
         read,
     )
@@ -78,7 +81,7 @@ pub async fn advance(tx: &mut Tx, id: &str, epoch: i64, received: u64, hash_stat
     let changed = tx
         .execute(
             "UPDATE uploads SET received = $3, hash_state = COALESCE($4, hash_state), updated_at = $5
-              WHERE id = $1 AND epoch = $2 AND finished IS NULL",
+              WHERE id = $1 AND epoch = $2 AND finished IS NULL AND NOT cancelled",
             &[id.into(), epoch.into(), (received as i64).into(), hash_state.into(), now.into()],
         )
         .await?;
@@ -93,8 +96,23 @@ pub async fn finish(tx: &mut Tx, id: &str, repository: &str, epoch: i64, receive
             "INSERT INTO uploads (id, repository, node, epoch, received, finished, started_at, updated_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
              ON CONFLICT (id) DO UPDATE SET received = excluded.received, finished = excluded.finished, hash_state = NULL, updated_at = excluded.updated_at
-              WHERE uploads.epoch = excluded.epoch AND uploads.finished IS NULL",
+              WHERE uploads.epoch = excluded.epoch AND uploads.finished IS NULL AND NOT uploads.cancelled",
             &[id.into(), repository.into(), (&*node).into(), epoch.into(), (received as i64).into(), (&digest).into(), now.into()],
+        )
+        .await?;
+    Ok(changed > 0)
+}
+
+/// Ends a session for good. False when it was finished already.
+pub async fn cancel(tx: &mut Tx, id: &str, repository: &str, now: Timestamp) -> Result<bool> {
+    let node = tx.node();
+    let changed = tx
+        .execute(
+            "INSERT INTO uploads (id, repository, node, epoch, received, cancelled, started_at, updated_at)
+             VALUES ($1, $2, $3, 1, 0, TRUE, $4, $4)
+             ON CONFLICT (id) DO UPDATE SET cancelled = TRUE, epoch = uploads.epoch + 1, hash_state = NULL, updated_at = excluded.updated_at
+              WHERE uploads.finished IS NULL AND NOT uploads.cancelled",
+            &[id.into(), repository.into(), (&*node).into(), now.into()],
         )
         .await?;
     Ok(changed > 0)
@@ -108,8 +126,8 @@ pub async fn delete(tx: &mut Tx, id: &str) -> Result<bool> {
 /// Sessions nobody has continued since `unfinished_before`, and finished ones from before `finished_before`.
 pub async fn expired(conn: &mut Conn, unfinished_before: Timestamp, finished_before: Timestamp, limit: i64) -> Result<Vec<Upload>> {
     conn.rows(
-        "SELECT id, repository, node, epoch, received, hash_state, finished, updated_at FROM uploads
-          WHERE updated_at < $2 AND (finished IS NOT NULL OR updated_at < $1)
+        "SELECT id, repository, node, epoch, received, hash_state, finished, cancelled, updated_at FROM uploads
+          WHERE updated_at < $2 AND (finished IS NOT NULL OR cancelled OR updated_at < $1)
           ORDER BY updated_at, id
           LIMIT $3",
         &[unfinished_before.into(), finished_before.into(), limit.into()],

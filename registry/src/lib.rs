@@ -1,7 +1,6 @@
 //! The rules of push, pull, mount, delete, keep and collect, over the database and the store. No HTTP: the same rules
 //! serve requests, jobs and commands.
 
-pub mod catalog;
 pub mod collect;
 pub mod fsck;
 pub mod manifest;

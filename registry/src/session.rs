@@ -1,1 +1,221 @@
-//! (being written)
+//! Upload sessions: their signed ids, and who in this process writes to which.
+//!
+//! An id names the node, algorithm and expiry and carries a seal over them, the repository and the caller; so opening a
+//! session writes nothing, and a stranger's or a guessed id is unknown here. What makes a session exist is its first byte.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::Duration,
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use blob::HashState;
+use hmac::{Hmac, KeyInit, Mac};
+use model::{Error, Result, What, time::Timestamp};
+use oci::{digest::Algorithm, name::NameRef};
+use parking_lot::Mutex;
+use quick_cache::sync::Cache;
+use sha2::Sha256;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+/// Bytes of an id: version, algorithm, expiry (seconds, big endian), node, key, seal.
+const LENGTH: usize = 1 + 1 + 4 + 8 + 16 + 16;
+const VERSION: u8 = 1;
+/// Hash states kept for sessions that wait for their next chunk.
+const PARKED: usize = 4096;
+/// How long a new writer waits for the one it has cut off.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A session as its id tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// The name of its row and of its file: 32 hexadecimal digits.
+    pub key: String,
+    pub algorithm: Algorithm,
+}
+
+/// What this process knows of its sessions.
+pub(crate) struct Sessions {
+    seal: Hmac<Sha256>,
+    /// Writers at work, by key.
+    writers: Mutex<HashMap<String, Writing>>,
+    parked: Cache<String, Arc<HashState>>,
+}
+
+struct Writing {
+    cut: CancellationToken,
+    turn: Arc<Semaphore>,
+}
+
+/// The right to write to a session, until dropped. Whoever comes next cuts it.
+pub(crate) struct Turn<'a> {
+    sessions: &'a Sessions,
+    key: String,
+    cut: CancellationToken,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Sessions {
+    pub(crate) fn new(key: &[u8]) -> Self {
+        Self {
+            seal: Hmac::new_from_slice(key).expect("HMAC takes keys of any length"),
+            writers: Mutex::default(),
+            parked: Cache::new(PARKED),
+        }
+    }
+
+    /// Makes a new id.
+    pub(crate) fn sign(&self, node: &str, name: NameRef<'_>, caller: &str, algorithm: Algorithm, expires: Timestamp) -> String {
+        let mut id = Vec::with_capacity(LENGTH);
+        id.push(VERSION);
+        id.push(match algorithm {
+            Algorithm::Sha256 => 1,
+            Algorithm::Sha512 => 2,
+        });
+        id.extend_from_slice(&u32::try_from(expires.seconds()).unwrap_or(u32::MAX).to_be_bytes());
+        id.extend_from_slice(&self.mac(&[b"node", node.as_bytes()])[..8]);
+        id.extend_from_slice(uuid::Uuid::new_v4().as_bytes());
+        let seal = self.mac(&[&id, name.as_str().as_bytes(), caller.as_bytes()]);
+        id.extend_from_slice(&seal[..16]);
+        URL_SAFE_NO_PAD.encode(id)
+    }
+
+    /// Reads an id back. What was not signed for this repository and caller, or has expired, is unknown.
+    pub(crate) fn verify(&self, id: &str, name: NameRef<'_>, caller: &str, now: Timestamp) -> Result<Session> {
+        let unknown = || Error::not_found(What::Upload, "no such upload: it has expired, was cancelled, or belongs to somebody else");
+        let bytes = URL_SAFE_NO_PAD.decode(id).ok().filter(|bytes| bytes.len() == LENGTH).ok_or_else(unknown)?;
+        let (told, seal) = bytes.split_at(LENGTH - 16);
+        let mut mac = self.seal.clone();
+        feed(&mut mac, &[told, name.as_str().as_bytes(), caller.as_bytes()]);
+        mac.verify_truncated_left(seal).map_err(|_| unknown())?;
+        let algorithm = match (told[0], told[1]) {
+            (VERSION, 1) => Algorithm::Sha256,
+            (VERSION, 2) => Algorithm::Sha512,
+            _ => return Err(unknown()),
+        };
+        let expires = u32::from_be_bytes([told[2], told[3], told[4], told[5]]);
+        if now.seconds() > i64::from(expires) {
+            return Err(unknown());
+        }
+        Ok(Session { key: hex(&told[14..30]), algorithm })
+    }
+
+    fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut mac = self.seal.clone();
+        feed(&mut mac, parts);
+        mac.finalize().into_bytes().into()
+    }
+
+    /// Takes the session within this process: a writer at work is cut off first, and what it received is kept.
+    pub(crate) async fn enter(&self, key: &str) -> Result<Turn<'_>> {
+        let cut = CancellationToken::new();
+        let turn = {
+            let mut writers = self.writers.lock();
+            let writing = writers
+                .entry(key.to_owned())
+                .or_insert_with(|| Writing { cut: CancellationToken::new(), turn: Arc::new(Semaphore::new(1)) });
+            writing.cut.cancel();
+            writing.cut = cut.clone();
+            writing.turn.clone()
+        };
+        let permit = tokio::time::timeout(PATIENCE, turn.acquire_owned())
+            .await
+            .map_err(|_| Error::Unavailable(anyhow::anyhow!("an earlier writer of upload `{key}` does not let go")))?
+            .map_err(model::error::internal("waiting for an upload"))?;
+        Ok(Turn { sessions: self, key: key.to_owned(), cut, _permit: permit })
+    }
+
+    /// Remembers how far the hash has come, for the next chunk in this process.
+    pub(crate) fn park(&self, key: &str, state: HashState) {
+        self.parked.insert(key.to_owned(), Arc::new(state));
+    }
+
+    /// What was parked for exactly this many bytes.
+    pub(crate) fn unpark(&self, key: &str, at: u64) -> Option<Arc<HashState>> {
+        self.parked.remove(key).map(|(_, state)| state).filter(|state| state.offset == at)
+    }
+}
+
+impl Turn<'_> {
+    /// Ends when somebody else takes the session.
+    pub(crate) async fn cut(&self) {
+        self.cut.cancelled().await;
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut writers = self.sessions.writers.lock();
+        // Unless somebody waits already, nobody needs the entry any more.
+        if !self.cut.is_cancelled() {
+            writers.remove(&self.key);
+        }
+    }
+}
+
+/// Each part with its length before it, so that no two lists of parts look the same.
+fn feed(mac: &mut Hmac<Sha256>, parts: &[&[u8]]) {
+    for part in parts {
+        mac.update(&(part.len() as u64).to_be_bytes());
+        mac.update(part);
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_700_000_000_000_000);
+
+    fn name(text: &str) -> NameRef<'_> {
+        NameRef::parse(text).expect("a repository's name")
+    }
+
+    #[test]
+    fn an_id_is_known_only_to_its_repository_and_caller_until_it_expires() {
+        let sessions = Sessions::new(b"key");
+        let expires = NOW.plus(Duration::from_secs(60));
+        let id = sessions.sign("n1", name("library/a"), "user:1", Algorithm::Sha512, expires);
+        let session = sessions.verify(&id, name("library/a"), "user:1", NOW).expect("signed");
+        assert_eq!((session.algorithm, session.key.len()), (Algorithm::Sha512, 32));
+        assert!(sessions.verify(&id, name("library/b"), "user:1", NOW).is_err());
+        assert!(sessions.verify(&id, name("library/a"), "user:2", NOW).is_err());
+        assert!(sessions.verify(&id, name("library/a"), "user:1", expires.plus(Duration::from_secs(2))).is_err());
+        assert!(Sessions::new(b"other").verify(&id, name("library/a"), "user:1", NOW).is_err());
+        let mut forged = id.into_bytes();
+        forged[3] ^= 1;
+        assert!(sessions.verify(std::str::from_utf8(&forged).expect("ascii"), name("library/a"), "user:1", NOW).is_err());
+        for hostile in ["", "x", "../../etc/passwd", &"A".repeat(10_000)] {
+            assert!(sessions.verify(hostile, name("library/a"), "user:1", NOW).is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_second_writer_cuts_the_first_and_waits_for_it() {
+        let sessions = Sessions::new(b"key");
+        let first = sessions.enter("k").await.expect("free");
+        let (left, _) = tokio::join!(
+            async {
+                first.cut().await;
+                drop(first);
+                true
+            },
+            async {
+                let second = sessions.enter("k").await.expect("after the first");
+                assert!(!second.cut.is_cancelled());
+            }
+        );
+        assert!(left);
+        assert!(sessions.writers.lock().is_empty());
+    }
+}

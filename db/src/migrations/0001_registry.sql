@@ -190,6 +190,7 @@ CREATE TABLE uploads (
     received   BIGINT NOT NULL,
     hash_state {bytes},
     finished   TEXT,
+    cancelled  BOOLEAN NOT NULL DEFAULT FALSE,
     started_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL
 );

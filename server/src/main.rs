@@ -1,1 +1,5 @@
+mod config;
+mod listen;
+mod telemetry;
+
 fn main() {}

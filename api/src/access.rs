@@ -3,12 +3,7 @@
 //! The record borrows: it is built, handed to the log and gone, so that logging a request allocates nothing. Its fields appear
 //! under the same names in the access log (docs/logs.md) and stay as they are.
 
-use std::{
-    fmt,
-    net::IpAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use model::time::Timestamp;
 
@@ -62,9 +57,11 @@ impl RequestId {
 
     /// Takes over what the client sent when it is 1 to 128 visible ASCII characters, else makes a new one.
     pub fn from_header(sent: Option<&[u8]>) -> Self {
-        sent.filter(|id| (1..=Self::MAX_LEN).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic))
-            .and_then(|id| std::str::from_utf8(id).ok())
-            .map_or_else(Self::random, |id| Self(id.into()))
+        sent.filter(|id| {
+            (1..=Self::MAX_LEN).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
+        })
+        .and_then(|id| std::str::from_utf8(id).ok())
+        .map_or_else(Self::random, |id| Self(id.into()))
     }
 
     /// Makes a new id. The generator is the thread's own: no lock, no system call.
@@ -76,7 +73,11 @@ impl RequestId {
             *digit = DIGITS[(bits & 15) as usize];
             bits >>= 4;
         }
-        Self(std::str::from_utf8(&text).expect("hexadecimal digits are UTF-8").into())
+        Self(
+            std::str::from_utf8(&text)
+                .expect("hexadecimal digits are UTF-8")
+                .into(),
+        )
     }
 
     pub fn as_str(&self) -> &str {
@@ -105,7 +106,14 @@ mod tests {
     #[test]
     fn any_other_id_is_replaced() {
         let too_long = [b'x'; 129];
-        for sent in [None, Some(&b""[..]), Some(b"two words"), Some(b"line\nbreak"), Some("é".as_bytes()), Some(&too_long)] {
+        for sent in [
+            None,
+            Some(&b""[..]),
+            Some(b"two words"),
+            Some(b"line\nbreak"),
+            Some("é".as_bytes()),
+            Some(&too_long),
+        ] {
             let id = RequestId::from_header(sent);
             assert_ne!(sent, Some(id.as_str().as_bytes()));
             assert_eq!(id.as_str().len(), 32);

@@ -5,7 +5,10 @@ use std::{borrow::Cow, collections::BTreeMap, fs};
 
 use serde::{
     Deserializer,
-    de::{self, DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor, value::MapAccessDeserializer},
+    de::{
+        self, DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor,
+        value::MapAccessDeserializer,
+    },
     forward_to_deserialize_any,
 };
 
@@ -20,7 +23,9 @@ impl<'de> Deserializer<'de> for &Node {
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.kind {
             Kind::Table(table) => visitor.visit_map(Entries::of_map(table)),
-            Kind::List(items) => visitor.visit_seq(Items { items: items.iter().enumerate() }),
+            Kind::List(items) => visitor.visit_seq(Items {
+                items: items.iter().enumerate(),
+            }),
             Kind::Text(text) | Kind::String(text) => visitor.visit_str(text),
             Kind::Integer(number) => visitor.visit_i64(*number),
             Kind::Float(number) => visitor.visit_f64(*number),
@@ -34,9 +39,12 @@ impl<'de> Deserializer<'de> for &Node {
                 Ok(value) => visitor.visit_bool(value),
                 Err(_) => Err(de::Error::invalid_type(Unexpected::Str(text), &visitor)),
             },
-            Kind::Table(_) | Kind::List(_) | Kind::String(_) | Kind::Integer(_) | Kind::Float(_) | Kind::Bool(_) => {
-                self.deserialize_any(visitor)
-            }
+            Kind::Table(_)
+            | Kind::List(_)
+            | Kind::String(_)
+            | Kind::Integer(_)
+            | Kind::Float(_)
+            | Kind::Bool(_) => self.deserialize_any(visitor),
         }
     }
 
@@ -46,9 +54,12 @@ impl<'de> Deserializer<'de> for &Node {
                 Ok(number) => visitor.visit_i64(number),
                 Err(_) => Err(de::Error::invalid_type(Unexpected::Str(text), &visitor)),
             },
-            Kind::Table(_) | Kind::List(_) | Kind::String(_) | Kind::Integer(_) | Kind::Float(_) | Kind::Bool(_) => {
-                self.deserialize_any(visitor)
-            }
+            Kind::Table(_)
+            | Kind::List(_)
+            | Kind::String(_)
+            | Kind::Integer(_)
+            | Kind::Float(_)
+            | Kind::Bool(_) => self.deserialize_any(visitor),
         }
     }
 
@@ -58,9 +69,12 @@ impl<'de> Deserializer<'de> for &Node {
                 Ok(number) => visitor.visit_f64(number),
                 Err(_) => Err(de::Error::invalid_type(Unexpected::Str(text), &visitor)),
             },
-            Kind::Table(_) | Kind::List(_) | Kind::String(_) | Kind::Integer(_) | Kind::Float(_) | Kind::Bool(_) => {
-                self.deserialize_any(visitor)
-            }
+            Kind::Table(_)
+            | Kind::List(_)
+            | Kind::String(_)
+            | Kind::Integer(_)
+            | Kind::Float(_)
+            | Kind::Bool(_) => self.deserialize_any(visitor),
         }
     }
 
@@ -110,7 +124,11 @@ impl<'de> Deserializer<'de> for &Node {
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
         if name == super::values::SECRET {
             self.secret.set(true);
         }
@@ -120,7 +138,9 @@ impl<'de> Deserializer<'de> for &Node {
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.kind {
             // `SEAWALL_LISTEN__0__ADDRESS` names the entries of a list by their numbers.
-            Kind::Table(table) => visitor.visit_seq(Items { items: numbered(table)?.into_iter() }),
+            Kind::Table(table) => visitor.visit_seq(Items {
+                items: numbered(table)?.into_iter(),
+            }),
             Kind::Text(_) => match self.parsed() {
                 Some(node) if matches!(node.kind, Kind::List(_)) => node.deserialize_any(visitor),
                 _ => self.deserialize_any(visitor),
@@ -131,7 +151,11 @@ impl<'de> Deserializer<'de> for &Node {
         }
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(self, _len: usize, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        _len: usize,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
         self.deserialize_seq(visitor)
     }
 
@@ -166,9 +190,15 @@ impl<'de> Deserializer<'de> for &Node {
         visitor: V,
     ) -> Result<V::Value, Fault> {
         match &self.kind {
-            Kind::Table(table) => visitor.visit_enum(MapAccessDeserializer::new(Entries::of_map(table))),
-            Kind::Text(text) | Kind::String(text) => visitor.visit_enum(text.as_str().into_deserializer()),
-            Kind::List(_) | Kind::Integer(_) | Kind::Float(_) | Kind::Bool(_) => self.deserialize_any(visitor),
+            Kind::Table(table) => {
+                visitor.visit_enum(MapAccessDeserializer::new(Entries::of_map(table)))
+            }
+            Kind::Text(text) | Kind::String(text) => {
+                visitor.visit_enum(text.as_str().into_deserializer())
+            }
+            Kind::List(_) | Kind::Integer(_) | Kind::Float(_) | Kind::Bool(_) => {
+                self.deserialize_any(visitor)
+            }
         }
     }
 
@@ -197,9 +227,16 @@ struct Items<I> {
 impl<'de, 'a, I: Iterator<Item = (usize, &'a Node)>> SeqAccess<'de> for Items<I> {
     type Error = Fault;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
-        let Some((index, node)) = self.items.next() else { return Ok(None) };
-        seed.deserialize(node).map(Some).map_err(|fault| fault.at(index, node))
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Fault> {
+        let Some((index, node)) = self.items.next() else {
+            return Ok(None);
+        };
+        seed.deserialize(node)
+            .map(Some)
+            .map_err(|fault| fault.at(index, node))
     }
 }
 
@@ -210,20 +247,31 @@ struct Entries<'a> {
 
 impl<'a> Entries<'a> {
     fn of_map(table: &'a Table) -> Self {
-        let entries: Vec<_> = table.iter().map(|(key, node)| (key.as_str(), Cow::Borrowed(node))).collect();
-        Self { entries: entries.into_iter(), current: None }
+        let entries: Vec<_> = table
+            .iter()
+            .map(|(key, node)| (key.as_str(), Cow::Borrowed(node)))
+            .collect();
+        Self {
+            entries: entries.into_iter(),
+            current: None,
+        }
     }
 
     /// A variable `…_FILE` whose own name is no key gives the key without the ending, from the file it names.
     fn of_struct(table: &'a Table, fields: &[&str]) -> Result<Self, Fault> {
         let mut entries: BTreeMap<&str, Cow<'a, Node>> = BTreeMap::new();
         for (key, node) in table {
-            let indirect = key.strip_suffix("_file").filter(|base| !fields.contains(&key.as_str()) && fields.contains(base));
+            let indirect = key
+                .strip_suffix("_file")
+                .filter(|base| !fields.contains(&key.as_str()) && fields.contains(base));
             match (indirect, node.origin.variable()) {
                 (Some(base), Some(variable)) => {
                     let direct = table.get(base).and_then(|node| node.origin.variable());
                     if let Some(direct) = direct {
-                        return Err(Fault::other(format!("both {direct} and {variable} are set")).at(base, node));
+                        return Err(
+                            Fault::other(format!("both {direct} and {variable} are set"))
+                                .at(base, node),
+                        );
                     }
                     let value = read_value(node).map_err(|fault| fault.at(key, node))?;
                     entries.insert(base, Cow::Owned(value));
@@ -233,7 +281,10 @@ impl<'a> Entries<'a> {
                 }
             }
         }
-        Ok(Self { entries: entries.into_iter().collect::<Vec<_>>().into_iter(), current: None })
+        Ok(Self {
+            entries: entries.into_iter().collect::<Vec<_>>().into_iter(),
+            current: None,
+        })
     }
 }
 
@@ -242,8 +293,11 @@ fn read_value(node: &Node) -> Result<Node, Fault> {
     let Kind::Text(path) = &node.kind else {
         return Err(Fault::other("expected the path of a file".to_owned()));
     };
-    let text = fs::read_to_string(path).map_err(|error| Fault::other(format!("cannot read the file: {error}")))?;
-    let text = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
+    let text = fs::read_to_string(path)
+        .map_err(|error| Fault::other(format!("cannot read the file: {error}")))?;
+    let text = text.strip_suffix('\n').map_or(text.as_str(), |text| {
+        text.strip_suffix('\r').unwrap_or(text)
+    });
     let value = Node::new(Kind::Text(text.to_owned()), node.origin.clone());
     value.secret.set(true);
     Ok(value)
@@ -252,14 +306,25 @@ fn read_value(node: &Node) -> Result<Node, Fault> {
 impl<'de> MapAccess<'de> for Entries<'_> {
     type Error = Fault;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Fault> {
         self.current = self.entries.next();
-        let Some((key, node)) = &self.current else { return Ok(None) };
-        seed.deserialize((*key).into_deserializer()).map(Some).map_err(|fault: Fault| fault.at(key, node))
+        let Some((key, node)) = &self.current else {
+            return Ok(None);
+        };
+        seed.deserialize((*key).into_deserializer())
+            .map(Some)
+            .map_err(|fault: Fault| fault.at(key, node))
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
-        let (key, node) = self.current.take().expect("serde asks for a value only after its key");
-        seed.deserialize(node.as_ref()).map_err(|fault| fault.at(key, &node))
+        let (key, node) = self
+            .current
+            .take()
+            .expect("serde asks for a value only after its key");
+        seed.deserialize(node.as_ref())
+            .map_err(|fault| fault.at(key, &node))
     }
 }

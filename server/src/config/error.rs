@@ -52,7 +52,11 @@ enum What {
 
 impl Fault {
     fn new(what: What) -> Self {
-        Self { what, path: Vec::new(), found: None }
+        Self {
+            what,
+            path: Vec::new(),
+            found: None,
+        }
     }
 
     pub(super) fn unknown(known: &'static [&'static str]) -> Self {
@@ -65,14 +69,18 @@ impl Fault {
 
     pub(super) fn at(mut self, key: impl fmt::Display, node: &Node) -> Self {
         self.path.push(key.to_string());
-        self.found.get_or_insert_with(|| (node.shown(), node.origin.to_string()));
+        self.found
+            .get_or_insert_with(|| (node.shown(), node.origin.to_string()));
         self
     }
 
     pub(super) fn message(&self) -> String {
         let parts: Vec<&str> = self.path.iter().rev().map(String::as_str).collect();
         let key = parts.join(".");
-        let (value, place) = self.found.as_ref().map_or(("", "the configuration"), |(value, place)| (value, place));
+        let (value, place) = self
+            .found
+            .as_ref()
+            .map_or(("", "the configuration"), |(value, place)| (value, place));
         match &self.what {
             What::UnknownKey(known) => {
                 let (section, name) = parts.split_at(parts.len().saturating_sub(1));
@@ -81,7 +89,9 @@ impl Fault {
             }
             What::MissingKey(name) if key.is_empty() => format!("`{name}` is missing"),
             What::MissingKey(name) => format!("`{key}` ({place}) needs `{name}`"),
-            What::Expected(form) => format!("`{key}` is {value} ({place}): expected {}", in_words(form)),
+            What::Expected(form) => {
+                format!("`{key}` is {value} ({place}): expected {}", in_words(form))
+            }
             What::Other(message) => format!("`{key}` is {value} ({place}): {message}"),
         }
     }
@@ -89,13 +99,29 @@ impl Fault {
 
 /// The known key that was probably meant, else all that the section knows.
 fn hint(section: &str, name: &str, known: &[&str]) -> String {
-    let full = |name: &str| if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") };
-    let near = known.iter().map(|known| (distance(name, known), known)).min();
+    let full = |name: &str| {
+        if section.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{section}.{name}")
+        }
+    };
+    let near = known
+        .iter()
+        .map(|known| (distance(name, known), known))
+        .min();
     match near {
         Some((distance, known)) if distance <= 2.max(name.len() / 3) && distance < known.len() => {
             format!("; did you mean `{}`?", full(known))
         }
-        Some(_) => format!("; known here: {}", known.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")),
+        Some(_) => format!(
+            "; known here: {}",
+            known
+                .iter()
+                .map(|key| format!("`{key}`"))
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
         None => String::new(),
     }
 }
@@ -179,10 +205,25 @@ mod tests {
     #[test]
     fn near_misses_are_named_and_others_are_not() {
         let known = ["url", "pool_size", "timeout"];
-        assert_eq!(hint("database", "uri", &known), "; did you mean `database.url`?");
-        assert_eq!(hint("database", "poolsize", &known), "; did you mean `database.pool_size`?");
-        assert_eq!(hint("database", "tiemout", &known), "; did you mean `database.timeout`?");
-        assert_eq!(hint("", "databse", &["database"]), "; did you mean `database`?");
-        assert_eq!(hint("database", "colour", &known), "; known here: `url`, `pool_size`, `timeout`");
+        assert_eq!(
+            hint("database", "uri", &known),
+            "; did you mean `database.url`?"
+        );
+        assert_eq!(
+            hint("database", "poolsize", &known),
+            "; did you mean `database.pool_size`?"
+        );
+        assert_eq!(
+            hint("database", "tiemout", &known),
+            "; did you mean `database.timeout`?"
+        );
+        assert_eq!(
+            hint("", "databse", &["database"]),
+            "; did you mean `database`?"
+        );
+        assert_eq!(
+            hint("database", "colour", &known),
+            "; known here: `url`, `pool_size`, `timeout`"
+        );
     }
 }

@@ -17,7 +17,9 @@ use serde::Deserialize;
 
 pub use self::{
     error::ConfigError,
-    sections::{Auth, Cache, Database, Drain, Gc, Limits, Metrics, Redis, Scrub, Server, Storage, Uploads},
+    sections::{
+        Auth, Cache, Database, Drain, Gc, Limits, Metrics, Redis, Scrub, Server, Storage, Uploads,
+    },
     sources::{ConfigFile, Flags, Sources},
     urls::{DatabaseUrl, ExternalUrl, StorageUrl},
     values::Secret,
@@ -26,13 +28,18 @@ use self::{
     tree::{Kind, Node, Origin},
     urls::in_data,
 };
-use crate::telemetry::{self, Target};
+use crate::{
+    listen::{self, ListenerConfig, TlsConfig},
+    telemetry::{self, Target},
+};
 
 /// Everything that can be configured.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub server: Server,
+    pub listen: Vec<ListenerConfig>,
+    pub tls: TlsConfig,
     pub database: Database,
     pub storage: Storage,
     pub redis: Redis,
@@ -47,6 +54,28 @@ pub struct Config {
     pub metrics: Metrics,
 }
 
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            server: Server::default(),
+            listen: vec![ListenerConfig::default()],
+            tls: TlsConfig::default(),
+            database: Database::default(),
+            storage: Storage::default(),
+            redis: Redis::default(),
+            gc: Gc::default(),
+            uploads: Uploads::default(),
+            scrub: Scrub::default(),
+            cache: Cache::default(),
+            drain: Drain::default(),
+            limits: Limits::default(),
+            auth: Auth::default(),
+            log: telemetry::Config::default(),
+            metrics: Metrics::default(),
+        }
+    }
+}
+
 impl Config {
     /// Puts the sources over one another and reads the result.
     pub fn load(sources: Sources) -> Result<Self, ConfigError> {
@@ -54,7 +83,39 @@ impl Config {
         let root = Node::new(Kind::Table(sources.merged()?), Origin::Flag("--config"));
         let mut config = Self::deserialize(&root)?;
         config.complete(&host_name);
+        if config.listen.is_empty() {
+            return Err(ConfigError::new(
+                "`listen` is an empty list: name at least one address".to_owned(),
+            ));
+        }
+        config
+            .listening()
+            .check()
+            .map_err(|error| ConfigError::new(error.to_string()))?;
         Ok(config)
+    }
+
+    /// What the accept side needs, which stands in several sections.
+    pub fn listening(&self) -> listen::Config {
+        listen::Config {
+            listeners: self.listen.clone(),
+            tls: self.tls.clone(),
+            trusted_proxies: self.server.trusted_proxies.clone(),
+            limits: listen::Limits {
+                max_connections: self.limits.max_connections,
+                max_header_bytes: self.limits.max_header_bytes as usize,
+                header_timeout: self.limits.header_timeout,
+                idle_timeout: self.limits.idle_timeout,
+                write_timeout: self.limits.body_idle,
+                linger: self.limits.linger,
+                tls_timeout: self.limits.tls_timeout,
+                proxy_timeout: self.limits.proxy_timeout,
+            },
+            drain: listen::Drain {
+                delay: self.drain.delay,
+                timeout: self.drain.timeout,
+            },
+        }
     }
 
     /// Fills in what depends on the machine and on the data directory.

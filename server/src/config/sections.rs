@@ -8,8 +8,9 @@ use serde::Deserialize;
 
 use super::{
     urls::{DatabaseUrl, ExternalUrl, StorageUrl},
-    values::{NotYet, duration, networks, positive, size},
+    values::{NotYet, duration, networks, optional_size, positive, size},
 };
+use crate::listen;
 
 /// `[server]`: this process and how it is known.
 #[derive(Clone, Debug, Deserialize)]
@@ -68,9 +69,9 @@ impl Default for Database {
 #[serde(default, deny_unknown_fields)]
 pub struct Storage {
     pub url: StorageUrl,
-    /// Uploads are refused while less than this is free.
-    #[serde(deserialize_with = "size")]
-    pub reserve: u64,
+    /// Uploads are refused while less than this is free; without it the store decides by the size of the file system.
+    #[serde(deserialize_with = "optional_size")]
+    pub reserve: Option<u64>,
     pub endpoint: NotYet,
     pub region: NotYet,
     pub access_key: NotYet,
@@ -82,7 +83,7 @@ impl Default for Storage {
     fn default() -> Self {
         Self {
             url: StorageUrl::File(PathBuf::from("DATA/storage")),
-            reserve: 256 << 20,
+            reserve: None,
             endpoint: NotYet,
             region: NotYet,
             access_key: NotYet,
@@ -113,7 +114,10 @@ pub struct Gc {
 
 impl Default for Gc {
     fn default() -> Self {
-        Self { grace: Duration::from_secs(2 * 60 * 60), interval: Duration::from_secs(60) }
+        Self {
+            grace: Duration::from_secs(2 * 60 * 60),
+            interval: Duration::from_secs(60),
+        }
     }
 }
 
@@ -128,7 +132,9 @@ pub struct Uploads {
 
 impl Default for Uploads {
     fn default() -> Self {
-        Self { expire: Duration::from_secs(24 * 60 * 60) }
+        Self {
+            expire: Duration::from_secs(24 * 60 * 60),
+        }
     }
 }
 
@@ -146,7 +152,10 @@ pub struct Scrub {
 
 impl Default for Scrub {
     fn default() -> Self {
-        Self { rate: 20 << 20, interval: Duration::from_secs(30 * 24 * 60 * 60) }
+        Self {
+            rate: 20 << 20,
+            interval: Duration::from_secs(30 * 24 * 60 * 60),
+        }
     }
 }
 
@@ -164,7 +173,10 @@ pub struct Cache {
 
 impl Default for Cache {
     fn default() -> Self {
-        Self { manifests: 64 << 20, stale: Duration::from_secs(10 * 60) }
+        Self {
+            manifests: 64 << 20,
+            stale: Duration::from_secs(10 * 60),
+        }
     }
 }
 
@@ -182,7 +194,8 @@ pub struct Drain {
 
 impl Default for Drain {
     fn default() -> Self {
-        Self { delay: Duration::ZERO, timeout: Duration::from_secs(30) }
+        let listen::Drain { delay, timeout } = listen::Drain::default();
+        Self { delay, timeout }
     }
 }
 
@@ -207,19 +220,38 @@ pub struct Limits {
     /// The time a client has to send a request's head.
     #[serde(deserialize_with = "duration")]
     pub header_timeout: Duration,
+    /// How long a connection without a request is kept.
+    #[serde(deserialize_with = "duration")]
+    pub idle_timeout: Duration,
+    #[serde(deserialize_with = "duration")]
+    pub tls_timeout: Duration,
+    /// The time for the head of the PROXY protocol.
+    #[serde(deserialize_with = "duration")]
+    pub proxy_timeout: Duration,
+    /// How long a client may go on sending a body that was refused before its end.
+    #[serde(deserialize_with = "duration")]
+    pub linger: Duration,
+    #[serde(deserialize_with = "size")]
+    pub max_header_bytes: u64,
     /// Passwords hashed at once; written as 0 it becomes the number of CPUs.
     pub password_hashing: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
+        let connections = listen::Limits::default();
         Self {
-            max_connections: 10_000,
+            max_connections: connections.max_connections,
             uploads: 256,
             downloads: 2000,
             requests: 4000,
-            body_idle: Duration::from_secs(60),
-            header_timeout: Duration::from_secs(10),
+            body_idle: connections.write_timeout,
+            header_timeout: connections.header_timeout,
+            idle_timeout: connections.idle_timeout,
+            tls_timeout: connections.tls_timeout,
+            proxy_timeout: connections.proxy_timeout,
+            linger: connections.linger,
+            max_header_bytes: connections.max_header_bytes as u64,
             password_hashing: 0,
         }
     }
@@ -238,7 +270,10 @@ pub struct Auth {
 
 impl Default for Auth {
     fn default() -> Self {
-        Self { token_expiration: Duration::from_secs(30 * 60), anonymous: true }
+        Self {
+            token_expiration: Duration::from_secs(30 * 60),
+            anonymous: true,
+        }
     }
 }
 

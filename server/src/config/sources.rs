@@ -1,6 +1,6 @@
 //! Where a configuration comes from: the file, the environment, the flags.
 
-use std::{env, ffi::OsString, fs, io, path::PathBuf};
+use std::{env, ffi::OsString, fmt, fs, io, path::PathBuf};
 
 use super::{
     ConfigError,
@@ -25,15 +25,15 @@ pub struct Flags {
 }
 
 /// A configuration file that was read.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ConfigFile {
     /// How messages name it.
     pub name: String,
     pub text: String,
 }
 
-/// All that a configuration is made of.
-#[derive(Clone, Debug, Default)]
+/// All that a configuration is made of. Its text may hold secrets, so `Debug` shows the names alone.
+#[derive(Clone, Default)]
 pub struct Sources {
     pub file: Option<ConfigFile>,
     /// The environment; names that are no key are passed over.
@@ -43,20 +43,48 @@ pub struct Sources {
     pub host_name: String,
 }
 
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&String> = self.variables.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Sources")
+            .field("file", &self.file.as_ref().map(|file| &file.name))
+            .field("variables", &names)
+            .field("flags", &self.flags)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Sources {
     /// Reads the file that the flags or `SEAWALL_CONFIG` name, and the environment of this process.
     pub fn of_process(flags: Flags) -> Result<Self, ConfigError> {
-        let variables = env::vars_os().filter_map(|(name, value)| key_variable(name, value)).collect::<Result<_, _>>()?;
-        let named = flags.config.clone().or_else(|| env::var_os("SEAWALL_CONFIG").filter(|v| !v.is_empty()).map(Into::into));
+        let variables = env::vars_os()
+            .filter_map(|(name, value)| key_variable(name, value))
+            .collect::<Result<_, _>>()?;
+        let named = flags.config.clone().or_else(|| {
+            env::var_os("SEAWALL_CONFIG")
+                .filter(|v| !v.is_empty())
+                .map(Into::into)
+        });
         let path = named.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
         let file = match fs::read_to_string(&path) {
-            Ok(text) => Some(ConfigFile { name: path.display().to_string(), text }),
+            Ok(text) => Some(ConfigFile {
+                name: path.display().to_string(),
+                text,
+            }),
             Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
-                return Err(ConfigError::new(format!("cannot read the configuration `{}`: {error}", path.display())));
+                return Err(ConfigError::new(format!(
+                    "cannot read the configuration `{}`: {error}",
+                    path.display()
+                )));
             }
         };
-        Ok(Self { file, variables, flags, host_name: host_name() })
+        Ok(Self {
+            file,
+            variables,
+            flags,
+            host_name: host_name(),
+        })
     }
 
     /// One tree of all sources.
@@ -71,11 +99,17 @@ impl Sources {
         for (name, value) in variables {
             // An empty variable is as none: compose files and charts write `NAME=` for what they leave out.
             if let Some(path) = key_of(&name).filter(|_| !value.is_empty()) {
-                tree::overlay(&mut root, &path, Node::new(Kind::Text(value), Origin::Variable(name.into())))?;
+                tree::overlay(
+                    &mut root,
+                    &path,
+                    Node::new(Kind::Text(value), Origin::Variable(name.into())),
+                )?;
             }
         }
         if let Some(data) = &self.flags.data {
-            let data = data.to_str().ok_or_else(|| ConfigError::new("flag --data: the path is not UTF-8".to_owned()))?;
+            let data = data
+                .to_str()
+                .ok_or_else(|| ConfigError::new("flag --data: the path is not UTF-8".to_owned()))?;
             let node = Node::new(Kind::Text(data.to_owned()), Origin::Flag("--data"));
             tree::overlay(&mut root, &["server".to_owned(), "data".to_owned()], node)?;
         }
@@ -83,10 +117,17 @@ impl Sources {
             let origin = Origin::Flag("--listen");
             let listener = |address: &String| {
                 let address = Node::new(Kind::Text(address.clone()), origin.clone());
-                Node::new(Kind::Table(Table::from([("address".to_owned(), address)])), origin.clone())
+                Node::new(
+                    Kind::Table(Table::from([("address".to_owned(), address)])),
+                    origin.clone(),
+                )
             };
             let listeners = Kind::List(self.flags.listen.iter().map(listener).collect());
-            tree::overlay(&mut root, &["listen".to_owned()], Node::new(listeners, origin.clone()))?;
+            tree::overlay(
+                &mut root,
+                &["listen".to_owned()],
+                Node::new(listeners, origin.clone()),
+            )?;
         }
         Ok(root)
     }
@@ -104,7 +145,12 @@ fn key_variable(name: OsString, value: OsString) -> Option<Result<(String, Strin
     let name = name.into_string().ok()?;
     key_of(&name)?;
     let refused = |_| ConfigError::new(format!("variable {name}: the value is not UTF-8"));
-    Some(value.into_string().map_err(refused).map(|value| (name.clone(), value)))
+    Some(
+        value
+            .into_string()
+            .map_err(refused)
+            .map(|value| (name.clone(), value)),
+    )
 }
 
 fn host_name() -> String {

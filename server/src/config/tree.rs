@@ -17,8 +17,8 @@ use toml::{
 
 use super::ConfigError;
 
-/// One value, with its place.
-#[derive(Clone, Debug)]
+/// One value, with its place. No `Debug`: it may be a secret.
+#[derive(Clone)]
 pub(super) struct Node {
     pub(super) kind: Kind,
     pub(super) origin: Origin,
@@ -26,7 +26,7 @@ pub(super) struct Node {
     pub(super) secret: Cell<bool>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) enum Kind {
     Table(Table),
     List(Vec<Node>),
@@ -69,7 +69,11 @@ impl fmt::Display for Origin {
 
 impl Node {
     pub(super) fn new(kind: Kind, origin: Origin) -> Self {
-        Self { kind, origin, secret: Cell::new(false) }
+        Self {
+            kind,
+            origin,
+            secret: Cell::new(false),
+        }
     }
 
     /// The value as a message may show it: short, one line, no secret.
@@ -92,7 +96,9 @@ impl Node {
 
     /// The text as a TOML value, for keys that want a list or a table; `None` where it is no such text.
     pub(super) fn parsed(&self) -> Option<Self> {
-        let Kind::Text(text) = &self.kind else { return None };
+        let Kind::Text(text) = &self.kind else {
+            return None;
+        };
         let value = DeValue::parse(text.trim()).ok()?;
         Some(Self::from_value(value.get_ref(), &|_| self.origin.clone()))
     }
@@ -102,19 +108,28 @@ impl Node {
             DeValue::String(text) => Kind::String(text.to_string()),
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
                 .map_or_else(|_| Kind::String(number.to_string()), Kind::Integer),
-            DeValue::Float(number) => {
-                number.as_str().parse().map_or_else(|_| Kind::String(number.to_string()), Kind::Float)
-            }
+            DeValue::Float(number) => number
+                .as_str()
+                .parse()
+                .map_or_else(|_| Kind::String(number.to_string()), Kind::Float),
             DeValue::Boolean(value) => Kind::Bool(*value),
             DeValue::Datetime(time) => Kind::String(time.to_string()),
-            DeValue::Array(items) => Kind::List(items.iter().map(|item| Self::from_spanned(item, origin)).collect()),
+            DeValue::Array(items) => Kind::List(
+                items
+                    .iter()
+                    .map(|item| Self::from_spanned(item, origin))
+                    .collect(),
+            ),
             DeValue::Table(table) => Kind::Table(from_table(table, origin)),
         };
         Self::new(kind, origin(0))
     }
 
     fn from_spanned(value: &Spanned<DeValue<'_>>, origin: &dyn Fn(usize) -> Origin) -> Self {
-        Self { origin: origin(value.span().start), ..Self::from_value(value.get_ref(), origin) }
+        Self {
+            origin: origin(value.span().start),
+            ..Self::from_value(value.get_ref(), origin)
+        }
     }
 }
 
@@ -122,7 +137,10 @@ fn from_table(table: &DeTable<'_>, origin: &dyn Fn(usize) -> Origin) -> Table {
     table
         .iter()
         .map(|(key, value)| {
-            let node = Node { origin: origin(key.span().start), ..Node::from_value(value.get_ref(), origin) };
+            let node = Node {
+                origin: origin(key.span().start),
+                ..Node::from_value(value.get_ref(), origin)
+            };
             (key.get_ref().to_string(), node)
         })
         .collect()
@@ -130,34 +148,58 @@ fn from_table(table: &DeTable<'_>, origin: &dyn Fn(usize) -> Origin) -> Table {
 
 /// Reads a file's text. A syntax error shows its line's number, not its text: that may be a secret.
 pub(super) fn from_file(name: &str, text: &str) -> Result<Table, ConfigError> {
-    let line_of = |offset: usize| 1 + text.as_bytes()[..offset.min(text.len())].iter().filter(|&&b| b == b'\n').count();
+    let line_of = |offset: usize| {
+        1 + text.as_bytes()[..offset.min(text.len())]
+            .iter()
+            .filter(|&&b| b == b'\n')
+            .count()
+    };
     let name: Arc<str> = name.into();
     let table = DeTable::parse(text).map_err(|error| {
         let line = error.span().map_or(1, |span| line_of(span.start));
-        ConfigError::new(format!("{name}, line {line}: {}", error.message().replace('\n', ", ")))
+        ConfigError::new(format!(
+            "{name}, line {line}: {}",
+            error.message().replace('\n', ", ")
+        ))
     })?;
-    Ok(from_table(table.get_ref(), &|offset| Origin::File { name: name.clone(), line: line_of(offset) }))
+    Ok(from_table(table.get_ref(), &|offset| Origin::File {
+        name: name.clone(),
+        line: line_of(offset),
+    }))
 }
 
 /// Lays a variable's value over what stands in the table. A part of the path that is a number names an entry of a list.
 pub(super) fn overlay(table: &mut Table, path: &[String], value: Node) -> Result<(), ConfigError> {
-    let Some((first, rest)) = path.split_first() else { return Ok(()) };
+    let Some((first, rest)) = path.split_first() else {
+        return Ok(());
+    };
     let slot = match table.entry(first.clone()) {
         Entry::Occupied(entry) => entry.into_mut(),
-        Entry::Vacant(entry) => entry.insert(Node::new(Kind::Table(Table::new()), value.origin.clone())),
+        Entry::Vacant(entry) => {
+            entry.insert(Node::new(Kind::Table(Table::new()), value.origin.clone()))
+        }
     };
     if rest.is_empty() {
         *slot = value;
         return Ok(());
     }
     if let Kind::List(items) = &mut slot.kind {
-        let numbered = std::mem::take(items).into_iter().enumerate().map(|(i, item)| (i.to_string(), item));
+        let numbered = std::mem::take(items)
+            .into_iter()
+            .enumerate()
+            .map(|(i, item)| (i.to_string(), item));
         slot.kind = Kind::Table(numbered.collect());
     }
     match &mut slot.kind {
         Kind::Table(inner) => overlay(inner, rest, value),
-        Kind::List(_) | Kind::Text(_) | Kind::String(_) | Kind::Integer(_) | Kind::Float(_) | Kind::Bool(_) => {
-            Err(ConfigError::new(format!("{} sets a part of what {} sets as a whole", value.origin, slot.origin)))
-        }
+        Kind::List(_)
+        | Kind::Text(_)
+        | Kind::String(_)
+        | Kind::Integer(_)
+        | Kind::Float(_)
+        | Kind::Bool(_) => Err(ConfigError::new(format!(
+            "{} sets a part of what {} sets as a whole",
+            value.origin, slot.origin
+        ))),
     }
 }

@@ -16,7 +16,8 @@ use super::values::Secret;
 
 /// `DATA` at the head of a path stands for the data directory.
 pub(super) fn in_data(path: &Path, data: &Path) -> PathBuf {
-    path.strip_prefix("DATA").map_or_else(|_| path.to_owned(), |rest| data.join(rest))
+    path.strip_prefix("DATA")
+        .map_or_else(|_| path.to_owned(), |rest| data.join(rest))
 }
 
 /// Where the metadata are.
@@ -32,12 +33,20 @@ impl<'de> Deserialize<'de> for DatabaseUrl {
         let form = "`sqlite:PATH` or `postgres://USER:PASSWORD@HOST[,HOST…]/NAME`";
         let secret = Secret::deserialize(deserializer)?;
         let url = secret.expose();
-        if let Some(path) = url.strip_prefix("sqlite:").filter(|path| !path.is_empty() && !path.starts_with(':')) {
+        if let Some(path) = url
+            .strip_prefix("sqlite:")
+            .filter(|path| !path.is_empty() && !path.starts_with(':'))
+        {
             // `sqlite:///srv/x` is how other programs write an absolute path.
-            let path = path.strip_prefix("//").filter(|path| path.starts_with('/')).unwrap_or(path);
+            let path = path
+                .strip_prefix("//")
+                .filter(|path| path.starts_with('/'))
+                .unwrap_or(path);
             return Ok(Self::Sqlite(PathBuf::from(path)));
         }
-        let after = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://"));
+        let after = url
+            .strip_prefix("postgres://")
+            .or_else(|| url.strip_prefix("postgresql://"));
         match after {
             Some(after) if !after.is_empty() => Ok(Self::Postgres(secret)),
             _ => Err(de::Error::invalid_value(Unexpected::Other("a text"), &form)),
@@ -55,11 +64,18 @@ impl<'de> Deserialize<'de> for StorageUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         match text.split_once("://") {
-            Some(("file", path)) if path.starts_with('/') || path.starts_with("DATA/") => Ok(Self::File(PathBuf::from(path))),
-            Some((scheme @ ("s3" | "azure" | "gs" | "swift"), _)) => Err(de::Error::custom(format_args!(
-                "this version has no object stores yet, so `{scheme}://` cannot be used; name a directory as `file:///DIR`"
-            ))),
-            _ => Err(de::Error::invalid_value(Unexpected::Str(&text), &"`file:///DIR` with an absolute path, or `file://DATA/DIR`")),
+            Some(("file", path)) if path.starts_with('/') || path.starts_with("DATA/") => {
+                Ok(Self::File(PathBuf::from(path)))
+            }
+            Some((scheme @ ("s3" | "azure" | "gs" | "swift"), _)) => {
+                Err(de::Error::custom(format_args!(
+                    "this version has no object stores yet, so `{scheme}://` cannot be used; name a directory as `file:///DIR`"
+                )))
+            }
+            _ => Err(de::Error::invalid_value(
+                Unexpected::Str(&text),
+                &"`file:///DIR` with an absolute path, or `file://DATA/DIR`",
+            )),
         }
     }
 }
@@ -74,14 +90,24 @@ pub struct ExternalUrl {
 
 impl fmt::Display for ExternalUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", if self.https { "https" } else { "http" }, self.authority)
+        write!(
+            f,
+            "{}://{}",
+            if self.https { "https" } else { "http" },
+            self.authority
+        )
     }
 }
 
 impl<'de> Deserialize<'de> for ExternalUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let refuse = || de::Error::invalid_value(Unexpected::Str(&text), &"`https://HOST[:PORT]` without a path");
+        let refuse = || {
+            de::Error::invalid_value(
+                Unexpected::Str(&text),
+                &"`https://HOST[:PORT]` without a path",
+            )
+        };
         let uri = Uri::from_str(&text).map_err(|_| refuse())?;
         let https = match uri.scheme_str() {
             Some("https") => true,
@@ -89,7 +115,11 @@ impl<'de> Deserialize<'de> for ExternalUrl {
             Some(_) | None => return Err(refuse()),
         };
         let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
-        if uri.host().is_none_or(str::is_empty) || authority.contains('@') || !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+        if uri.host().is_none_or(str::is_empty)
+            || authority.contains('@')
+            || !matches!(uri.path(), "" | "/")
+            || uri.query().is_some()
+        {
             return Err(refuse());
         }
         Ok(Self { https, authority })

@@ -45,7 +45,9 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     loop {
         let (number, after) = leading_number(rest)?;
-        let unit_len = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
+        let unit_len = after
+            .find(|c: char| !c.is_ascii_alphabetic())
+            .unwrap_or(after.len());
         let (unit, after) = after.split_at(unit_len);
         let seconds = |factor: u64| number.checked_mul(factor).map(Duration::from_secs);
         let part = match unit {
@@ -84,11 +86,15 @@ pub fn parse_size(text: &str) -> Option<u64> {
         _ => return None,
     };
     // Sizes end up in signed columns and offsets.
-    number.checked_mul(factor).filter(|&size| i64::try_from(size).is_ok())
+    number
+        .checked_mul(factor)
+        .filter(|&size| i64::try_from(size).is_ok())
 }
 
 fn leading_number(text: &str) -> Option<(u64, &str)> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     Some((text[..digits].parse().ok()?, &text[digits..]))
 }
 
@@ -107,7 +113,11 @@ pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, 
         }
 
         fn visit_i64<E: de::Error>(self, number: i64) -> Result<Duration, E> {
-            if number == 0 { Ok(Duration::ZERO) } else { Err(E::invalid_value(de::Unexpected::Signed(number), &self)) }
+            if number == 0 {
+                Ok(Duration::ZERO)
+            } else {
+                Err(E::invalid_value(de::Unexpected::Signed(number), &self))
+            }
         }
     }
     deserializer.deserialize_any(Form)
@@ -128,10 +138,24 @@ pub fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error>
         }
 
         fn visit_i64<E: de::Error>(self, number: i64) -> Result<u64, E> {
-            u64::try_from(number).map_err(|_| E::invalid_value(de::Unexpected::Signed(number), &self))
+            u64::try_from(number)
+                .map_err(|_| E::invalid_value(de::Unexpected::Signed(number), &self))
         }
     }
     deserializer.deserialize_any(Form)
+}
+
+/// For `#[serde(deserialize_with = "…")]` on a size that may be left open.
+pub(super) fn optional_size<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<u64>, D::Error> {
+    struct Size(u64);
+    impl<'de> Deserialize<'de> for Size {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            size(deserializer).map(Self)
+        }
+    }
+    Ok(Option::<Size>::deserialize(deserializer)?.map(|Size(bytes)| bytes))
 }
 
 /// For a number that must not be zero.
@@ -146,7 +170,10 @@ pub(super) fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usi
 
         fn visit_i64<E: de::Error>(self, number: i64) -> Result<usize, E> {
             let found = de::Unexpected::Signed(number);
-            usize::try_from(number).ok().filter(|&n| n > 0).ok_or_else(|| E::invalid_value(found, &self))
+            usize::try_from(number)
+                .ok()
+                .filter(|&n| n > 0)
+                .ok_or_else(|| E::invalid_value(found, &self))
         }
     }
     deserializer.deserialize_u64(Form)
@@ -166,7 +193,10 @@ pub(super) fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec
         }
     }
     let networks = Vec::<Network>::deserialize(deserializer)?;
-    Ok(networks.into_iter().map(|Network(network)| network).collect())
+    Ok(networks
+        .into_iter()
+        .map(|Network(network)| network)
+        .collect())
 }
 
 const NOT_YET: &str = "this key is not available in this version yet";
@@ -186,11 +216,19 @@ impl<'de> Deserialize<'de> for NotYet {
             }
 
             fn visit_bool<E: de::Error>(self, value: bool) -> Result<NotYet, E> {
-                if value { Err(E::custom(NOT_YET)) } else { Ok(NotYet) }
+                if value {
+                    Err(E::custom(NOT_YET))
+                } else {
+                    Ok(NotYet)
+                }
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<NotYet, E> {
-                if text.is_empty() { Ok(NotYet) } else { Err(E::custom(NOT_YET)) }
+                if text.is_empty() {
+                    Ok(NotYet)
+                } else {
+                    Err(E::custom(NOT_YET))
+                }
             }
         }
         struct Named;
@@ -201,7 +239,10 @@ impl<'de> Deserialize<'de> for NotYet {
                 Form.expecting(f)
             }
 
-            fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<NotYet, D::Error> {
+            fn visit_newtype_struct<D: Deserializer<'de>>(
+                self,
+                deserializer: D,
+            ) -> Result<NotYet, D::Error> {
                 deserializer.deserialize_any(Form)
             }
         }

@@ -90,7 +90,11 @@ fn text(line: &mut Line<'_>, record: &AccessRecord<'_>, time: bool, colours: boo
     line.raw(" ");
     let path = &record.path[..record.path.floor_char_boundary(MAX_PATH)];
     line.word(path);
-    line.raw(if path.len() < record.path.len() { "… " } else { " " });
+    line.raw(if path.len() < record.path.len() {
+        "… "
+    } else {
+        " "
+    });
     line.millis(record.duration.as_micros() as u64);
     line.raw("ms in=");
     line.number(record.bytes_in);

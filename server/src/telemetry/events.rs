@@ -121,7 +121,14 @@ impl Visit for Fields {
     fn record_f64(&mut self, field: &Field, value: f64) {
         // JSON has no word for infinity or for what is no number.
         let text = format!("{value:?}");
-        self.put(field, if value.is_finite() { Value::Bare(text) } else { Value::Text(text) });
+        self.put(
+            field,
+            if value.is_finite() {
+                Value::Bare(text)
+            } else {
+                Value::Text(text)
+            },
+        );
     }
 }
 
@@ -159,7 +166,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Events {
         }
         let now = self.clock.now();
         let metadata = event.metadata();
-        self.sink.write(severity(*metadata.level()), now, |buf, style| write(buf, style, now, metadata, &fields));
+        self.sink
+            .write(severity(*metadata.level()), now, |buf, style| {
+                write(buf, style, now, metadata, &fields)
+            });
     }
 }
 
@@ -172,7 +182,13 @@ fn severity(level: Level) -> Severity {
     }
 }
 
-fn write(buf: &mut Vec<u8>, style: Style, now: Timestamp, metadata: &Metadata<'_>, fields: &Fields) {
+fn write(
+    buf: &mut Vec<u8>,
+    style: Style,
+    now: Timestamp,
+    metadata: &Metadata<'_>,
+    fields: &Fields,
+) {
     let line = &mut Line::new(buf);
     match style {
         Style::Json => json(line, now, metadata, fields),
@@ -212,7 +228,13 @@ fn json(line: &mut Line<'_>, now: Timestamp, metadata: &Metadata<'_>, fields: &F
     line.raw(if line.is_cut() { ",\"cut\":true}" } else { "}" });
 }
 
-fn text(line: &mut Line<'_>, time: Option<Timestamp>, metadata: &Metadata<'_>, fields: &Fields, colours: bool) {
+fn text(
+    line: &mut Line<'_>,
+    time: Option<Timestamp>,
+    metadata: &Metadata<'_>,
+    fields: &Fields,
+    colours: bool,
+) {
     let paint = |line: &mut Line<'_>, colour: Colour, text: &str| {
         colours.then(|| line.raw(colour.on()));
         line.raw(text);

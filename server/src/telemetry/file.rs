@@ -38,13 +38,26 @@ struct Open {
 
 impl Open {
     fn at(path: &Path) -> io::Result<Self> {
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        if let Some(parent) = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+        {
             fs::create_dir_all(parent)?;
         }
-        let file = OpenOptions::new().append(true).create(true).mode(0o640).open(path)?;
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o640)
+            .open(path)?;
         let metadata = file.metadata()?;
         let identity = (metadata.dev(), metadata.ino());
-        Ok(Self { file, size: metadata.len(), identity, looked: Instant::now(), torn: false })
+        Ok(Self {
+            file,
+            size: metadata.len(),
+            identity,
+            looked: Instant::now(),
+            torn: false,
+        })
     }
 
     fn is_still_at(&self, path: &Path) -> bool {
@@ -56,7 +69,13 @@ impl RotatingFile {
     /// Opens the file for appending. A file that cannot be opened is an error here, so that a start with a wrong path fails.
     pub(super) fn open(path: PathBuf, max_size: u64, keep: usize) -> io::Result<Self> {
         let open = Some(Open::at(&path)?);
-        Ok(Self { path, max_size, keep, open, complained: None })
+        Ok(Self {
+            path,
+            max_size,
+            keep,
+            open,
+            complained: None,
+        })
     }
 
     /// Lets go of the file; the next line opens what stands at the path then.
@@ -83,14 +102,26 @@ impl RotatingFile {
     fn write_some(&mut self, lines: &[u8]) -> io::Result<usize> {
         let (path, max_size) = (self.path.clone(), self.max_size);
         let open = self.current()?;
-        let room = if max_size == 0 { u64::MAX } else { max_size.saturating_sub(open.size) };
-        let fitting = if lines.len() as u64 <= room { lines.len() } else { after_last_line(&lines[..room as usize]) };
+        let room = if max_size == 0 {
+            u64::MAX
+        } else {
+            max_size.saturating_sub(open.size)
+        };
+        let fitting = if lines.len() as u64 <= room {
+            lines.len()
+        } else {
+            after_last_line(&lines[..room as usize])
+        };
         if fitting == 0 && open.size > 0 {
             rotate(&path, self.keep)?;
             self.open = None;
             return Ok(0);
         }
-        let fitting = if fitting == 0 { after_first_line(lines) } else { fitting };
+        let fitting = if fitting == 0 {
+            after_first_line(lines)
+        } else {
+            fitting
+        };
         if open.torn {
             open.file.write_all(b"\n")?;
             open.torn = false;
@@ -128,20 +159,33 @@ impl RotatingFile {
 
     /// Tells stderr, now and then: it is where a person looks when the log has stopped.
     fn complain(&mut self, error: &io::Error) {
-        if self.complained.is_none_or(|last| last.elapsed() >= COMPLAIN_EVERY) {
+        if self
+            .complained
+            .is_none_or(|last| last.elapsed() >= COMPLAIN_EVERY)
+        {
             self.complained = Some(Instant::now());
             // Where stderr is gone too there is nobody left to tell.
-            let _ = writeln!(io::stderr(), "cannot write the log file `{}`: {error}; its lines are dropped", self.path.display());
+            let _ = writeln!(
+                io::stderr(),
+                "cannot write the log file `{}`: {error}; its lines are dropped",
+                self.path.display()
+            );
         }
     }
 }
 
 fn after_last_line(bytes: &[u8]) -> usize {
-    bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1)
+    bytes
+        .iter()
+        .rposition(|&byte| byte == b'\n')
+        .map_or(0, |at| at + 1)
 }
 
 fn after_first_line(bytes: &[u8]) -> usize {
-    bytes.iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |at| at + 1)
+    bytes
+        .iter()
+        .position(|&byte| byte == b'\n')
+        .map_or(bytes.len(), |at| at + 1)
 }
 
 /// `log` becomes `log.1`, `log.1` becomes `log.2`, and so on; the oldest goes.
@@ -196,7 +240,10 @@ mod tests {
         fs::write(&path, "before\n").unwrap();
         let mut file = RotatingFile::open(path.clone(), 10, 1).unwrap();
         assert_eq!(file.write(b"after\n"), 0);
-        assert_eq!((read(&path), read(&numbered(&path, 1))), ("after\n".to_owned(), "before\n".to_owned()));
+        assert_eq!(
+            (read(&path), read(&numbered(&path, 1))),
+            ("after\n".to_owned(), "before\n".to_owned())
+        );
     }
 
     #[test]
@@ -212,7 +259,10 @@ mod tests {
         fs::remove_file(&path).unwrap();
         file.open.as_mut().unwrap().looked -= LOOK_EVERY;
         assert_eq!(file.write(b"three\n"), 0);
-        assert_eq!((read(&moved), read(&path)), ("one\n".to_owned(), "three\n".to_owned()));
+        assert_eq!(
+            (read(&moved), read(&path)),
+            ("one\n".to_owned(), "three\n".to_owned())
+        );
     }
 
     #[test]

@@ -23,7 +23,11 @@ pub(super) struct Line<'a> {
 impl<'a> Line<'a> {
     pub(super) fn new(buf: &'a mut Vec<u8>) -> Self {
         let end = buf.len() + MAX_LINE - CLOSING;
-        Self { buf, end, cut: false }
+        Self {
+            buf,
+            end,
+            cut: false,
+        }
     }
 
     /// Whether something was left out.
@@ -65,7 +69,8 @@ impl<'a> Line<'a> {
         self.number(micros / 1000);
         let rest = micros % 1000;
         let digit = |n: u64| b'0' + (n % 10) as u8;
-        self.buf.extend_from_slice(&[b'.', digit(rest / 100), digit(rest / 10), digit(rest)]);
+        self.buf
+            .extend_from_slice(&[b'.', digit(rest / 100), digit(rest / 10), digit(rest)]);
     }
 
     /// Text from outside, in double quotes; the escapes are JSON's, in both formats.
@@ -78,7 +83,11 @@ impl<'a> Line<'a> {
     /// Text from outside: as it is where it is one word, else in quotes.
     pub(super) fn word(&mut self, text: &str) {
         let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'"' | b'=' | b'\\');
-        if !text.is_empty() && text.bytes().all(plain) { self.escaped(text, false) } else { self.quoted(text) }
+        if !text.is_empty() && text.bytes().all(plain) {
+            self.escaped(text, false)
+        } else {
+            self.quoted(text)
+        }
     }
 
     /// Text from outside without quotes around it: escapes all control characters, and quotes and backslashes when asked.
@@ -88,10 +97,14 @@ impl<'a> Line<'a> {
         }
         let mut rest = text;
         while !rest.is_empty() {
-            let clean = rest.bytes().position(|b| needs_escape(b, quotes)).unwrap_or(rest.len());
+            let clean = rest
+                .bytes()
+                .position(|b| needs_escape(b, quotes))
+                .unwrap_or(rest.len());
             let room = self.end.saturating_sub(self.buf.len());
             if clean > room {
-                self.buf.extend_from_slice(&rest.as_bytes()[..rest.floor_char_boundary(room)]);
+                self.buf
+                    .extend_from_slice(&rest.as_bytes()[..rest.floor_char_boundary(room)]);
                 self.cut = true;
                 return;
             }
@@ -120,11 +133,19 @@ impl<'a> Line<'a> {
             '\0'..='\x1f' | '\x7f'..='\u{9f}' => {
                 let code = special as usize;
                 let digit = |n: usize| b"0123456789abcdef"[n & 15];
-                self.buf.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(code >> 4), digit(code)]);
+                self.buf.extend_from_slice(&[
+                    b'\\',
+                    b'u',
+                    b'0',
+                    b'0',
+                    digit(code >> 4),
+                    digit(code),
+                ]);
                 return;
             }
             letter => {
-                self.buf.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
+                self.buf
+                    .extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
                 return;
             }
         };
@@ -154,7 +175,11 @@ pub(super) fn rfc3339(time: Timestamp) -> [u8; 24] {
     let (second, mut text) = LAST.get();
     if second != time.seconds() {
         // A year past 9999 would be longer; it cannot come from a clock that means what it says.
-        text = time.rfc3339().as_bytes().try_into().unwrap_or(*b"9999-12-31T23:59:59.999Z");
+        text = time
+            .rfc3339()
+            .as_bytes()
+            .try_into()
+            .unwrap_or(*b"9999-12-31T23:59:59.999Z");
         LAST.set((time.seconds(), text));
     }
     let milli = (time.0.rem_euclid(1_000_000) / 1000) as u16;
@@ -175,7 +200,16 @@ mod tests {
 
     #[test]
     fn quoted_text_is_json_and_stays_on_its_line() {
-        for text in ["", "plain", "a\"b\\c", "two\nlines\r\n", "\0\x1b[31m\x7f", "\u{9b}31m\u{85}", "é ü 漢字 ¢ 🦀", "\u{a0}x"] {
+        for text in [
+            "",
+            "plain",
+            "a\"b\\c",
+            "two\nlines\r\n",
+            "\0\x1b[31m\x7f",
+            "\u{9b}31m\u{85}",
+            "é ü 漢字 ¢ 🦀",
+            "\u{a0}x",
+        ] {
             let written = line(|line| line.quoted(text));
             assert_eq!(serde_json::from_str::<String>(&written).unwrap(), text);
             assert!(!written.chars().any(char::is_control), "{written:?}");
@@ -198,7 +232,12 @@ mod tests {
 
     #[test]
     fn a_line_is_cut_between_characters_and_says_so() {
-        for text in ["x".repeat(100_000), "漢".repeat(100_000), "\n".repeat(100_000), "\u{1}".repeat(100_000)] {
+        for text in [
+            "x".repeat(100_000),
+            "漢".repeat(100_000),
+            "\n".repeat(100_000),
+            "\u{1}".repeat(100_000),
+        ] {
             let mut buf = b"before".to_vec();
             let mut line = Line::new(&mut buf);
             line.quoted(&text);
@@ -216,12 +255,26 @@ mod tests {
         for number in [0, 7, 10, 12_345, u64::MAX] {
             assert_eq!(line(|line| line.number(number)), number.to_string());
         }
-        for (micros, written) in [(0, "0.000"), (1, "0.001"), (1_234_567, "1234.567"), (60, "0.060")] {
+        for (micros, written) in [
+            (0, "0.000"),
+            (1, "0.001"),
+            (1_234_567, "1234.567"),
+            (60, "0.060"),
+        ] {
             assert_eq!(line(|line| line.millis(micros)), written);
         }
         // The same second twice, a later one, an earlier one.
-        for micros in [1_767_323_045_678_900, 1_767_323_045_001_000, 1_767_323_046_000_000, 0, -1] {
-            assert_eq!(rfc3339(Timestamp(micros)), Timestamp(micros).rfc3339().as_bytes());
+        for micros in [
+            1_767_323_045_678_900,
+            1_767_323_045_001_000,
+            1_767_323_046_000_000,
+            0,
+            -1,
+        ] {
+            assert_eq!(
+                rfc3339(Timestamp(micros)),
+                Timestamp(micros).rfc3339().as_bytes()
+            );
         }
     }
 }

@@ -26,16 +26,16 @@ use serde::{
 };
 use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
-pub use self::{
-    metrics::Metrics,
-    target::{SyslogAddress, Target},
-};
 use self::{
     events::Events,
     file::RotatingFile,
     sink::{Output, QUEUE_BYTES, Severity, Sink},
     style::Style,
     syslog::{Header, Syslog},
+};
+pub use self::{
+    metrics::Metrics,
+    target::{SyslogAddress, Target},
 };
 use crate::config::values;
 
@@ -89,10 +89,19 @@ pub struct Filter(Targets);
 impl<'de> Deserialize<'de> for Filter {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let form = "`error`, `warn`, `info`, `debug`, `trace` or `off`, also for parts: `info,db=debug`";
+        let form =
+            "`error`, `warn`, `info`, `debug`, `trace` or `off`, also for parts: `info,db=debug`";
         // The parser takes a word that is no level for a part of the program, and would log that alone.
-        let is_level = |word: &str| word.parse::<tracing::level_filters::LevelFilter>().is_ok();
-        let well_formed = text.split(',').all(|part| is_level(part.rsplit_once('=').map_or(part, |(_, level)| level).trim()));
+        let is_level = |word: &str| {
+            !word.is_empty() && word.parse::<tracing::level_filters::LevelFilter>().is_ok()
+        };
+        let well_formed = text.split(',').all(|part| {
+            is_level(
+                part.rsplit_once('=')
+                    .map_or(part, |(_, level)| level)
+                    .trim(),
+            )
+        });
         match text.parse::<Targets>() {
             Ok(targets) if well_formed => Ok(Self(targets)),
             Ok(_) | Err(_) => Err(de::Error::invalid_value(Unexpected::Str(&text), &form)),
@@ -119,7 +128,11 @@ impl Telemetry {
             .try_init()
             .context("cannot become the log of this process")?;
         log_panics();
-        Ok(Self { events, access, metrics })
+        Ok(Self {
+            events,
+            access,
+            metrics,
+        })
     }
 
     /// What the HTTP faces hand their records to; none when the access log is switched off.
@@ -146,8 +159,14 @@ impl Telemetry {
 
 fn access_log(sink: Sink) -> AccessLog {
     Arc::new(move |record| {
-        let severity = if record.status >= 500 { Severity::Warning } else { Severity::Info };
-        sink.write(severity, record.time, |buf, style| access::write(buf, style, record));
+        let severity = if record.status >= 500 {
+            Severity::Warning
+        } else {
+            Severity::Info
+        };
+        sink.write(severity, record.time, |buf, style| {
+            access::write(buf, style, record)
+        });
     })
 }
 
@@ -156,17 +175,29 @@ fn open_sinks(config: &Config, node: &str) -> anyhow::Result<(Sink, Option<Sink>
     let events = open_sink("events", &config.target, config, node)?;
     let access = match &config.access_target {
         _ if !config.access => None,
-        Some(target) if *target != config.target => Some(open_sink("access", target, config, node)?),
+        Some(target) if *target != config.target => {
+            Some(open_sink("access", target, config, node)?)
+        }
         Some(_) | None => Some(events.clone()),
     };
     Ok((events, access))
 }
 
-fn open_sink(name: &'static str, target: &Target, config: &Config, node: &str) -> anyhow::Result<Sink> {
-    let colours = *target == Target::Stderr && io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+fn open_sink(
+    name: &'static str,
+    target: &Target,
+    config: &Config,
+    node: &str,
+) -> anyhow::Result<Sink> {
+    let colours = *target == Target::Stderr
+        && io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none();
     let style = match config.format {
         Format::Json => Style::Json,
-        Format::Text => Style::Text { time: !matches!(target, Target::Syslog(_)), colours },
+        Format::Text => Style::Text {
+            time: !matches!(target, Target::Syslog(_)),
+            colours,
+        },
     };
     let (output, header) = match target {
         Target::Stderr => (Output::Stderr, None),
@@ -175,7 +206,10 @@ fn open_sink(name: &'static str, target: &Target, config: &Config, node: &str) -
                 .with_context(|| format!("cannot open the log file `{}`", path.display()))?;
             (Output::File(file), None)
         }
-        Target::Syslog(address) => (Output::Syslog(Syslog::new(address.clone())), Some(Header::new(node))),
+        Target::Syslog(address) => (
+            Output::Syslog(Syslog::new(address.clone())),
+            Some(Header::new(node)),
+        ),
     };
     Ok(Sink::start(name, output, style, header, QUEUE_BYTES)?)
 }
@@ -186,7 +220,8 @@ fn log_panics() {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         let message = info.payload_as_str().unwrap_or("unknown");
         let backtrace = std::backtrace::Backtrace::capture();
-        let backtrace = (backtrace.status() == std::backtrace::BacktraceStatus::Captured).then(|| backtrace.to_string());
+        let backtrace = (backtrace.status() == std::backtrace::BacktraceStatus::Captured)
+            .then(|| backtrace.to_string());
         tracing::error!(place, backtrace, "panicked: {message}");
     }));
 }

@@ -103,13 +103,23 @@ impl Sink {
             dropped: AtomicU64::new(0),
             untold: AtomicU64::new(0),
         });
-        let writer = Writer { shared: shared.clone(), output };
-        thread::Builder::new().name(format!("log-{name}")).spawn(move || writer.run())?;
+        let writer = Writer {
+            shared: shared.clone(),
+            output,
+        };
+        thread::Builder::new()
+            .name(format!("log-{name}"))
+            .spawn(move || writer.run())?;
         Ok(Self { shared })
     }
 
     /// Puts one line into the queue, or drops it. `body` writes the line without its end.
-    pub(super) fn write(&self, severity: Severity, now: Timestamp, body: impl FnOnce(&mut Vec<u8>, Style)) {
+    pub(super) fn write(
+        &self,
+        severity: Severity,
+        now: Timestamp,
+        body: impl FnOnce(&mut Vec<u8>, Style),
+    ) {
         thread_local! {
             static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
@@ -134,7 +144,12 @@ impl Sink {
         let deadline = Instant::now() + within;
         let mut queue = self.shared.queue.lock();
         while !queue.is_idle() {
-            if self.shared.idle.wait_until(&mut queue, deadline).timed_out() {
+            if self
+                .shared
+                .idle
+                .wait_until(&mut queue, deadline)
+                .timed_out()
+            {
                 return queue.is_idle();
             }
         }
@@ -163,7 +178,13 @@ impl Queue {
 }
 
 impl Shared {
-    fn frame(&self, line: &mut Vec<u8>, severity: Severity, now: Timestamp, body: impl FnOnce(&mut Vec<u8>, Style)) {
+    fn frame(
+        &self,
+        line: &mut Vec<u8>,
+        severity: Severity,
+        now: Timestamp,
+        body: impl FnOnce(&mut Vec<u8>, Style),
+    ) {
         if let Some(header) = &self.header {
             header.write(line, severity, now);
         }
@@ -194,7 +215,10 @@ impl Shared {
 
     /// Whether the process stops and the time for the last lines is over.
     pub(super) fn gave_up(&self) -> bool {
-        self.queue.lock().deadline.is_some_and(|deadline| Instant::now() >= deadline)
+        self.queue
+            .lock()
+            .deadline
+            .is_some_and(|deadline| Instant::now() >= deadline)
     }
 
     /// Sleeps, for less when the process stops.
@@ -272,7 +296,10 @@ impl Writer {
         }
         line.clear();
         let now = self.shared.clock.now();
-        self.shared.frame(line, Severity::Warning, now, |buf, style| write_notice(buf, style, now, count));
+        self.shared
+            .frame(line, Severity::Warning, now, |buf, style| {
+                write_notice(buf, style, now, count)
+            });
         if self.write(line) > 0 {
             self.shared.untold.fetch_add(count, Ordering::Relaxed);
         }
@@ -317,7 +344,9 @@ pub(super) fn write_fully(to: &mut impl io::Write, bytes: &[u8]) -> Result<(), (
             Ok(0) => return Err((written, io::ErrorKind::WriteZero.into())),
             Ok(count) => written += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(Duration::from_millis(10)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                thread::sleep(Duration::from_millis(10))
+            }
             Err(error) => return Err((written, error)),
         }
     }

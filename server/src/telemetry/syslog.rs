@@ -46,14 +46,27 @@ pub(super) struct Header {
 
 impl Header {
     pub(super) fn new(host: &str) -> Self {
-        let host: String = host.chars().filter(char::is_ascii_graphic).take(255).collect();
+        let host: String = host
+            .chars()
+            .filter(char::is_ascii_graphic)
+            .take(255)
+            .collect();
         let host = if host.is_empty() { "-" } else { &host };
-        Self { origin: format!(" {host} seawall {} - - ", process::id()) }
+        Self {
+            origin: format!(" {host} seawall {} - - ", process::id()),
+        }
     }
 
     pub(super) fn write(&self, line: &mut Vec<u8>, severity: Severity, now: Timestamp) {
         let priority = FACILITY * 8 + severity as u8;
-        line.extend_from_slice(&[b'<', b'0' + priority / 10, b'0' + priority % 10, b'>', b'1', b' ']);
+        line.extend_from_slice(&[
+            b'<',
+            b'0' + priority / 10,
+            b'0' + priority % 10,
+            b'>',
+            b'1',
+            b' ',
+        ]);
         line.extend_from_slice(&rfc3339(now));
         line.extend_from_slice(self.origin.as_bytes());
     }
@@ -74,7 +87,10 @@ enum Connection {
 
 impl Syslog {
     pub(super) fn new(address: SyslogAddress) -> Self {
-        Self { address, connection: None }
+        Self {
+            address,
+            connection: None,
+        }
     }
 
     /// Sends whole lines, trying again until they are sent or the process stops. Returns how many lines were lost.
@@ -95,7 +111,11 @@ impl Syslog {
                 if shared.gave_up() {
                     return count_lines(rest);
                 }
-                pause = if rest.len() < before { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+                pause = if rest.len() < before {
+                    FIRST_PAUSE
+                } else {
+                    (pause * 2).min(LONGEST_PAUSE)
+                };
                 shared.pause(pause);
             }
         }
@@ -124,7 +144,11 @@ impl Connection {
                 Ok(Self::Stream(stream))
             }
             SyslogAddress::Udp(peer) => each_address(peer, |peer| {
-                let any = if peer.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+                let any = if peer.is_ipv4() {
+                    "0.0.0.0:0"
+                } else {
+                    "[::]:0"
+                };
                 let socket = UdpSocket::bind(any)?;
                 socket.connect(peer)?;
                 Ok(Self::Udp(socket))
@@ -141,7 +165,11 @@ impl Connection {
     fn is_closed(&self) -> bool {
         let at_end = |socket: &dyn AsFd| {
             let mut byte = [0_u8; 1];
-            let seen = recv(socket.as_fd(), &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT);
+            let seen = recv(
+                socket.as_fd(),
+                &mut byte,
+                RecvFlags::PEEK | RecvFlags::DONTWAIT,
+            );
             matches!(seen, Ok((_, 0)) | Err(rustix::io::Errno::CONNRESET))
         };
         match self {
@@ -156,7 +184,9 @@ impl Connection {
         while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
             let message = &rest[..end];
             match self {
-                Self::Datagrams(socket) => patiently(shared, || socket.send(message)).map(drop).or_else(too_long)?,
+                Self::Datagrams(socket) => patiently(shared, || socket.send(message))
+                    .map(drop)
+                    .or_else(too_long)?,
                 Self::Udp(socket) => {
                     // The first error may speak of an earlier message; the second speaks of this one.
                     let sent = socket.send(message).or_else(|_| socket.send(message));
@@ -182,7 +212,10 @@ fn too_long(error: io::Error) -> io::Result<()> {
 }
 
 /// The first of a name's addresses that works.
-fn each_address<T>(peer: &str, open: impl Fn(std::net::SocketAddr) -> io::Result<T>) -> io::Result<T> {
+fn each_address<T>(
+    peer: &str,
+    open: impl Fn(std::net::SocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
     let mut last = io::ErrorKind::AddrNotAvailable.into();
     for address in peer.to_socket_addrs()? {
         match open(address) {
@@ -210,7 +243,12 @@ fn patiently(shared: &Shared, mut write: impl FnMut() -> io::Result<usize>) -> i
     loop {
         match write() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                ) =>
+            {
                 if shared.gave_up() || start.elapsed() >= STUCK_AFTER {
                     return Err(error);
                 }

@@ -37,9 +37,15 @@ impl FromStr for Target {
         match text.split_once(':') {
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(PathBuf::from(path))),
             Some(("syslog", address)) => match address.split_once(':') {
-                Some(("unix", path)) if !path.is_empty() => Ok(Self::Syslog(SyslogAddress::Unix(PathBuf::from(path)))),
-                Some(("udp", peer)) if is_peer(peer) => Ok(Self::Syslog(SyslogAddress::Udp(peer.to_owned()))),
-                Some(("tcp", peer)) if is_peer(peer) => Ok(Self::Syslog(SyslogAddress::Tcp(peer.to_owned()))),
+                Some(("unix", path)) if !path.is_empty() => {
+                    Ok(Self::Syslog(SyslogAddress::Unix(PathBuf::from(path))))
+                }
+                Some(("udp", peer)) if is_peer(peer) => {
+                    Ok(Self::Syslog(SyslogAddress::Udp(peer.to_owned())))
+                }
+                Some(("tcp", peer)) if is_peer(peer) => {
+                    Ok(Self::Syslog(SyslogAddress::Tcp(peer.to_owned())))
+                }
                 _ => Err(()),
             },
             _ => Err(()),
@@ -49,16 +55,21 @@ impl FromStr for Target {
 
 /// `HOST:PORT`, where an IPv6 address stands in brackets.
 fn is_peer(text: &str) -> bool {
-    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return false;
+    };
     let bracketed = host.starts_with('[') && host.ends_with(']');
-    !host.is_empty() && (bracketed || !host.contains(':')) && port.parse::<u16>().is_ok_and(|port| port > 0)
+    !host.is_empty()
+        && (bracketed || !host.contains(':'))
+        && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 impl<'de> Deserialize<'de> for Target {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let form = "`stderr`, `file:PATH`, `syslog:unix:/dev/log`, `syslog:udp:HOST:514` or `syslog:tcp:HOST:514`";
-        text.parse().map_err(|()| de::Error::invalid_value(Unexpected::Str(&text), &form))
+        text.parse()
+            .map_err(|()| de::Error::invalid_value(Unexpected::Str(&text), &form))
     }
 }
 
@@ -71,10 +82,22 @@ mod tests {
         let peer = |text: &str| text.to_owned();
         for (text, target) in [
             ("stderr", Target::Stderr),
-            ("file:/var/log/seawall.log", Target::File("/var/log/seawall.log".into())),
-            ("syslog:unix:/dev/log", Target::Syslog(SyslogAddress::Unix("/dev/log".into()))),
-            ("syslog:udp:logs.example.com:514", Target::Syslog(SyslogAddress::Udp(peer("logs.example.com:514")))),
-            ("syslog:tcp:[::1]:6514", Target::Syslog(SyslogAddress::Tcp(peer("[::1]:6514")))),
+            (
+                "file:/var/log/seawall.log",
+                Target::File("/var/log/seawall.log".into()),
+            ),
+            (
+                "syslog:unix:/dev/log",
+                Target::Syslog(SyslogAddress::Unix("/dev/log".into())),
+            ),
+            (
+                "syslog:udp:logs.example.com:514",
+                Target::Syslog(SyslogAddress::Udp(peer("logs.example.com:514"))),
+            ),
+            (
+                "syslog:tcp:[::1]:6514",
+                Target::Syslog(SyslogAddress::Tcp(peer("[::1]:6514"))),
+            ),
         ] {
             assert_eq!(text.parse(), Ok(target));
         }
@@ -82,7 +105,16 @@ mod tests {
 
     #[test]
     fn other_forms_are_refused() {
-        for text in ["", "stdout", "file:", "syslog:", "syslog:udp:host", "syslog:udp:host:0", "syslog:tcp:::1:514", "syslog:unix:"] {
+        for text in [
+            "",
+            "stdout",
+            "file:",
+            "syslog:",
+            "syslog:udp:host",
+            "syslog:udp:host:0",
+            "syslog:tcp:::1:514",
+            "syslog:unix:",
+        ] {
             assert_eq!(text.parse::<Target>(), Err(()), "{text}");
         }
     }

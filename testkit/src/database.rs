@@ -1,0 +1,131 @@
+//! The same test on SQLite and on PostgreSQL, each time with a database of its own.
+
+use std::{panic::AssertUnwindSafe, time::Duration};
+
+use db::{Config, Db, Engine, migrate};
+use futures_util::FutureExt;
+use model::time::Clock;
+
+use crate::postgres::{Database, postgres};
+
+/// A test that takes longer hangs.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A database of one test, and a node on it.
+pub struct TestDatabase {
+    pub db: Db,
+    /// Moves the time of every node of this test.
+    pub clock: Clock,
+    pub config: Config,
+    home: Home,
+}
+
+enum Home {
+    Sqlite(tempfile::TempDir),
+    Postgres(Database),
+}
+
+/// Runs a test on each engine that this machine has, on a migrated database. A failure says on which.
+pub fn on_both(test: impl AsyncFn(&TestDatabase)) {
+    on_sqlite(&test);
+    on_postgres(&test);
+}
+
+/// The same on databases that were never migrated.
+pub fn on_both_empty(test: impl AsyncFn(&TestDatabase)) {
+    let homes = [Some(sqlite_home()), postgres_home()];
+    for home in homes.into_iter().flatten() {
+        run(home, false, &test);
+    }
+}
+
+/// Runs a test on SQLite alone.
+pub fn on_sqlite(test: impl AsyncFn(&TestDatabase)) {
+    run(sqlite_home(), true, test);
+}
+
+/// Runs a test on PostgreSQL alone, where there is one.
+pub fn on_postgres(test: impl AsyncFn(&TestDatabase)) {
+    if let Some(home) = postgres_home() {
+        run(home, true, test);
+    }
+}
+
+/// A migrated database on each engine that this machine has, for tests that bring their own runtime.
+pub async fn databases() -> Vec<TestDatabase> {
+    let mut all = Vec::new();
+    for home in [Some(sqlite_home()), postgres_home()].into_iter().flatten() {
+        let database = TestDatabase::open(home).await;
+        migrate::up(&database.db, None).await.expect("migrates");
+        all.push(database);
+    }
+    all
+}
+
+impl TestDatabase {
+    async fn open(home: Home) -> Self {
+        let engine = match &home {
+            Home::Sqlite(dir) => Engine::Sqlite(dir.path().join("test.sqlite")),
+            Home::Postgres(database) => Engine::Postgres(database.url()),
+        };
+        let config = Config { engine, node: "one".to_owned(), pool_size: 8, timeout: Duration::from_secs(10) };
+        let clock = Clock::default();
+        let db = Db::open(&config, clock.clone()).await.expect("opens");
+        Self { db, clock, config, home }
+    }
+
+    /// Another node on the same database.
+    pub async fn node(&self, name: &str) -> Db {
+        let config = Config { node: name.to_owned(), ..self.config.clone() };
+        Db::open(&config, self.clock.clone()).await.expect("opens")
+    }
+
+    /// The SQLite file, when this is one.
+    pub fn sqlite(&self) -> Option<std::path::PathBuf> {
+        match &self.home {
+            Home::Sqlite(dir) => Some(dir.path().join("test.sqlite")),
+            Home::Postgres(_) => None,
+        }
+    }
+
+    /// The PostgreSQL database, when this is one.
+    pub fn postgres(&self) -> Option<&Database> {
+        match &self.home {
+            Home::Sqlite(_) => None,
+            Home::Postgres(database) => Some(database),
+        }
+    }
+}
+
+fn sqlite_home() -> Home {
+    Home::Sqlite(tempfile::tempdir().expect("a temporary directory"))
+}
+
+fn postgres_home() -> Option<Home> {
+    postgres().map(|server| Home::Postgres(server.fresh_database()))
+}
+
+fn run(home: Home, migrated: bool, test: impl AsyncFn(&TestDatabase)) {
+    let engine = match &home {
+        Home::Sqlite(_) => "sqlite",
+        Home::Postgres(_) => "postgres",
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let outcome = runtime.block_on(async {
+        let database = TestDatabase::open(home).await;
+        if migrated {
+            migrate::up(&database.db, None).await.expect("migrates");
+        }
+        let outcome = tokio::time::timeout(PATIENCE, AssertUnwindSafe(test(&database)).catch_unwind()).await;
+        database.db.close().await;
+        outcome
+    });
+    match outcome {
+        Ok(Ok(())) => {}
+        Ok(Err(panic)) => {
+            eprintln!("this failed on {engine}");
+            std::panic::resume_unwind(panic);
+        }
+        Err(_) => panic!("this hung on {engine}"),
+    }
+}

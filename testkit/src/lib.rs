@@ -1,0 +1,20 @@
+//! What tests need around them: fresh databases on both engines, and programs that end with the test. Never shipped.
+//! What is not installed is left out loudly; `SEAWALL_TEST_REQUIRE` names what must not be left out (`postgres,pgbouncer`).
+
+mod database;
+mod postgres;
+mod process;
+
+use std::io::Write;
+
+pub use database::{TestDatabase, databases, on_both, on_both_empty, on_postgres, on_sqlite};
+pub use postgres::{Database, Private, Server, postgres, private_postgres};
+pub use process::{Companion, free_port, program, scratch_directory, unprivileged};
+
+/// Says that a part of a test did not run because this machine has not got `what`; fails where it is required. Written
+/// past the test runner, which would keep the words of a test that passes to itself.
+pub fn left_out(what: &str, why: &str) {
+    let required = std::env::var("SEAWALL_TEST_REQUIRE").unwrap_or_default();
+    assert!(!required.split(',').any(|name| name.trim() == what), "`{what}` is required by SEAWALL_TEST_REQUIRE: {why}");
+    let _ = writeln!(std::io::stderr(), "left out: {why}");
+}

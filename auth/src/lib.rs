@@ -1,1 +1,107 @@
-//! auth
+//! Who asks and may they: passwords, robots' secrets, tokens, and what a caller may do in a project.
+//! A token or a remembered check only says who asks; his row and his rights are read at each request. On a database that
+//! this process alone writes they are remembered until a write changes somebody's rights.
+
+pub mod caller;
+pub mod password;
+pub mod rights;
+pub mod robots;
+pub mod secret_key;
+pub mod token;
+
+mod basic;
+mod hashing;
+mod random;
+mod remembered;
+mod signing;
+mod subjects;
+
+pub use caller::{Caller, RobotFacts, Subject, UserFacts, Via};
+pub use rights::{Rights, scope_allows};
+pub use secret_key::SecretKey;
+pub use token::{Bearer, Issued};
+
+use std::{sync::Arc, time::Duration};
+
+use db::Db;
+use model::{Result, time::Timestamp};
+
+use crate::{
+    basic::Checks, hashing::Hashing, rights::Standings, signing::Signing, subjects::Subjects,
+    token::Tokens,
+};
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The life of a token.
+    pub token_expiration: Duration,
+    /// Passwords hashed at once.
+    pub password_hashing: usize,
+    /// What robots' full names begin with.
+    pub robot_prefix: String,
+    /// Whether callers without a name have the rights of everybody in public projects.
+    pub anonymous: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            token_expiration: Duration::from_secs(30 * 60),
+            password_hashing: std::thread::available_parallelism().map_or(1, usize::from),
+            robot_prefix: model::robot::NAME_PREFIX.to_owned(),
+            anonymous: true,
+        }
+    }
+}
+
+/// Answers who asks and may they. A clone is another handle on the same.
+#[derive(Clone)]
+pub struct Auth(Arc<Inner>);
+
+struct Inner {
+    db: Db,
+    config: Config,
+    hashing: Hashing,
+    checks: Checks,
+    subjects: Subjects,
+    standings: Standings,
+    signing: Signing,
+    tokens: Tokens,
+}
+
+impl Auth {
+    /// Reads the signing keys, or makes the first one: of several nodes that start at once one decides.
+    pub async fn open(db: Db, key: SecretKey, config: Config) -> Result<Self> {
+        let signing = Signing::open(&db, key).await?;
+        Ok(Self(Arc::new(Inner {
+            hashing: Hashing::new(config.password_hashing),
+            checks: Checks::new()?,
+            subjects: Subjects::default(),
+            standings: Standings::default(),
+            signing,
+            tokens: Tokens::default(),
+            db,
+            config,
+        })))
+    }
+
+    /// Hashes a new password, waiting for its turn as checks do.
+    pub async fn hash_password(&self, password: String) -> Result<String> {
+        self.0
+            .hashing
+            .run(move || password::hash(&password))
+            .await?
+    }
+
+    /// Under which generation something read now may be remembered; none where other processes write the database too.
+    fn generation(&self) -> Option<u64> {
+        self.0
+            .db
+            .is_exclusive()
+            .then(|| self.0.db.generations().rights())
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.db.clock().now()
+    }
+}

@@ -1,0 +1,237 @@
+//! Sign-in without a token: name and password, a client certificate, the server's own socket.
+//!
+//! A password's check is remembered for a minute, under a hash keyed anew by each process, for this state of the row alone:
+//! a changed password ends it at once. Many requests with the same password wait for one check.
+
+use std::{sync::Arc, time::Duration};
+
+use aws_lc_rs::hmac;
+use db::{robots, users};
+use model::{Result, time::Timestamp};
+use quick_cache::sync::Cache;
+
+use crate::{
+    Auth, Caller, Subject, Via,
+    caller::Identity,
+    password::{self, Verdict},
+    random,
+    subjects::Login,
+};
+
+const REMEMBERED_FOR: Duration = Duration::from_secs(60);
+/// No name in the database is longer (255 characters); a robot's full one holds two and a prefix.
+const MAX_NAME: usize = 4 * 255 + 256;
+
+/// What a password is compared with when nobody has the name, so that the answer takes as long as for a wrong password.
+pub(crate) const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2Vhd2FsbC1ub2JvZHkhIQ$9GQ6wJ0m7rNq1v5oXk3cT8yLpHsZaEuBdRiFgWxYjKM";
+
+pub(crate) struct Checks {
+    key: hmac::Key,
+    done: Cache<[u8; 32], Check>,
+}
+
+#[derive(Clone, Copy)]
+struct Check {
+    at: Timestamp,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Right,
+    Wrong,
+    /// Right, and kept in a stronger form since: the row has changed and must be read again.
+    Replaced,
+}
+
+impl Checks {
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self {
+            key: hmac::Key::new(hmac::HMAC_SHA256, &random::bytes::<32>()?),
+            done: Cache::new(10_000),
+        })
+    }
+
+    fn key(&self, subject: &Subject, password: &str) -> [u8; 32] {
+        self.key_of(subject.identity(), subject.version(), password)
+    }
+
+    fn key_of(&self, identity: Identity, version: i64, password: &str) -> [u8; 32] {
+        let (kind, id) = match identity {
+            Identity::User(id) => (1, id.0),
+            Identity::Robot(id) => (2, id.0),
+            Identity::Anonymous | Identity::Operator => (0, 0),
+        };
+        let mut context = hmac::Context::with_key(&self.key);
+        context.update(&[kind]);
+        context.update(&id.to_be_bytes());
+        context.update(&version.to_be_bytes());
+        context.update(password.as_bytes());
+        context
+            .sign()
+            .as_ref()
+            .try_into()
+            .expect("HMAC-SHA-256 gives 32 bytes")
+    }
+}
+
+impl Auth {
+    /// Whoever has this name (or e-mail address, or robot's full name) and this password; none for anybody else.
+    pub async fn basic(&self, name: &str, password: &str) -> Result<Option<Caller>> {
+        if password.is_empty() || password.len() > password::MAX_LEN || name.len() > MAX_NAME {
+            return Ok(None);
+        }
+        // Read again after the password was kept in a stronger form; a second time only if it was changed meanwhile.
+        for _ in 0..3 {
+            let login = self
+                .login(name)
+                .await?
+                .filter(|login| !login.subject.is_expired(self.now()));
+            let Some((login, secret)) = login
+                .as_ref()
+                .and_then(|login| Some((login, login.secret.as_deref()?)))
+            else {
+                return self.refuse_slowly(name, password).await;
+            };
+            match self.check(login, secret, password).await? {
+                Outcome::Right => return Ok(Some(Caller::new(login.subject.clone(), Via::Basic))),
+                Outcome::Wrong => return Ok(None),
+                Outcome::Replaced => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whoever a client certificate names: exactly a user's name or a robot's full one.
+    pub async fn certified(&self, name: &str) -> Result<Option<Caller>> {
+        let subject = self
+            .named(name)
+            .await?
+            .filter(|subject| !subject.is_expired(self.now()));
+        Ok(subject.map(|subject| Caller::new(subject, Via::Certificate)))
+    }
+
+    /// Whoever reached the server's own socket, which only its owner may open.
+    pub fn operator(&self) -> Caller {
+        Caller::new(Subject::Operator, Via::Socket)
+    }
+
+    /// Robots' names are no secret, and their checks are quick: only people's names are worth the time.
+    async fn refuse_slowly(&self, name: &str, password: &str) -> Result<Option<Caller>> {
+        if !name.starts_with(&self.0.config.robot_prefix) {
+            let password = password.to_owned();
+            self.0
+                .hashing
+                .run(move || password::verify(NOBODY, &password))
+                .await?;
+        }
+        Ok(None)
+    }
+
+    async fn check(&self, login: &Arc<Login>, secret: &str, password: &str) -> Result<Outcome> {
+        if !password::is_slow(secret) {
+            let good = password::verify(secret, password) == Verdict::Good;
+            return Ok(if good { Outcome::Right } else { Outcome::Wrong });
+        }
+        let (done, key) = (
+            &self.0.checks.done,
+            self.0.checks.key(&login.subject, password),
+        );
+        let oldest = self.now().minus(REMEMBERED_FOR);
+        loop {
+            match done.get_value_or_guard_async(&key).await {
+                Ok(check) if check.at > oldest => return Ok(check.outcome),
+                Ok(_) => drop(done.remove_if(&key, |check| check.at <= oldest)),
+                Err(guard) => {
+                    let outcome = self.check_slowly(login, secret, password).await?;
+                    let _ = guard.insert(Check {
+                        at: self.now(),
+                        outcome,
+                    });
+                    return Ok(outcome);
+                }
+            }
+        }
+    }
+
+    async fn check_slowly(&self, login: &Login, secret: &str, password: &str) -> Result<Outcome> {
+        let (kept, typed) = (secret.to_owned(), password.to_owned());
+        let verified = self.0.hashing.run(move || {
+            let verdict = password::verify(&kept, &typed);
+            let better = (verdict == Verdict::GoodButUpgrade)
+                .then(|| password::hash(&typed))
+                .transpose();
+            better.map(|better| (verdict, better))
+        });
+        match verified.await?? {
+            (Verdict::Wrong, _) => Ok(Outcome::Wrong),
+            (_, None) => Ok(Outcome::Right),
+            (_, Some(better)) => Ok(self.upgrade(login, secret, better, password).await),
+        }
+    }
+
+    /// Keeps the better hash. A database that cannot be written just now is no reason to refuse a right password.
+    async fn upgrade(&self, login: &Login, old: &str, better: String, password: &str) -> Outcome {
+        let (identity, old) = (login.subject.identity(), old.to_owned());
+        let full_name = Caller::new(login.subject.clone(), Via::Basic)
+            .name()
+            .to_owned();
+        let replaced = self.0.db.write(move |tx| {
+            let (old, better, full_name) = (old.clone(), better.clone(), full_name.clone());
+            Box::pin(async move { replace(tx, identity, &full_name, &old, &better).await })
+        });
+        match replaced.await {
+            Ok(version) => {
+                if let Some(version) = version {
+                    let check = Check {
+                        at: self.now(),
+                        outcome: Outcome::Right,
+                    };
+                    self.0
+                        .checks
+                        .done
+                        .insert(self.0.checks.key_of(identity, version, password), check);
+                }
+                Outcome::Replaced
+            }
+            Err(error) => {
+                tracing::warn!(caller = %identity, %error, "a password could not be kept in a stronger form");
+                Outcome::Right
+            }
+        }
+    }
+}
+
+/// Answers the row's new version; none when the secret is another one by now, which must not be overwritten.
+async fn replace(
+    tx: &mut db::Tx,
+    identity: Identity,
+    full_name: &str,
+    old: &str,
+    better: &str,
+) -> Result<Option<i64>> {
+    let now = tx.now().await?;
+    match identity {
+        Identity::User(id) => {
+            let Some(user) = users::find(tx, id)
+                .await?
+                .filter(|user| user.password.as_deref() == Some(old))
+            else {
+                return Ok(None);
+            };
+            users::set_password(tx, &user, better, now).await?;
+            Ok(users::find(tx, id).await?.map(|user| user.version))
+        }
+        Identity::Robot(id) => {
+            let Some(robot) = robots::find(tx, id)
+                .await?
+                .filter(|robot| robot.secret == old)
+            else {
+                return Ok(None);
+            };
+            robots::set_secret(tx, &robot, full_name, better, now).await?;
+            Ok(robots::find(tx, id).await?.map(|robot| robot.version))
+        }
+        Identity::Anonymous | Identity::Operator => Ok(None),
+    }
+}

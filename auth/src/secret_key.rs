@@ -1,0 +1,196 @@
+//! The key file `secretkey`: the root of every secret at rest. The file's bytes are never used as they are; each purpose
+//! has its own key, derived with HKDF-SHA-256 under a label.
+
+use std::{
+    fmt,
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use aws_lc_rs::{
+    aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey},
+    hkdf::{self, HKDF_SHA256, Prk},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use model::{Error, Result, error::internal};
+
+use crate::random;
+
+/// A shorter file is no key: Harbor's has 16 characters.
+const LEAST: usize = 16;
+/// A longer file is not a key file but something else.
+const MOST: u64 = 4096;
+/// Says how a text was encrypted, so that another way can be told apart one day.
+const FORMAT: &str = "aes256gcm-v1:";
+
+/// The key file's content. A clone is the same key.
+#[derive(Clone)]
+pub struct SecretKey(Arc<Inner>);
+
+struct Inner {
+    root: Prk,
+    seal: RandomizedNonceKey,
+}
+
+impl SecretKey {
+    /// Reads the key file. Where it is missing and `may_create`, makes one: mode 0600, whole and durable before it has its
+    /// name, and never over another's. Of several processes that start at once one makes it and all read the same.
+    pub fn load_or_create(path: &Path, may_create: bool) -> Result<Self> {
+        match read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            content => {
+                return Self::from_content(path, &content.map_err(|error| unreadable(path, error))?);
+            }
+        }
+        if !may_create {
+            return Err(Error::Precondition(format!(
+                "the key file `{}` is missing, and the database's secrets are encrypted with it: copy it from another node or from a backup",
+                path.display()
+            )));
+        }
+        create(path).map_err(|error| unreadable(path, error))?;
+        Self::from_content(path, &read(path).map_err(|error| unreadable(path, error))?)
+    }
+
+    /// Space around the key is no part of it: editors and secret stores add a line's end.
+    fn from_content(path: &Path, content: &[u8]) -> Result<Self> {
+        let key = content.trim_ascii();
+        if key.len() < LEAST {
+            return Err(Error::Precondition(format!(
+                "the key file `{}` holds {} bytes, at least {LEAST} are needed: restore it from a backup, or remove it where nothing was encrypted with it yet",
+                path.display(),
+                key.len()
+            )));
+        }
+        let root = hkdf::Salt::new(HKDF_SHA256, b"seawall").extract(key);
+        let seal = RandomizedNonceKey::new(&AES_256_GCM, &expand(&root, "encrypt"))
+            .map_err(internal("making the encryption key"))?;
+        Ok(Self(Arc::new(Inner { root, seal })))
+    }
+
+    /// Tells whether two nodes have the same key, without revealing it.
+    pub fn fingerprint(&self) -> String {
+        hex::encode(&self.derive("fingerprint")[..16])
+    }
+
+    /// A key for one purpose. Other labels give keys that say nothing about this one.
+    pub fn derive(&self, label: &str) -> [u8; 32] {
+        expand(&self.0.root, label)
+    }
+
+    /// Text for a column: format, nonce, ciphertext and tag.
+    pub fn encrypt(&self, plain: &[u8]) -> String {
+        let mut sealed = plain.to_vec();
+        let nonce = self
+            .0
+            .seal
+            .seal_in_place_append_tag(Aad::from(FORMAT), &mut sealed)
+            .expect("AES-GCM fails only for inputs of 64 GiB and more");
+        let mut whole = nonce.as_ref().to_vec();
+        whole.append(&mut sealed);
+        format!("{FORMAT}{}", STANDARD.encode(whole))
+    }
+
+    /// Fails for what was encrypted with another key, and for what was changed since.
+    pub fn decrypt(&self, text: &str) -> Result<Vec<u8>> {
+        let encoded = text.strip_prefix(FORMAT).ok_or_else(|| {
+            Error::Internal(anyhow::anyhow!(
+                "a secret in the database has no format we know"
+            ))
+        })?;
+        let mut whole = STANDARD
+            .decode(encoded)
+            .map_err(internal("a secret in the database is not base64"))?;
+        let (nonce, sealed) = whole.split_first_chunk_mut::<NONCE_LEN>().ok_or_else(|| {
+            Error::Internal(anyhow::anyhow!("a secret in the database is cut short"))
+        })?;
+        let plain = self
+            .0
+            .seal
+            .open_in_place(
+                Nonce::assume_unique_for_key(*nonce),
+                Aad::from(FORMAT),
+                sealed,
+            )
+            .map_err(|_| {
+                Error::Internal(anyhow::anyhow!(
+                    "a secret in the database was encrypted with another key file, or was changed"
+                ))
+            })?;
+        Ok(plain.to_vec())
+    }
+}
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretKey(…)")
+    }
+}
+
+fn expand(root: &Prk, label: &str) -> [u8; 32] {
+    let mut key = [0; 32];
+    root.expand(&[label.as_bytes()], HKDF_SHA256)
+        .and_then(|okm| okm.fill(&mut key))
+        .expect("32 bytes are one block of HKDF-SHA-256");
+    key
+}
+
+fn unreadable(path: &Path, error: io::Error) -> Error {
+    Error::Internal(anyhow::Error::new(error).context(format!("the key file `{}`", path.display())))
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let mode = file.metadata()?.mode();
+    if mode & 0o077 != 0 {
+        tracing::warn!(
+            path = %path.display(),
+            mode = format!("{:04o}", mode & 0o7777),
+            "others than its owner can reach the key file: set its mode to 0600"
+        );
+    }
+    let mut content = Vec::new();
+    file.take(MOST + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > MOST {
+        return Err(io::Error::other(format!(
+            "is longer than {MOST} bytes, so it is no key file"
+        )));
+    }
+    Ok(content)
+}
+
+/// Written aside and linked to its name, which fails where the name is taken: nobody ever reads half a key, and the one
+/// who comes second leaves the first one's alone.
+fn create(path: &Path) -> io::Result<()> {
+    let random = || random::bytes::<32>().map_err(io::Error::other);
+    let aside = PathBuf::from(format!(
+        "{}.{}.new",
+        path.display(),
+        hex::encode(&random()?[..8])
+    ));
+    let linked = write_durably(&aside, &STANDARD.encode(random()?))
+        .and_then(|()| fs::hard_link(&aside, path));
+    let removed = fs::remove_file(&aside);
+    match linked {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        linked => linked.and(removed)?,
+    }
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    File::open(directory)?.sync_all()
+}
+
+fn write_durably(path: &Path, key: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    writeln!(file, "{key}")?;
+    file.sync_all()
+}

@@ -1,0 +1,184 @@
+//! The key pairs that sign tokens (ES256), kept in the database and shared by all nodes, the private half encrypted with
+//! the key file. The newest that is not retired signs; all of them verify.
+
+use std::{sync::Arc, time::Duration};
+
+use aws_lc_rs::{
+    digest,
+    encoding::AsDer,
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
+};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use db::{
+    Db, facts,
+    keys::{self, Key},
+};
+use jsonwebtoken::DecodingKey;
+use model::{Error, Result, error::internal, time::Timestamp};
+use parking_lot::RwLock;
+use serde::Serialize;
+
+use crate::SecretKey;
+
+const PURPOSE: &str = "token";
+/// The fact that names the first key, so that only one of several nodes that start at once makes it.
+const FIRST_KEY: &str = "token.key";
+/// A token that names an unknown key makes the keys be read again, but not more often than this.
+const RELOAD_EVERY: Duration = Duration::from_secs(5);
+
+pub(crate) struct Signing {
+    secret: SecretKey,
+    keys: RwLock<Arc<Keys>>,
+    reloaded_at: tokio::sync::Mutex<Option<Timestamp>>,
+}
+
+struct Keys {
+    pair: EcdsaKeyPair,
+    /// The encoded header of every token that the pair signs.
+    header: String,
+    verifying: Vec<(String, DecodingKey)>,
+}
+
+impl Signing {
+    pub(crate) async fn open(db: &Db, secret: SecretKey) -> Result<Self> {
+        let mut kept = keys::list(&mut *db.reader().await?, PURPOSE).await?;
+        if kept.iter().all(|key| key.retired_at.is_some()) {
+            kept = create(db, &secret).await?;
+        }
+        let keys = RwLock::new(Arc::new(Keys::read(&secret, &kept)?));
+        Ok(Self {
+            secret,
+            keys,
+            reloaded_at: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// The token's text: header, claims, signature.
+    pub(crate) fn sign(&self, claims: &impl Serialize) -> Result<String> {
+        let keys = self.keys.read().clone();
+        let claims = serde_json::to_vec(claims).map_err(internal("writing a token's claims"))?;
+        let mut token = format!("{}.{}", keys.header, URL_SAFE_NO_PAD.encode(claims));
+        let signature = keys
+            .pair
+            .sign(&SystemRandom::new(), token.as_bytes())
+            .map_err(internal("signing a token"))?;
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature.as_ref(), &mut token);
+        Ok(token)
+    }
+
+    /// The key that a token names; one that another node has just made is found too.
+    pub(crate) async fn verifying(&self, db: &Db, kid: &str) -> Result<Option<DecodingKey>> {
+        if let Some(key) = self.keys.read().find(kid) {
+            return Ok(Some(key));
+        }
+        let mut reloaded_at = self.reloaded_at.lock().await;
+        let now = db.clock().now();
+        if reloaded_at.is_none_or(|at| now.since(at) >= RELOAD_EVERY) {
+            let kept = keys::list(&mut *db.reader().await?, PURPOSE).await?;
+            *self.keys.write() = Arc::new(Keys::read(&self.secret, &kept)?);
+            *reloaded_at = Some(now);
+        }
+        Ok(self.keys.read().find(kid))
+    }
+}
+
+impl Keys {
+    fn read(secret: &SecretKey, kept: &[Key]) -> Result<Self> {
+        let signing = kept
+            .iter()
+            .find(|key| key.retired_at.is_none())
+            .ok_or_else(|| {
+                Error::Internal(anyhow::anyhow!(
+                    "the database holds no key to sign tokens with"
+                ))
+            })?;
+        let pair = EcdsaKeyPair::from_pkcs8(
+            &ECDSA_P256_SHA256_FIXED_SIGNING,
+            &secret.decrypt(&signing.private)?,
+        )
+        .map_err(internal("reading the key that signs tokens"))?;
+        let header =
+            serde_json::json!({ "alg": "ES256", "typ": "JWT", "kid": signing.id }).to_string();
+        let verifying = kept.iter().map(|key| {
+            let public = STANDARD
+                .decode(&key.public)
+                .map_err(internal("reading a key that verifies tokens"))?;
+            Ok((key.id.clone(), DecodingKey::from_ec_der(&public)))
+        });
+        Ok(Self {
+            pair,
+            header: URL_SAFE_NO_PAD.encode(header),
+            verifying: verifying.collect::<Result<_>>()?,
+        })
+    }
+
+    fn find(&self, kid: &str) -> Option<DecodingKey> {
+        self.verifying
+            .iter()
+            .find(|(id, _)| id == kid)
+            .map(|(_, key)| key.clone())
+    }
+}
+
+/// Makes a key unless another node was first; answers all that there are then.
+async fn create(db: &Db, secret: &SecretKey) -> Result<Vec<Key>> {
+    let new = generate(secret)?;
+    db.write(move |tx| {
+        let new = new.clone();
+        Box::pin(async move {
+            let now = tx.now().await?;
+            let first = facts::settle(tx, FIRST_KEY, &new.id).await?;
+            let kept = keys::list(tx, PURPOSE).await?;
+            if first == new.id || kept.iter().all(|key| key.retired_at.is_some()) {
+                keys::insert(tx, PURPOSE, &new, now).await?;
+            }
+            keys::list(tx, PURPOSE).await
+        })
+    })
+    .await
+}
+
+fn generate(secret: &SecretKey) -> Result<Key> {
+    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)
+        .map_err(internal("making a key to sign tokens"))?;
+    let private = pair
+        .to_pkcs8v1()
+        .map_err(internal("making a key to sign tokens"))?;
+    let public = pair
+        .public_key()
+        .as_der()
+        .map_err(internal("making a key to sign tokens"))?;
+    Ok(Key {
+        id: key_id(public.as_ref()),
+        private: secret.encrypt(private.as_ref()),
+        public: STANDARD.encode(public.as_ref()),
+        retired_at: None,
+    })
+}
+
+/// The name of a key as Docker's libtrust makes it: the first 240 bits of the SHA-256 of the public key in DER, in base32,
+/// 12 groups of 4.
+fn key_id(public_der: &[u8]) -> String {
+    const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    let hash = digest::digest(&digest::SHA256, public_der);
+    let mut id = String::with_capacity(59);
+    for (index, five) in hash.as_ref()[..30].chunks_exact(5).enumerate() {
+        let bits = five
+            .iter()
+            .fold(0u64, |bits, &byte| bits << 8 | u64::from(byte));
+        for place in 0..8 {
+            if place % 4 == 0 && (index, place) != (0, 0) {
+                id.push(':');
+            }
+            id.push(char::from(
+                ALPHABET[(bits >> (35 - 5 * place) & 31) as usize],
+            ));
+        }
+    }
+    id
+}

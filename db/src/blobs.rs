@@ -6,7 +6,7 @@ use oci::digest::Digest;
 
 use crate::{
     Conn, Tx,
-    dialect::{locking, with_list},
+    dialect::{locking, with_list, with_numbers},
     generations::Touch,
     value::Row,
 };
@@ -124,6 +124,46 @@ pub async fn mark_lost(tx: &mut Tx, id: BlobId, now: Timestamp) -> Result<bool> 
     Ok(changed > 0)
 }
 
+/// Its bytes turned out to be damaged: whoever pushes it next stores under a new location, so that the old bytes can be
+/// set aside without hitting a push that is under way. `None` when the row is not as it was when the bytes were read.
+pub async fn mark_damaged(tx: &mut Tx, blob: &Blob, now: Timestamp) -> Result<Option<Blob>> {
+    let moved = tx
+        .row(
+            "UPDATE blobs SET state = 3, state_at = $2, generation = generation + 1, location = $5
+              WHERE id = $1 AND state IN (0, 1) AND generation = $3 AND location = $4
+             RETURNING id, digest, generation, size, location, state",
+            &[
+                blob.id.into(),
+                now.into(),
+                blob.generation.into(),
+                (&blob.location).into(),
+                (&location_of(blob.generation + 1)).into(),
+            ],
+            read,
+        )
+        .await?;
+    tx.touch(Touch::Blobs);
+    Ok(moved)
+}
+
+/// Takes [`mark_lost`] or [`mark_damaged`] back: a push had stored good bytes at `location` meanwhile. False when another
+/// push has healed the content by now.
+pub async fn unmark_lost(tx: &mut Tx, marked: &Blob, location: &str, now: Timestamp) -> Result<bool> {
+    let changed = tx
+        .execute(
+            "UPDATE blobs SET state = 0, state_at = $2, location = $4 WHERE id = $1 AND state = 3 AND generation = $3",
+            &[marked.id.into(), now.into(), marked.generation.into(), location.into()],
+        )
+        .await?;
+    tx.touch(Touch::Blobs);
+    Ok(changed > 0)
+}
+
+/// Where the bytes of a generation lie.
+pub fn location_of(generation: i64) -> String {
+    if generation == 0 { "data".to_owned() } else { format!("data.{generation}") }
+}
+
 /// Condemns a content that no repository holds any more. Lock it first; this asks again.
 pub async fn condemn_if_unheld(tx: &mut Tx, id: BlobId, now: Timestamp) -> Result<bool> {
     let changed = tx
@@ -136,11 +176,28 @@ pub async fn condemn_if_unheld(tx: &mut Tx, id: BlobId, now: Timestamp) -> Resul
     Ok(changed > 0)
 }
 
-/// Condemned contents, the oldest first.
-pub async fn condemned(conn: &mut Conn, limit: i64) -> Result<Vec<Blob>> {
+/// As [`condemn_if_unheld`], for many; answers those that were condemned.
+pub async fn condemn_unheld(tx: &mut Tx, ids: &[BlobId], now: Timestamp) -> Result<Vec<BlobId>> {
+    let list = json_numbers(ids);
+    let sql = with_numbers!(
+        tx,
+        "UPDATE blobs SET state = 1, state_at = $2
+          WHERE state IN (0, 3) AND NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.blob_id = blobs.id) AND id IN",
+        "$1",
+        "RETURNING id"
+    );
+    tx.rows(sql, &[(&list).into(), now.into()], |row| Ok(BlobId(row.int(0)?))).await
+}
+
+/// Condemned contents after `after`, in order of numbers.
+pub async fn condemned(conn: &mut Conn, after: BlobId, limit: i64) -> Result<Vec<Blob>> {
     conn.rows(
-        "SELECT id, digest, generation, size, location, state FROM blobs WHERE state = 1 ORDER BY state_at, id LIMIT $1",
-        &[limit.into()],
+        // `state <> 0` says what SQLite wants to hear before it uses the partial index.
+        "SELECT id, digest, generation, size, location, state FROM blobs
+          WHERE state = 1 AND state <> 0 AND freed_at IS NULL AND id > $1
+          ORDER BY id
+          LIMIT $2",
+        &[after.into(), limit.into()],
         read,
     )
     .await
@@ -159,42 +216,64 @@ pub async fn lock(tx: &mut Tx, digests: &[Digest]) -> Result<Vec<Blob>> {
     tx.rows(sql, &[(&list).into()], read).await
 }
 
-/// The final step: from now on nobody sees the content, and its bytes may go. Lock it first; this asks again.
-pub async fn claim_if_unheld(tx: &mut Tx, id: BlobId, now: Timestamp) -> Result<bool> {
-    let changed = tx
-        .execute(
-            "UPDATE blobs SET state = 2, state_at = $2
-              WHERE id = $1 AND state = 1 AND NOT EXISTS (SELECT 1 FROM repository_blobs WHERE blob_id = $1)",
-            &[id.into(), now.into()],
-        )
-        .await?;
+/// The final step: from now on nobody sees these contents, and their bytes may go. Lock them first; this asks again and
+/// answers those it took. One that a repository holds after all is live again.
+pub async fn claim_unheld(tx: &mut Tx, ids: &[BlobId], now: Timestamp) -> Result<Vec<BlobId>> {
+    let list = json_numbers(ids);
+    let sql = with_numbers!(
+        tx,
+        "UPDATE blobs SET state = 2, state_at = $2
+          WHERE state = 1 AND NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.blob_id = blobs.id) AND id IN",
+        "$1",
+        "RETURNING id"
+    );
+    let claimed = tx.rows(sql, &[(&list).into(), now.into()], |row| Ok(BlobId(row.int(0)?))).await?;
+    if claimed.len() < ids.len() {
+        let sql = with_numbers!(tx, "UPDATE blobs SET state = 0, state_at = $2 WHERE state = 1 AND id IN", "$1", "");
+        tx.execute(sql, &[(&list).into(), now.into()]).await?;
+    }
     tx.touch(Touch::Blobs);
-    Ok(changed > 0)
+    Ok(claimed)
 }
 
-/// Claimed contents whose bytes have not gone yet.
-pub async fn claimed(conn: &mut Conn, limit: i64) -> Result<Vec<Blob>> {
+/// Claimed contents whose bytes have not gone yet, after `after`, in order of numbers.
+pub async fn claimed(conn: &mut Conn, after: BlobId, limit: i64) -> Result<Vec<Blob>> {
     conn.rows(
         "SELECT id, digest, generation, size, location, state FROM blobs
-          WHERE state = 2 AND freed_at IS NULL
-          ORDER BY state_at, id
-          LIMIT $1",
-        &[limit.into()],
+          WHERE state = 2 AND state <> 0 AND freed_at IS NULL AND id > $1
+          ORDER BY id
+          LIMIT $2",
+        &[after.into(), limit.into()],
         read,
     )
     .await
 }
 
-/// Its bytes have gone; the row stays as a tombstone.
-pub async fn set_freed(tx: &mut Tx, id: BlobId, now: Timestamp) -> Result<()> {
-    tx.execute("UPDATE blobs SET freed_at = $2 WHERE id = $1", &[id.into(), now.into()]).await.map(|_| ())
+/// Their bytes have gone; the rows stay as tombstones.
+pub async fn set_freed(tx: &mut Tx, ids: &[BlobId], now: Timestamp) -> Result<()> {
+    let list = json_numbers(ids);
+    let sql = with_numbers!(tx, "UPDATE blobs SET freed_at = $2 WHERE state = 2 AND id IN", "$1", "");
+    tx.execute(sql, &[(&list).into(), now.into()]).await.map(|_| ())
 }
 
 /// Forgets tombstones older than `before`, the newest generation too; answers how many went.
 pub async fn bury(tx: &mut Tx, before: Timestamp, limit: i64) -> Result<u64> {
     tx.execute(
-        "DELETE FROM blobs WHERE id IN (SELECT id FROM blobs WHERE state = 2 AND freed_at < $1 ORDER BY state_at LIMIT $2)",
+        "DELETE FROM blobs WHERE id IN
+             (SELECT id FROM blobs WHERE state = 2 AND state <> 0 AND freed_at < $1 ORDER BY freed_at, id LIMIT $2)",
         &[before.into(), limit.into()],
+    )
+    .await
+}
+
+/// Whether the collector has anything to do with contents: some are condemned, claimed, or tombstones older than `before`.
+pub async fn any_to_collect(conn: &mut Conn, before: Timestamp) -> Result<bool> {
+    conn.exists(
+        "SELECT 1
+          WHERE EXISTS (SELECT 1 FROM blobs WHERE state = 1 AND state <> 0)
+             OR EXISTS (SELECT 1 FROM blobs WHERE state = 2 AND state <> 0 AND freed_at IS NULL)
+             OR EXISTS (SELECT 1 FROM blobs WHERE state = 2 AND state <> 0 AND freed_at < $1)",
+        &[before.into()],
     )
     .await
 }
@@ -212,8 +291,11 @@ pub async fn unchecked(conn: &mut Conn, before: Timestamp, limit: i64) -> Result
     .await
 }
 
-pub async fn set_checked(tx: &mut Tx, id: BlobId, now: Timestamp) -> Result<()> {
-    tx.execute("UPDATE blobs SET checked_at = $2 WHERE id = $1", &[id.into(), now.into()]).await.map(|_| ())
+/// Their bytes were read and found good.
+pub async fn set_checked(tx: &mut Tx, ids: &[BlobId], now: Timestamp) -> Result<()> {
+    let list = json_numbers(ids);
+    let sql = with_numbers!(tx, "UPDATE blobs SET checked_at = $2 WHERE id IN", "$1", "");
+    tx.execute(sql, &[(&list).into(), now.into()]).await.map(|_| ())
 }
 
 /// All contents in order of numbers, after `after`, for comparing with the store.
@@ -224,6 +306,19 @@ pub async fn list(conn: &mut Conn, after: BlobId, limit: i64) -> Result<Vec<Blob
         read,
     )
     .await
+}
+
+/// All generations of these contents, tombstones too.
+pub async fn find_all(conn: &mut Conn, digests: &[Digest]) -> Result<Vec<Blob>> {
+    let list = json_list(digests);
+    let sql = with_list!(
+        conn,
+        "SELECT id, digest, generation, size, location, state FROM blobs WHERE digest IN",
+        "$1",
+        "ORDER BY digest, generation",
+        ""
+    );
+    conn.rows(sql, &[(&list).into()], read).await
 }
 
 /// Whether any row, also a tombstone, stands for these bytes.
@@ -246,4 +341,9 @@ pub async fn totals(conn: &mut Conn) -> Result<Vec<(State, u64, u64)>> {
 pub(crate) fn json_list(items: &[impl ToString]) -> String {
     let texts: Vec<String> = items.iter().map(ToString::to_string).collect();
     serde_json::Value::from(texts).to_string()
+}
+
+pub(crate) fn json_numbers(ids: &[BlobId]) -> String {
+    let numbers: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    serde_json::Value::from(numbers).to_string()
 }

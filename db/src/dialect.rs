@@ -18,4 +18,18 @@ macro_rules! with_list {
     };
 }
 
-pub(crate) use {locking, with_list};
+/// As `with_list`, over a JSON array of numbers.
+macro_rules! with_numbers {
+    ($conn:expr, $before:literal, $param:literal, $after:literal) => {
+        with_numbers!($conn, $before, $param, $after, "")
+    };
+    ($conn:expr, $before:literal, $param:literal, $after:literal, $lock:literal) => {
+        if $conn.locks_rows() {
+            concat!($before, " (SELECT CAST(json_array_elements_text(CAST(", $param, " AS JSON)) AS BIGINT)) ", $after, " ", $lock)
+        } else {
+            concat!($before, " (SELECT value FROM json_each(", $param, ")) ", $after)
+        }
+    };
+}
+
+pub(crate) use {locking, with_list, with_numbers};

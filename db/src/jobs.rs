@@ -34,6 +34,8 @@ pub struct JobRow {
 pub struct Claimed {
     pub id: JobId,
     pub attempt: i64,
+    /// Attempts before this one that ended in an error, or whose node never came back.
+    pub failures: i64,
     pub job: Job,
 }
 
@@ -82,30 +84,47 @@ pub async fn enqueue(tx: &mut Tx, job: &Job, run_at: Timestamp, now: Timestamp) 
     .ok_or_else(|| Error::Unavailable(anyhow::anyhow!("a `{}` job ended just now: try again", job.kind())))
 }
 
-/// Takes the next job that is due, or one whose lease ran out.
+/// How long a job waits that this binary does not know: in an upgrade under way a newer node takes it meanwhile.
+const UNKNOWN_WAITS: Duration = Duration::from_secs(120);
+
+/// Takes the next job that is due, or one whose lease ran out: that counts as a failure of its last attempt.
 pub async fn claim(tx: &mut Tx, node: &str, lease: Duration) -> Result<Option<Claimed>> {
     let now = tx.now().await?;
-    let sql = locking!(
-        tx,
-        "SELECT id FROM jobs
-          WHERE (state = 'ready' AND run_at <= $1) OR (state = 'running' AND lease_until < $1)
-          ORDER BY priority DESC, run_at, id
-          LIMIT 1",
-        "FOR UPDATE SKIP LOCKED"
-    );
-    let Some(id) = tx.row(sql, &[now.into()], |row| row.int(0)).await? else { return Ok(None) };
-    let row = tx
-        .row(
-            "UPDATE jobs SET state = 'running', attempt = attempt + 1, node = $2, lease_until = $3, started_at = COALESCE(started_at, $4)
-              WHERE id = $1
-             RETURNING attempt, payload",
-            &[id.into(), node.into(), now.plus(lease).into(), now.into()],
-            |row| Ok((row.int(0)?, row.text(1)?)),
+    loop {
+        let sql = locking!(
+            tx,
+            "SELECT id FROM jobs
+              WHERE ended_at IS NULL AND ((state = 'ready' AND run_at <= $1) OR (state = 'running' AND lease_until < $1))
+              ORDER BY priority DESC, run_at, id
+              LIMIT 1",
+            "FOR UPDATE SKIP LOCKED"
+        );
+        let Some(id) = tx.row(sql, &[now.into()], |row| row.int(0)).await? else { return Ok(None) };
+        let row = tx
+            .row(
+                "UPDATE jobs SET
+                     state       = 'running',
+                     attempt     = attempt + 1,
+                     failures    = failures + CASE WHEN state = 'running' THEN 1 ELSE 0 END,
+                     node        = $2,
+                     lease_until = $3,
+                     started_at  = COALESCE(started_at, $4)
+                  WHERE id = $1
+                 RETURNING attempt, failures, payload",
+                &[id.into(), node.into(), now.plus(lease).into(), now.into()],
+                |row| Ok((row.int(0)?, row.int(1)?, row.text(2)?)),
+            )
+            .await?;
+        let Some((attempt, failures, payload)) = row else { return Ok(None) };
+        if let Ok(job) = serde_json::from_str(&payload) {
+            return Ok(Some(Claimed { id: JobId(id), attempt, failures, job }));
+        }
+        tx.execute(
+            "UPDATE jobs SET state = 'ready', lease_until = NULL, run_at = $2, message = 'this version does not know such a job' WHERE id = $1",
+            &[id.into(), now.plus(UNKNOWN_WAITS).into()],
         )
         .await?;
-    let Some((attempt, payload)) = row else { return Ok(None) };
-    let job = serde_json::from_str(&payload).map_err(model::error::internal("reading a job's payload"))?;
-    Ok(Some(Claimed { id: JobId(id), attempt, job }))
+    }
 }
 
 /// What a runner hears when it renews its lease.
@@ -130,11 +149,27 @@ pub async fn heartbeat(tx: &mut Tx, id: JobId, attempt: i64, lease: Duration, pr
             |row| row.bool(0),
         )
         .await?;
-    Ok(match stop {
+    Ok(heard(stop))
+}
+
+/// What a heartbeat would hear, without renewing anything.
+pub async fn listen(conn: &mut Conn, id: JobId, attempt: i64) -> Result<Heartbeat> {
+    let stop = conn
+        .row(
+            "SELECT stop FROM jobs WHERE id = $1 AND attempt = $2 AND state = 'running'",
+            &[id.into(), attempt.into()],
+            |row| row.bool(0),
+        )
+        .await?;
+    Ok(heard(stop))
+}
+
+fn heard(stop: Option<bool>) -> Heartbeat {
+    match stop {
         None => Heartbeat::Lost,
         Some(true) => Heartbeat::Stop,
         Some(false) => Heartbeat::GoOn,
-    })
+    }
 }
 
 /// How a job ended.
@@ -168,14 +203,27 @@ pub async fn end(tx: &mut Tx, id: JobId, attempt: i64, end: End, progress: Optio
     Ok(ended > 0)
 }
 
-/// Puts a job back for another attempt, or for another node when this one stops.
-pub async fn give_back(tx: &mut Tx, id: JobId, attempt: i64, after: Duration, message: Option<&str>) -> Result<bool> {
+/// Puts a job back whose attempt failed, for another one after a while. False when it belongs to another attempt now.
+pub async fn retry(tx: &mut Tx, id: JobId, attempt: i64, after: Duration, message: &str) -> Result<bool> {
     let now = tx.now().await?;
     let changed = tx
         .execute(
-            "UPDATE jobs SET state = 'ready', run_at = $3, lease_until = NULL, message = $4
+            "UPDATE jobs SET state = 'ready', failures = failures + 1, run_at = $3, lease_until = NULL, message = $4
               WHERE id = $1 AND attempt = $2 AND state = 'running'",
             &[id.into(), attempt.into(), now.plus(after).into(), message.into()],
+        )
+        .await?;
+    tx.wake_jobs();
+    Ok(changed > 0)
+}
+
+/// Puts a job back for another node, at once, since this one stops. False when it belongs to another attempt now.
+pub async fn give_back(tx: &mut Tx, id: JobId, attempt: i64) -> Result<bool> {
+    let now = tx.now().await?;
+    let changed = tx
+        .execute(
+            "UPDATE jobs SET state = 'ready', run_at = $3, lease_until = NULL WHERE id = $1 AND attempt = $2 AND state = 'running'",
+            &[id.into(), attempt.into(), now.into()],
         )
         .await?;
     tx.wake_jobs();
@@ -214,11 +262,7 @@ pub async fn list(conn: &mut Conn, limit: i64) -> Result<Vec<JobRow>> {
 pub async fn next_due(conn: &mut Conn) -> Result<Option<Timestamp>> {
     let due = conn
         .row(
-            "SELECT MIN(due) FROM (
-                 SELECT MIN(run_at) AS due FROM jobs WHERE state = 'ready'
-                 UNION ALL
-                 SELECT MIN(lease_until) FROM jobs WHERE state = 'running'
-             ) AS times",
+            "SELECT MIN(CASE WHEN state = 'ready' THEN run_at ELSE lease_until END) FROM jobs WHERE ended_at IS NULL",
             &[],
             |row| row.opt_time(0),
         )
@@ -226,15 +270,29 @@ pub async fn next_due(conn: &mut Conn) -> Result<Option<Timestamp>> {
     Ok(due.flatten())
 }
 
-/// One line of a job's log, kept in its row's company.
-pub async fn log(tx: &mut Tx, id: JobId, attempt: i64, line: &str) -> Result<()> {
+/// Lines that a job's log may have.
+pub const MAX_LOG_LINES: i64 = 10_000;
+/// Bytes of a line; what is longer is cut.
+pub const MAX_LOG_LINE: usize = 4096;
+
+/// One line of a job's log, kept in its row's company. False when the job belongs to another attempt now.
+pub async fn log(tx: &mut Tx, id: JobId, attempt: i64, line: &str) -> Result<bool> {
     let now = tx.now().await?;
-    tx.execute(
-        "INSERT INTO job_logs (job_id, attempt, at, line) VALUES ($1, $2, $3, $4)",
-        &[id.into(), attempt.into(), now.into(), line.into()],
-    )
-    .await
-    .map(|_| ())
+    let line = &line[..line.floor_char_boundary(MAX_LOG_LINE)];
+    let written = tx
+        .execute(
+            "INSERT INTO job_logs (job_id, attempt, at, line)
+             SELECT $1, $2, $3, $4 WHERE EXISTS (SELECT 1 FROM jobs WHERE id = $1 AND attempt = $2 AND state = 'running')",
+            &[id.into(), attempt.into(), now.into(), line.into()],
+        )
+        .await?;
+    Ok(written > 0)
+}
+
+/// How many lines a job's log has.
+pub async fn count_logs(conn: &mut Conn, id: JobId) -> Result<i64> {
+    let count = conn.row("SELECT COUNT(*) FROM job_logs WHERE job_id = $1", &[id.into()], |row| row.int(0)).await?;
+    Ok(count.unwrap_or(0))
 }
 
 pub async fn logs(conn: &mut Conn, id: JobId, limit: i64) -> Result<Vec<(Timestamp, String)>> {

@@ -27,3 +27,19 @@ pub async fn hold(tx: &mut Tx, name: &str, holder: &str, length: Duration) -> Re
 pub async fn release(tx: &mut Tx, name: &str, holder: &str) -> Result<()> {
     tx.execute("DELETE FROM leases WHERE name = $1 AND holder = $2", &[name.into(), holder.into()]).await.map(|_| ())
 }
+
+/// Whether something that happens every so often is due, and if so, notes that it is not until `every` from now: of all nodes
+/// that ask one hears yes, and what was missed while nobody asked is due once.
+pub async fn is_due(tx: &mut Tx, name: &str, every: Duration) -> Result<bool> {
+    let now = tx.now().await?;
+    let node = tx.node();
+    let due = tx
+        .execute(
+            "INSERT INTO leases (name, holder, until, term) VALUES ($1, $2, $3, 1)
+             ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until, term = leases.term + 1
+              WHERE leases.until <= $4",
+            &[name.into(), (&*node).into(), now.plus(every).into(), now.into()],
+        )
+        .await?;
+    Ok(due > 0)
+}

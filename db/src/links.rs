@@ -10,8 +10,8 @@ use oci::digest::Digest;
 
 use crate::{
     Conn, Tx,
-    blobs::{self, Blob, json_list},
-    dialect::with_list,
+    blobs::{self, Blob, json_list, json_numbers},
+    dialect::{with_list, with_numbers},
     generations::Touch,
 };
 
@@ -117,26 +117,86 @@ pub async fn due(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<Due>
     .await
 }
 
-/// Ends a link that is still due and that no manifest names; otherwise notes that nothing needs asking. Lock the content first.
-pub async fn collect(tx: &mut Tx, repository: RepositoryId, blob: BlobId, now: Timestamp) -> Result<bool> {
-    let removed = tx
-        .execute(
-            "DELETE FROM repository_blobs
-              WHERE repository_id = $1 AND blob_id = $2 AND check_at <= $3
-                AND NOT EXISTS (SELECT 1 FROM artifact_blobs WHERE repository_id = $1 AND blob_id = $2)",
-            &[repository.into(), blob.into(), now.into()],
-        )
-        .await?;
-    if removed > 0 {
-        tx.touch(Touch::Repository(repository));
-        return Ok(true);
+/// Whether any link's time has come.
+pub async fn any_due(conn: &mut Conn, now: Timestamp) -> Result<bool> {
+    conn.exists("SELECT 1 FROM repository_blobs WHERE check_at <= $1 LIMIT 1", &[now.into()]).await
+}
+
+/// Ends those of the repository's links that are still due and that no manifest names, and answers their contents; of the
+/// others it notes that nothing needs asking. Lock the contents first.
+pub async fn collect(tx: &mut Tx, repository: RepositoryId, contents: &[BlobId], now: Timestamp) -> Result<Vec<BlobId>> {
+    let list = json_numbers(contents);
+    if tx.locks_rows() {
+        // The deletion of a manifest touches links and not contents: without this its new check_at could be lost.
+        let sql = with_numbers!(tx, "SELECT blob_id FROM repository_blobs WHERE repository_id = $1 AND blob_id IN", "$2", "ORDER BY blob_id", "FOR UPDATE");
+        tx.rows(sql, &[repository.into(), (&list).into()], |_| Ok(())).await?;
     }
-    tx.execute(
-        "UPDATE repository_blobs SET check_at = NULL WHERE repository_id = $1 AND blob_id = $2 AND check_at <= $3",
-        &[repository.into(), blob.into(), now.into()],
+    // `+check_at`: the index over all that is due would be read from its beginning each time.
+    let sql = with_numbers!(
+        tx,
+        "DELETE FROM repository_blobs
+          WHERE repository_id = $1 AND +check_at <= $3
+            AND NOT EXISTS (SELECT 1 FROM artifact_blobs n WHERE n.blob_id = repository_blobs.blob_id AND n.repository_id = $1)
+            AND blob_id IN",
+        "$2",
+        "RETURNING blob_id"
+    );
+    let ended = tx.rows(sql, &[repository.into(), (&list).into(), now.into()], |row| Ok(BlobId(row.int(0)?))).await?;
+    if ended.len() < contents.len() {
+        let sql = with_numbers!(
+            tx,
+            "UPDATE repository_blobs SET check_at = NULL WHERE repository_id = $1 AND +check_at <= $3 AND blob_id IN",
+            "$2",
+            ""
+        );
+        tx.execute(sql, &[repository.into(), (&list).into(), now.into()]).await?;
+    }
+    if !ended.is_empty() {
+        tx.touch(Touch::Repository(repository));
+    }
+    Ok(ended)
+}
+
+/// A link that the collector would end now.
+#[derive(Debug, Clone)]
+pub struct Unnamed {
+    pub repository_name: String,
+    pub digest: Digest,
+    pub size: u64,
+    pub added_at: Timestamp,
+    pub check_at: Timestamp,
+    /// Whether another repository goes on holding the content.
+    pub held_elsewhere: bool,
+}
+
+/// Links whose time has come and that no manifest names, the oldest first.
+pub async fn unnamed(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<Unnamed>> {
+    conn.rows(
+        "SELECT r.name, b.digest, b.size, l.added_at, l.check_at,
+                EXISTS (SELECT 1 FROM repository_blobs o
+                         WHERE o.blob_id = l.blob_id AND o.repository_id <> l.repository_id
+                           AND (o.check_at IS NULL OR o.check_at > $1
+                                OR EXISTS (SELECT 1 FROM artifact_blobs n WHERE n.blob_id = o.blob_id AND n.repository_id = o.repository_id)))
+           FROM repository_blobs l
+           JOIN blobs b ON b.id = l.blob_id
+           JOIN repositories r ON r.id = l.repository_id
+          WHERE l.check_at <= $1
+            AND NOT EXISTS (SELECT 1 FROM artifact_blobs n WHERE n.blob_id = l.blob_id AND n.repository_id = l.repository_id)
+          ORDER BY l.check_at, l.repository_id, l.blob_id
+          LIMIT $2",
+        &[now.into(), limit.into()],
+        |row| {
+            Ok(Unnamed {
+                repository_name: row.text(0)?,
+                digest: row.parsed(1)?,
+                size: row.int(2)?.unsigned_abs(),
+                added_at: row.time(3)?,
+                check_at: row.time(4)?,
+                held_elsewhere: row.bool(5)?,
+            })
+        },
     )
-    .await?;
-    Ok(false)
+    .await
 }
 
 /// Before a manifest goes: what it names is asked about at `check_at`, and no longer counts as fresh.

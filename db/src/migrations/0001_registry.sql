@@ -114,7 +114,7 @@ CREATE TABLE blobs (
     UNIQUE (digest, generation)
 );
 CREATE UNIQUE INDEX blobs_digest_key ON blobs (digest) WHERE state <> 2;
-CREATE INDEX blobs_state ON blobs (state, state_at) WHERE state <> 0;
+CREATE INDEX blobs_state ON blobs (state, freed_at, id) WHERE state <> 0;
 CREATE INDEX blobs_checked ON blobs (checked_at, id) WHERE state = 0;
 
 -- Which repository may read which content. check_at: when the collector should ask whether anything still names it there.
@@ -126,7 +126,7 @@ CREATE TABLE repository_blobs (
     PRIMARY KEY (repository_id, blob_id)
 );
 CREATE INDEX repository_blobs_blob  ON repository_blobs (blob_id);
-CREATE INDEX repository_blobs_check ON repository_blobs (check_at) WHERE check_at IS NOT NULL;
+CREATE INDEX repository_blobs_check ON repository_blobs (check_at, repository_id, blob_id) WHERE check_at IS NOT NULL;
 
 CREATE TABLE artifacts (
     id                {id},
@@ -154,7 +154,7 @@ CREATE TABLE artifact_blobs (
     repository_id BIGINT NOT NULL,
     PRIMARY KEY (artifact_id, blob_id)
 );
-CREATE INDEX artifact_blobs_repository ON artifact_blobs (repository_id, blob_id);
+CREATE INDEX artifact_blobs_blob ON artifact_blobs (blob_id, repository_id);
 
 -- Which manifests an index names.
 CREATE TABLE artifact_children (
@@ -210,7 +210,8 @@ CREATE TABLE changes (
 CREATE INDEX changes_cursor ON changes (tx, id);
 CREATE INDEX changes_at ON changes (at);
 
--- state: ready, running, done, failed, stopped.
+-- state: ready, running, done, failed, stopped. attempt: raised by each claim, and named by every write of its runner;
+-- failures: attempts that ended in an error or without a word, not those given back by a node that stopped.
 CREATE TABLE jobs (
     id          {id},
     kind        TEXT NOT NULL,
@@ -220,6 +221,7 @@ CREATE TABLE jobs (
     priority    BIGINT NOT NULL,
     run_at      BIGINT NOT NULL,
     attempt     BIGINT NOT NULL DEFAULT 0,
+    failures    BIGINT NOT NULL DEFAULT 0,
     node        TEXT,
     lease_until BIGINT,
     stop        BOOLEAN NOT NULL DEFAULT FALSE,
@@ -230,8 +232,7 @@ CREATE TABLE jobs (
     ended_at    BIGINT
 );
 CREATE UNIQUE INDEX jobs_unique_key ON jobs (unique_key) WHERE unique_key IS NOT NULL AND state IN ('ready', 'running');
-CREATE INDEX jobs_ready ON jobs (priority DESC, run_at) WHERE state = 'ready';
-CREATE INDEX jobs_running ON jobs (lease_until) WHERE state = 'running';
+CREATE INDEX jobs_open ON jobs (priority DESC, run_at, id) WHERE ended_at IS NULL;
 CREATE INDEX jobs_ended ON jobs (ended_at) WHERE ended_at IS NOT NULL;
 
 CREATE TABLE job_logs (

@@ -117,9 +117,9 @@ pub async fn revive(tx: &mut Tx, id: BlobId, size: u64, now: Timestamp) -> Resul
     Ok(())
 }
 
-/// Its bytes turned out to be missing or damaged.
+/// Its bytes turned out to be missing. One that is condemned is not marked: that would keep it.
 pub async fn mark_lost(tx: &mut Tx, id: BlobId, now: Timestamp) -> Result<bool> {
-    let changed = tx.execute("UPDATE blobs SET state = 3, state_at = $2 WHERE id = $1 AND state IN (0, 1)", &[id.into(), now.into()]).await?;
+    let changed = tx.execute("UPDATE blobs SET state = 3, state_at = $2 WHERE id = $1 AND state = 0", &[id.into(), now.into()]).await?;
     tx.touch(Touch::Blobs);
     Ok(changed > 0)
 }
@@ -130,7 +130,7 @@ pub async fn mark_damaged(tx: &mut Tx, blob: &Blob, now: Timestamp) -> Result<Op
     let moved = tx
         .row(
             "UPDATE blobs SET state = 3, state_at = $2, generation = generation + 1, location = $5
-              WHERE id = $1 AND state IN (0, 1) AND generation = $3 AND location = $4
+              WHERE id = $1 AND state = 0 AND generation = $3 AND location = $4
              RETURNING id, digest, generation, size, location, state",
             &[
                 blob.id.into(),
@@ -319,6 +319,52 @@ pub async fn find_all(conn: &mut Conn, digests: &[Digest]) -> Result<Vec<Blob>> 
         ""
     );
     conn.rows(sql, &[(&list).into()], read).await
+}
+
+/// Of the contents with numbers over `after` up to `last`, those that no repository holds although they are not condemned.
+pub async fn unheld(conn: &mut Conn, after: BlobId, last: BlobId) -> Result<Vec<Blob>> {
+    conn.rows(
+        "SELECT id, digest, generation, size, location, state FROM blobs
+          WHERE id > $1 AND id <= $2 AND state IN (0, 3)
+            AND NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.blob_id = blobs.id)
+          ORDER BY id",
+        &[after.into(), last.into()],
+        read,
+    )
+    .await
+}
+
+/// The length that its bytes really have.
+pub async fn set_size(tx: &mut Tx, id: BlobId, size: u64) -> Result<()> {
+    tx.execute("UPDATE blobs SET size = $2 WHERE id = $1", &[id.into(), (size as i64).into()]).await?;
+    tx.touch(Touch::Blobs);
+    Ok(())
+}
+
+/// Takes bytes that no row knows, as if they had been claimed: whoever pushes the content from now on stores elsewhere, and
+/// the collector may delete them. `None` when a row stands for them after all.
+pub async fn claim_stray(tx: &mut Tx, digest: &Digest, location: &str, size: u64, now: Timestamp) -> Result<Option<Blob>> {
+    lock_newest(tx, digest).await?;
+    let known = find_all(tx, &[*digest]).await?;
+    if known.iter().any(|blob| blob.location == location) {
+        return Ok(None);
+    }
+    // The newest generation decides where a push stores, so a living one must stay the newest.
+    let own = location.strip_prefix("data.").and_then(|number| number.parse().ok()).unwrap_or(0);
+    let newest = known.last();
+    let is_free = known.iter().all(|blob| blob.generation != own);
+    let is_in_order = newest.is_none_or(|newest| newest.state == State::Deleting || own < newest.generation);
+    let generation = if is_free && is_in_order { own } else { known.first().map_or(0, |first| first.generation.min(0)) - 1 };
+    let text = digest.to_string();
+    tx.row(
+        "INSERT INTO blobs (digest, generation, size, location, state, state_at, checked_at, created_at)
+         VALUES ($1, $2, $3, $4, 2, $5, $5, $5)
+         ON CONFLICT DO NOTHING
+         RETURNING id, digest, generation, size, location, state",
+        &[(&text).into(), generation.into(), (size as i64).into(), location.into(), now.into()],
+        read,
+    )
+    .await
 }
 
 /// Whether any row, also a tombstone, stands for these bytes.

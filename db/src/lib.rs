@@ -12,6 +12,7 @@ pub mod value;
 pub mod artifacts;
 pub mod blobs;
 pub mod changes;
+pub mod consistency;
 pub mod facts;
 pub mod jobs;
 pub mod keys;

@@ -1,0 +1,153 @@
+//! What must hold between the tables and no constraint can say; asked by the file-system check, a range of numbers at a time.
+
+use model::{
+    Result,
+    id::{ArtifactId, BlobId, RepositoryId, TagId},
+    time::Timestamp,
+};
+use oci::digest::Digest;
+
+use crate::{
+    Conn, Tx,
+    blobs::{self, State},
+    generations::Touch,
+    links,
+};
+
+/// The last of up to `limit` manifests after `after`: where the next range ends.
+pub async fn next_artifacts(conn: &mut Conn, after: ArtifactId, limit: i64) -> Result<Option<ArtifactId>> {
+    let last = conn
+        .row(
+            "SELECT MAX(id) FROM (SELECT id FROM artifacts WHERE id > $1 ORDER BY id LIMIT $2) AS next",
+            &[after.into(), limit.into()],
+            |row| row.opt_int(0),
+        )
+        .await?;
+    Ok(last.flatten().map(ArtifactId))
+}
+
+/// A manifest that names a content which its repository does not hold, or whose bytes have been given up.
+#[derive(Debug, Clone)]
+pub struct Unlinked {
+    pub artifact: ArtifactId,
+    pub repository: RepositoryId,
+    pub repository_name: String,
+    pub manifest: Digest,
+    pub blob: BlobId,
+    pub digest: Digest,
+    pub state: State,
+}
+
+/// Of the manifests over `after` up to `last`.
+pub async fn unlinked(conn: &mut Conn, after: ArtifactId, last: ArtifactId) -> Result<Vec<Unlinked>> {
+    conn.rows(
+        "SELECT a.id, a.repository_id, r.name, a.digest, b.id, b.digest, b.state
+           FROM artifacts a
+           JOIN repositories r ON r.id = a.repository_id
+           JOIN artifact_blobs n ON n.artifact_id = a.id
+           JOIN blobs b ON b.id = n.blob_id
+          WHERE a.id > $1 AND a.id <= $2
+            AND (b.state = 2 OR NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.repository_id = a.repository_id AND l.blob_id = b.id))
+         UNION ALL
+         SELECT a.id, a.repository_id, r.name, a.digest, b.id, b.digest, b.state
+           FROM artifacts a
+           JOIN repositories r ON r.id = a.repository_id
+           JOIN blobs b ON b.id = a.blob_id
+          WHERE a.id > $1 AND a.id <= $2
+            AND NOT EXISTS (SELECT 1 FROM artifact_blobs n WHERE n.artifact_id = a.id AND n.blob_id = a.blob_id)
+          ORDER BY 1, 5",
+        &[after.into(), last.into()],
+        |row| {
+            Ok(Unlinked {
+                artifact: ArtifactId(row.int(0)?),
+                repository: RepositoryId(row.int(1)?),
+                repository_name: row.text(2)?,
+                manifest: row.parsed(3)?,
+                blob: BlobId(row.int(4)?),
+                digest: row.parsed(5)?,
+                state: State::from_number(row.int(6)?)?,
+            })
+        },
+    )
+    .await
+}
+
+/// Gives the repository what its manifest names. False when the content's bytes have been given up.
+pub async fn link(tx: &mut Tx, unlinked: &Unlinked, now: Timestamp) -> Result<bool> {
+    let locked = blobs::lock(tx, &[unlinked.digest]).await?;
+    let Some(blob) = locked.into_iter().find(|blob| blob.id == unlinked.blob) else { return Ok(false) };
+    if blob.state == State::Condemned {
+        blobs::revive(tx, blob.id, blob.size, now).await?;
+    }
+    tx.execute(
+        "INSERT INTO artifact_blobs (artifact_id, blob_id, repository_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        &[unlinked.artifact.into(), blob.id.into(), unlinked.repository.into()],
+    )
+    .await?;
+    links::add(tx, unlinked.repository, blob.id, None, now).await?;
+    Ok(true)
+}
+
+/// The last of up to `limit` tags after `after`: where the next range ends.
+pub async fn next_tags(conn: &mut Conn, after: TagId, limit: i64) -> Result<Option<TagId>> {
+    let last = conn
+        .row(
+            "SELECT MAX(id) FROM (SELECT id FROM tags WHERE id > $1 ORDER BY id LIMIT $2) AS next",
+            &[after.into(), limit.into()],
+            |row| row.opt_int(0),
+        )
+        .await?;
+    Ok(last.flatten().map(TagId))
+}
+
+/// A tag that does not point where it says.
+#[derive(Debug, Clone)]
+pub struct LooseTag {
+    pub id: TagId,
+    pub repository: RepositoryId,
+    pub repository_name: String,
+    pub name: String,
+    pub digest: Digest,
+    /// The manifest in the tag's repository that it points at, when there is one.
+    pub points_at: Option<Digest>,
+}
+
+/// Of the tags over `after` up to `last`.
+pub async fn loose_tags(conn: &mut Conn, after: TagId, last: TagId) -> Result<Vec<LooseTag>> {
+    conn.rows(
+        "SELECT t.id, t.repository_id, r.name, t.name, t.digest, a.digest
+           FROM tags t
+           JOIN repositories r ON r.id = t.repository_id
+           LEFT JOIN artifacts a ON a.id = t.artifact_id AND a.repository_id = t.repository_id
+          WHERE t.id > $1 AND t.id <= $2 AND (a.id IS NULL OR a.digest <> t.digest)
+          ORDER BY t.id",
+        &[after.into(), last.into()],
+        |row| {
+            let points_at = row.opt_text(5)?.map(|text| text.parse()).transpose();
+            Ok(LooseTag {
+                id: TagId(row.int(0)?),
+                repository: RepositoryId(row.int(1)?),
+                repository_name: row.text(2)?,
+                name: row.text(3)?,
+                digest: row.parsed(4)?,
+                points_at: points_at.map_err(model::error::internal("reading a digest"))?,
+            })
+        },
+    )
+    .await
+}
+
+/// Makes a tag say what it points at; one that points at nothing goes.
+pub async fn mend_tag(tx: &mut Tx, tag: &LooseTag) -> Result<()> {
+    match &tag.points_at {
+        Some(digest) => {
+            let digest = digest.to_string();
+            tx.execute("UPDATE tags SET digest = $2 WHERE id = $1", &[tag.id.into(), (&digest).into()]).await?;
+        }
+        None => {
+            tx.execute("DELETE FROM tags WHERE id = $1", &[tag.id.into()]).await?;
+        }
+    }
+    tx.touch(Touch::Repository(tag.repository));
+    Ok(())
+}

@@ -115,8 +115,8 @@ pub struct Gc {
 impl Default for Gc {
     fn default() -> Self {
         Self {
-            grace: Duration::from_secs(2 * 60 * 60),
-            interval: Duration::from_secs(60),
+            grace: Duration::from_hours(2),
+            interval: Duration::from_mins(1),
         }
     }
 }
@@ -133,7 +133,7 @@ pub struct Uploads {
 impl Default for Uploads {
     fn default() -> Self {
         Self {
-            expire: Duration::from_secs(24 * 60 * 60),
+            expire: Duration::from_hours(24),
         }
     }
 }
@@ -154,7 +154,7 @@ impl Default for Scrub {
     fn default() -> Self {
         Self {
             rate: 20 << 20,
-            interval: Duration::from_secs(30 * 24 * 60 * 60),
+            interval: Duration::from_hours(30 * 24),
         }
     }
 }
@@ -175,7 +175,7 @@ impl Default for Cache {
     fn default() -> Self {
         Self {
             manifests: 64 << 20,
-            stale: Duration::from_secs(10 * 60),
+            stale: Duration::from_mins(10),
         }
     }
 }
@@ -271,7 +271,7 @@ pub struct Auth {
 impl Default for Auth {
     fn default() -> Self {
         Self {
-            token_expiration: Duration::from_secs(30 * 60),
+            token_expiration: Duration::from_mins(30),
             anonymous: true,
         }
     }

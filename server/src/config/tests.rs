@@ -40,12 +40,12 @@ fn the_later_source_wins() {
     ];
     let nothing = load("", &[]);
     assert_eq!(nothing.server.data, Path::new("./seawall-data"));
-    assert_eq!(nothing.gc.grace, Duration::from_secs(7200));
+    assert_eq!(nothing.gc.grace, Duration::from_hours(2));
     assert_eq!(load(file, &[]).server.data, Path::new("/file"));
     let both = load(file, &variables);
     assert_eq!(both.server.data, Path::new("/variable"));
     assert_eq!(both.log.format, Format::Json);
-    assert_eq!(both.gc.grace, Duration::from_secs(3 * 3600));
+    assert_eq!(both.gc.grace, Duration::from_hours(3));
     let flags = Flags {
         data: Some("/flag".into()),
         ..Flags::default()

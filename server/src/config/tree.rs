@@ -149,9 +149,8 @@ fn from_table(table: &DeTable<'_>, origin: &dyn Fn(usize) -> Origin) -> Table {
 /// Reads a file's text. A syntax error shows its line's number, not its text: that may be a secret.
 pub(super) fn from_file(name: &str, text: &str) -> Result<Table, ConfigError> {
     let line_of = |offset: usize| {
-        1 + text.as_bytes()[..offset.min(text.len())]
-            .iter()
-            .filter(|&&b| b == b'\n')
+        1 + text[..text.floor_char_boundary(offset)]
+            .matches('\n')
             .count()
     };
     let name: Arc<str> = name.into();

@@ -60,7 +60,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
         }?;
         total = total.checked_add(part)?;
         // A century: what is longer is a slip of the pen, and would overflow where it is added to a time.
-        if total > Duration::from_secs(100 * 366 * 24 * 60 * 60) {
+        if total > Duration::from_hours(100 * 366 * 24) {
             return None;
         }
         if after.is_empty() {

@@ -168,7 +168,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Events {
         let metadata = event.metadata();
         self.sink
             .write(severity(*metadata.level()), now, |buf, style| {
-                write(buf, style, now, metadata, &fields)
+                write(buf, style, now, metadata, &fields);
             });
     }
 }

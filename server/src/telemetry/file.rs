@@ -14,7 +14,7 @@ use super::sink::{count_lines, write_fully};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How often stderr hears of a file that cannot be written.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+const COMPLAIN_EVERY: Duration = Duration::from_mins(1);
 
 /// The open file and its rules.
 pub(super) struct RotatingFile {

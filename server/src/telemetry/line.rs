@@ -84,9 +84,9 @@ impl<'a> Line<'a> {
     pub(super) fn word(&mut self, text: &str) {
         let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'"' | b'=' | b'\\');
         if !text.is_empty() && text.bytes().all(plain) {
-            self.escaped(text, false)
+            self.escaped(text, false);
         } else {
-            self.quoted(text)
+            self.quoted(text);
         }
     }
 
@@ -162,9 +162,25 @@ impl Write for Line<'_> {
     }
 }
 
+/// What a byte needs: 1 an escape anywhere, 2 an escape within quotes. A table, since this is asked for every byte of every line.
+const ESCAPES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        table[byte] = 1;
+        byte += 1;
+    }
+    table[0x7f] = 1;
+    // Begins the C1 controls (and some letters, which `special` lets pass).
+    table[0xc2] = 1;
+    table[b'"' as usize] = 2;
+    table[b'\\' as usize] = 2;
+    table
+};
+
 fn needs_escape(byte: u8, quotes: bool) -> bool {
-    // 0xC2 begins the C1 controls (and some letters, which `special` lets pass).
-    byte < 0x20 || byte == 0x7f || byte == 0xc2 || (quotes && (byte == b'"' || byte == b'\\'))
+    let asked = if quotes { 1 | 2 } else { 1 };
+    ESCAPES[usize::from(byte)] & asked != 0
 }
 
 /// RFC 3339 in UTC with milliseconds. Lines come in bunches, so the text of the second is remembered.

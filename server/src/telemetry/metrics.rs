@@ -227,7 +227,7 @@ mod tests {
             .build_recorder();
         let handle = recorder.handle();
         metrics::with_local_recorder(&recorder, || {
-            metrics::histogram!("some_seconds").record(0.002)
+            metrics::histogram!("some_seconds").record(0.002);
         });
         assert!(
             handle

@@ -165,7 +165,7 @@ fn access_log(sink: Sink) -> AccessLog {
             Severity::Info
         };
         sink.write(severity, record.time, |buf, style| {
-            access::write(buf, style, record)
+            access::write(buf, style, record);
         });
     })
 }

@@ -265,10 +265,10 @@ impl Writer {
         batch.shrink_to(KEPT_CAPACITY);
         let mut queue = self.shared.queue.lock();
         loop {
-            if self.shared.reopen.swap(false, Ordering::Acquire) {
-                if let Output::File(file) = &mut self.output {
-                    file.reopen();
-                }
+            if self.shared.reopen.swap(false, Ordering::Acquire)
+                && let Output::File(file) = &mut self.output
+            {
+                file.reopen();
             }
             if !queue.lines.is_empty() {
                 std::mem::swap(&mut queue.lines, batch);
@@ -298,7 +298,7 @@ impl Writer {
         let now = self.shared.clock.now();
         self.shared
             .frame(line, Severity::Warning, now, |buf, style| {
-                write_notice(buf, style, now, count)
+                write_notice(buf, style, now, count);
             });
         if self.write(line) > 0 {
             self.shared.untold.fetch_add(count, Ordering::Relaxed);
@@ -345,7 +345,7 @@ pub(super) fn write_fully(to: &mut impl io::Write, bytes: &[u8]) -> Result<(), (
             Ok(count) => written += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                thread::sleep(Duration::from_millis(10))
+                thread::sleep(Duration::from_millis(10));
             }
             Err(error) => return Err((written, error)),
         }
@@ -355,5 +355,5 @@ pub(super) fn write_fully(to: &mut impl io::Write, bytes: &[u8]) -> Result<(), (
 
 /// Lines that end here; a line of which only the end is left counts too.
 pub(super) fn count_lines(bytes: &[u8]) -> u64 {
-    bytes.iter().filter(|&&byte| byte == b'\n').count() as u64
+    bytes.split(|&byte| byte == b'\n').count().saturating_sub(1) as u64
 }

@@ -62,7 +62,7 @@ fn every_key_of_the_code_stands_in_the_sample() {
         for (key, value) in table {
             match value {
                 toml::Value::Table(inner) if !inner.is_empty() => {
-                    sections.push((format!("{path}{key}."), inner))
+                    sections.push((format!("{path}{key}."), inner));
                 }
                 toml::Value::Array(items) => {
                     for item in items

@@ -91,7 +91,14 @@ pub async fn lock_newest(tx: &mut Tx, digest: &Digest) -> Result<Option<Blob>> {
 }
 
 /// Adds a generation of a content whose bytes stand in the store. `None` when another transaction added it meanwhile.
-pub async fn insert(tx: &mut Tx, digest: &Digest, generation: i64, size: u64, location: &str, now: Timestamp) -> Result<Option<BlobId>> {
+pub async fn insert(
+    tx: &mut Tx,
+    digest: &Digest,
+    generation: i64,
+    size: u64,
+    location: &str,
+    now: Timestamp,
+) -> Result<Option<BlobId>> {
     let digest = digest.to_string();
     let id = tx
         .row(
@@ -119,7 +126,12 @@ pub async fn revive(tx: &mut Tx, id: BlobId, size: u64, now: Timestamp) -> Resul
 
 /// Its bytes turned out to be missing. One that is condemned is not marked: that would keep it.
 pub async fn mark_lost(tx: &mut Tx, id: BlobId, now: Timestamp) -> Result<bool> {
-    let changed = tx.execute("UPDATE blobs SET state = 3, state_at = $2 WHERE id = $1 AND state = 0", &[id.into(), now.into()]).await?;
+    let changed = tx
+        .execute(
+            "UPDATE blobs SET state = 3, state_at = $2 WHERE id = $1 AND state = 0",
+            &[id.into(), now.into()],
+        )
+        .await?;
     tx.touch(Touch::Blobs);
     Ok(changed > 0)
 }
@@ -148,7 +160,12 @@ pub async fn mark_damaged(tx: &mut Tx, blob: &Blob, now: Timestamp) -> Result<Op
 
 /// Takes [`mark_lost`] or [`mark_damaged`] back: a push had stored good bytes at `location` meanwhile. False when another
 /// push has healed the content by now.
-pub async fn unmark_lost(tx: &mut Tx, marked: &Blob, location: &str, now: Timestamp) -> Result<bool> {
+pub async fn unmark_lost(
+    tx: &mut Tx,
+    marked: &Blob,
+    location: &str,
+    now: Timestamp,
+) -> Result<bool> {
     let changed = tx
         .execute(
             "UPDATE blobs SET state = 0, state_at = $2, location = $4 WHERE id = $1 AND state = 3 AND generation = $3",
@@ -161,7 +178,11 @@ pub async fn unmark_lost(tx: &mut Tx, marked: &Blob, location: &str, now: Timest
 
 /// Where the bytes of a generation lie.
 pub fn location_of(generation: i64) -> String {
-    if generation == 0 { "data".to_owned() } else { format!("data.{generation}") }
+    if generation == 0 {
+        "data".to_owned()
+    } else {
+        format!("data.{generation}")
+    }
 }
 
 /// Condemns a content that no repository holds any more. Lock it first; this asks again.
@@ -186,7 +207,10 @@ pub async fn condemn_unheld(tx: &mut Tx, ids: &[BlobId], now: Timestamp) -> Resu
         "$1",
         "RETURNING id"
     );
-    tx.rows(sql, &[(&list).into(), now.into()], |row| Ok(BlobId(row.int(0)?))).await
+    tx.rows(sql, &[(&list).into(), now.into()], |row| {
+        Ok(BlobId(row.int(0)?))
+    })
+    .await
 }
 
 /// Condemned contents after `after`, in order of numbers.
@@ -227,9 +251,18 @@ pub async fn claim_unheld(tx: &mut Tx, ids: &[BlobId], now: Timestamp) -> Result
         "$1",
         "RETURNING id"
     );
-    let claimed = tx.rows(sql, &[(&list).into(), now.into()], |row| Ok(BlobId(row.int(0)?))).await?;
+    let claimed = tx
+        .rows(sql, &[(&list).into(), now.into()], |row| {
+            Ok(BlobId(row.int(0)?))
+        })
+        .await?;
     if claimed.len() < ids.len() {
-        let sql = with_numbers!(tx, "UPDATE blobs SET state = 0, state_at = $2 WHERE state = 1 AND id IN", "$1", "");
+        let sql = with_numbers!(
+            tx,
+            "UPDATE blobs SET state = 0, state_at = $2 WHERE state = 1 AND id IN",
+            "$1",
+            ""
+        );
         tx.execute(sql, &[(&list).into(), now.into()]).await?;
     }
     tx.touch(Touch::Blobs);
@@ -252,8 +285,15 @@ pub async fn claimed(conn: &mut Conn, after: BlobId, limit: i64) -> Result<Vec<B
 /// Their bytes have gone; the rows stay as tombstones.
 pub async fn set_freed(tx: &mut Tx, ids: &[BlobId], now: Timestamp) -> Result<()> {
     let list = json_numbers(ids);
-    let sql = with_numbers!(tx, "UPDATE blobs SET freed_at = $2 WHERE state = 2 AND id IN", "$1", "");
-    tx.execute(sql, &[(&list).into(), now.into()]).await.map(|_| ())
+    let sql = with_numbers!(
+        tx,
+        "UPDATE blobs SET freed_at = $2 WHERE state = 2 AND id IN",
+        "$1",
+        ""
+    );
+    tx.execute(sql, &[(&list).into(), now.into()])
+        .await
+        .map(|_| ())
 }
 
 /// Forgets tombstones older than `before`, the newest generation too; answers how many went.
@@ -295,7 +335,9 @@ pub async fn unchecked(conn: &mut Conn, before: Timestamp, limit: i64) -> Result
 pub async fn set_checked(tx: &mut Tx, ids: &[BlobId], now: Timestamp) -> Result<()> {
     let list = json_numbers(ids);
     let sql = with_numbers!(tx, "UPDATE blobs SET checked_at = $2 WHERE id IN", "$1", "");
-    tx.execute(sql, &[(&list).into(), now.into()]).await.map(|_| ())
+    tx.execute(sql, &[(&list).into(), now.into()])
+        .await
+        .map(|_| ())
 }
 
 /// All contents in order of numbers, after `after`, for comparing with the store.
@@ -336,25 +378,48 @@ pub async fn unheld(conn: &mut Conn, after: BlobId, last: BlobId) -> Result<Vec<
 
 /// The length that its bytes really have.
 pub async fn set_size(tx: &mut Tx, id: BlobId, size: u64) -> Result<()> {
-    tx.execute("UPDATE blobs SET size = $2 WHERE id = $1", &[id.into(), (size as i64).into()]).await?;
+    tx.execute(
+        "UPDATE blobs SET size = $2 WHERE id = $1",
+        &[id.into(), (size as i64).into()],
+    )
+    .await?;
     tx.touch(Touch::Blobs);
     Ok(())
 }
 
+/// The generation whose bytes lie there.
+pub fn generation_of(location: &str) -> i64 {
+    location
+        .strip_prefix("data.")
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(0)
+}
+
 /// Takes bytes that no row knows, as if they had been claimed: whoever pushes the content from now on stores elsewhere, and
 /// the collector may delete them. `None` when a row stands for them after all.
-pub async fn claim_stray(tx: &mut Tx, digest: &Digest, location: &str, size: u64, now: Timestamp) -> Result<Option<Blob>> {
+pub async fn claim_stray(
+    tx: &mut Tx,
+    digest: &Digest,
+    location: &str,
+    size: u64,
+    now: Timestamp,
+) -> Result<Option<Blob>> {
     lock_newest(tx, digest).await?;
     let known = find_all(tx, &[*digest]).await?;
     if known.iter().any(|blob| blob.location == location) {
         return Ok(None);
     }
     // The newest generation decides where a push stores, so a living one must stay the newest.
-    let own = location.strip_prefix("data.").and_then(|number| number.parse().ok()).unwrap_or(0);
+    let own = generation_of(location);
     let newest = known.last();
     let is_free = known.iter().all(|blob| blob.generation != own);
-    let is_in_order = newest.is_none_or(|newest| newest.state == State::Deleting || own < newest.generation);
-    let generation = if is_free && is_in_order { own } else { known.first().map_or(0, |first| first.generation.min(0)) - 1 };
+    let is_in_order =
+        newest.is_none_or(|newest| newest.state == State::Deleting || own < newest.generation);
+    let generation = if is_free && is_in_order {
+        own
+    } else {
+        known.first().map_or(0, |first| first.generation.min(0)) - 1
+    };
     let text = digest.to_string();
     tx.row(
         "INSERT INTO blobs (digest, generation, size, location, state, state_at, checked_at, created_at)
@@ -365,12 +430,6 @@ pub async fn claim_stray(tx: &mut Tx, digest: &Digest, location: &str, size: u64
         read,
     )
     .await
-}
-
-/// Whether any row, also a tombstone, stands for these bytes.
-pub async fn is_known(conn: &mut Conn, digest: &Digest, location: &str) -> Result<bool> {
-    let digest = digest.to_string();
-    conn.exists("SELECT 1 FROM blobs WHERE digest = $1 AND location = $2 LIMIT 1", &[(&digest).into(), location.into()]).await
 }
 
 /// Number and bytes of contents by state, for metrics and reports: (live, lost, condemned or deleting).

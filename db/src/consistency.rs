@@ -14,16 +14,20 @@ use crate::{
     links,
 };
 
-/// The last of up to `limit` manifests after `after`: where the next range ends.
-pub async fn next_artifacts(conn: &mut Conn, after: ArtifactId, limit: i64) -> Result<Option<ArtifactId>> {
-    let last = conn
+/// The last of up to `limit` manifests after `after`, where the next range ends, and how many they are.
+pub async fn next_artifacts(
+    conn: &mut Conn,
+    after: ArtifactId,
+    limit: i64,
+) -> Result<Option<(ArtifactId, u64)>> {
+    let next = conn
         .row(
-            "SELECT MAX(id) FROM (SELECT id FROM artifacts WHERE id > $1 ORDER BY id LIMIT $2) AS next",
+            "SELECT MAX(id), COUNT(*) FROM (SELECT id FROM artifacts WHERE id > $1 ORDER BY id LIMIT $2) AS next",
             &[after.into(), limit.into()],
-            |row| row.opt_int(0),
+            |row| Ok((row.opt_int(0)?, row.int(1)?)),
         )
         .await?;
-    Ok(last.flatten().map(ArtifactId))
+    Ok(next.and_then(|(last, count)| Some((ArtifactId(last?), count.unsigned_abs()))))
 }
 
 /// A manifest that names a content which its repository does not hold, or whose bytes have been given up.
@@ -39,7 +43,11 @@ pub struct Unlinked {
 }
 
 /// Of the manifests over `after` up to `last`.
-pub async fn unlinked(conn: &mut Conn, after: ArtifactId, last: ArtifactId) -> Result<Vec<Unlinked>> {
+pub async fn unlinked(
+    conn: &mut Conn,
+    after: ArtifactId,
+    last: ArtifactId,
+) -> Result<Vec<Unlinked>> {
     conn.rows(
         "SELECT a.id, a.repository_id, r.name, a.digest, b.id, b.digest, b.state
            FROM artifacts a
@@ -75,7 +83,9 @@ pub async fn unlinked(conn: &mut Conn, after: ArtifactId, last: ArtifactId) -> R
 /// Gives the repository what its manifest names. False when the content's bytes have been given up.
 pub async fn link(tx: &mut Tx, unlinked: &Unlinked, now: Timestamp) -> Result<bool> {
     let locked = blobs::lock(tx, &[unlinked.digest]).await?;
-    let Some(blob) = locked.into_iter().find(|blob| blob.id == unlinked.blob) else { return Ok(false) };
+    let Some(blob) = locked.into_iter().find(|blob| blob.id == unlinked.blob) else {
+        return Ok(false);
+    };
     if blob.state == State::Condemned {
         blobs::revive(tx, blob.id, blob.size, now).await?;
     }
@@ -88,16 +98,16 @@ pub async fn link(tx: &mut Tx, unlinked: &Unlinked, now: Timestamp) -> Result<bo
     Ok(true)
 }
 
-/// The last of up to `limit` tags after `after`: where the next range ends.
-pub async fn next_tags(conn: &mut Conn, after: TagId, limit: i64) -> Result<Option<TagId>> {
-    let last = conn
+/// The last of up to `limit` tags after `after`, where the next range ends, and how many they are.
+pub async fn next_tags(conn: &mut Conn, after: TagId, limit: i64) -> Result<Option<(TagId, u64)>> {
+    let next = conn
         .row(
-            "SELECT MAX(id) FROM (SELECT id FROM tags WHERE id > $1 ORDER BY id LIMIT $2) AS next",
+            "SELECT MAX(id), COUNT(*) FROM (SELECT id FROM tags WHERE id > $1 ORDER BY id LIMIT $2) AS next",
             &[after.into(), limit.into()],
-            |row| row.opt_int(0),
+            |row| Ok((row.opt_int(0)?, row.int(1)?)),
         )
         .await?;
-    Ok(last.flatten().map(TagId))
+    Ok(next.and_then(|(last, count)| Some((TagId(last?), count.unsigned_abs()))))
 }
 
 /// A tag that does not point where it says.
@@ -142,10 +152,15 @@ pub async fn mend_tag(tx: &mut Tx, tag: &LooseTag) -> Result<()> {
     match &tag.points_at {
         Some(digest) => {
             let digest = digest.to_string();
-            tx.execute("UPDATE tags SET digest = $2 WHERE id = $1", &[tag.id.into(), (&digest).into()]).await?;
+            tx.execute(
+                "UPDATE tags SET digest = $2 WHERE id = $1",
+                &[tag.id.into(), (&digest).into()],
+            )
+            .await?;
         }
         None => {
-            tx.execute("DELETE FROM tags WHERE id = $1", &[tag.id.into()]).await?;
+            tx.execute("DELETE FROM tags WHERE id = $1", &[tag.id.into()])
+                .await?;
         }
     }
     tx.touch(Touch::Repository(tag.repository));

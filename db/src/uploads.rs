@@ -50,7 +50,13 @@ pub async fn find(conn: &mut Conn, id: &str) -> Result<Option<Upload>> {
 
 /// Takes the session: from now on only writes with the epoch that is answered count. The row is made when there is none.
 /// `None` when somebody else took it since `seen` was read.
-pub async fn take(tx: &mut Tx, id: &str, repository: &str, seen: Option<i64>, now: Timestamp) -> Result<Option<i64>> {
+pub async fn take(
+    tx: &mut Tx,
+    id: &str,
+    repository: &str,
+    seen: Option<i64>,
+    now: Timestamp,
+) -> Result<Option<i64>> {
     let node = tx.node();
     match seen {
         None => {
@@ -77,7 +83,14 @@ pub async fn take(tx: &mut Tx, id: &str, repository: &str, seen: Option<i64>, no
 }
 
 /// Notes how far the upload has come. False when somebody else has taken the session.
-pub async fn advance(tx: &mut Tx, id: &str, epoch: i64, received: u64, hash_state: Option<&[u8]>, now: Timestamp) -> Result<bool> {
+pub async fn advance(
+    tx: &mut Tx,
+    id: &str,
+    epoch: i64,
+    received: u64,
+    hash_state: Option<&[u8]>,
+    now: Timestamp,
+) -> Result<bool> {
     let changed = tx
         .execute(
             "UPDATE uploads SET received = $3, hash_state = COALESCE($4, hash_state), updated_at = $5
@@ -89,7 +102,15 @@ pub async fn advance(tx: &mut Tx, id: &str, epoch: i64, received: u64, hash_stat
 }
 
 /// Notes under which digest the upload was finished; the row stays a while, so that the same PUT is answered again.
-pub async fn finish(tx: &mut Tx, id: &str, repository: &str, epoch: i64, received: u64, digest: &Digest, now: Timestamp) -> Result<bool> {
+pub async fn finish(
+    tx: &mut Tx,
+    id: &str,
+    repository: &str,
+    epoch: i64,
+    received: u64,
+    digest: &Digest,
+    now: Timestamp,
+) -> Result<bool> {
     let (node, digest) = (tx.node(), digest.to_string());
     let changed = tx
         .execute(
@@ -120,17 +141,49 @@ pub async fn cancel(tx: &mut Tx, id: &str, repository: &str, now: Timestamp) -> 
 
 /// Forgets a session; answers whether there was a row.
 pub async fn delete(tx: &mut Tx, id: &str) -> Result<bool> {
-    Ok(tx.execute("DELETE FROM uploads WHERE id = $1", &[id.into()]).await? > 0)
+    Ok(tx
+        .execute("DELETE FROM uploads WHERE id = $1", &[id.into()])
+        .await?
+        > 0)
 }
 
 /// Sessions nobody has continued since `unfinished_before`, and finished ones from before `finished_before`.
-pub async fn expired(conn: &mut Conn, unfinished_before: Timestamp, finished_before: Timestamp, limit: i64) -> Result<Vec<Upload>> {
+pub async fn expired(
+    conn: &mut Conn,
+    unfinished_before: Timestamp,
+    finished_before: Timestamp,
+    limit: i64,
+) -> Result<Vec<Upload>> {
     conn.rows(
         "SELECT id, repository, node, epoch, received, hash_state, finished, cancelled, updated_at FROM uploads
           WHERE updated_at < $2 AND (finished IS NOT NULL OR cancelled OR updated_at < $1)
           ORDER BY updated_at, id
           LIMIT $3",
         &[unfinished_before.into(), finished_before.into(), limit.into()],
+        read,
+    )
+    .await
+}
+
+/// Forgets a session that nobody has touched since its row was read.
+pub async fn expire(tx: &mut Tx, seen: &Upload) -> Result<bool> {
+    let gone = tx
+        .execute(
+            "DELETE FROM uploads WHERE id = $1 AND epoch = $2 AND updated_at = $3",
+            &[(&seen.id).into(), seen.epoch.into(), seen.updated_at.into()],
+        )
+        .await?;
+    Ok(gone > 0)
+}
+
+/// All sessions in order of their ids, after `after`.
+pub async fn list(conn: &mut Conn, after: &str, limit: i64) -> Result<Vec<Upload>> {
+    conn.rows(
+        "SELECT id, repository, node, epoch, received, hash_state, finished, cancelled, updated_at FROM uploads
+          WHERE id > $1
+          ORDER BY id
+          LIMIT $2",
+        &[after.into(), limit.into()],
         read,
     )
     .await

@@ -1,1 +1,186 @@
-//! (being written)
+//! The check that database and store say the same, both ways. It reads; it changes only what it is told to repair. It may
+//! run beside a server: what it finds wrong is asked about again before it is reported.
+
+mod contents;
+mod identity;
+mod stored;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    time::Instant,
+};
+
+use model::Result;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::Registry;
+
+pub use identity::adopt_store;
+
+/// Rows looked at in one query.
+const BATCH: i64 = 500;
+/// Examples that a report names of each kind.
+const EXAMPLES: usize = 100;
+
+#[derive(Debug, Clone, Default)]
+pub struct FsckOptions {
+    /// Reads all bytes and compares digests, instead of lengths alone.
+    pub deep: bool,
+    /// Marks what is lost, removes what nobody knows, mends links and tags.
+    pub repair: bool,
+}
+
+/// What can be found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A content's bytes are not in the store.
+    Missing,
+    /// A content's file has another length than its row says.
+    WrongLength,
+    /// A content's bytes have another digest, or cannot be read.
+    Damaged,
+    /// Known to be missing or damaged already: waits for a push.
+    Lost,
+    /// A live content that no repository holds.
+    Unheld,
+    /// Bytes in the store that no row knows.
+    Stray,
+    /// A manifest names a content that its repository does not hold.
+    Unlinked,
+    /// A manifest names a content whose bytes have been given up.
+    GivenUp,
+    /// A tag does not point at the manifest that it says.
+    LooseTag,
+    /// An upload's file that no session knows.
+    StrayUpload,
+    /// A session whose file is not there: it has to be started again, and expires by itself.
+    UploadWithoutFile,
+    /// As `Stray` or `StrayUpload`, but so young that it may be on its way.
+    Young,
+    /// Bytes of a content that was collected, about to go.
+    Going,
+    /// A name in the store that is not ours; never touched.
+    Foreign,
+}
+
+impl Kind {
+    /// Whether something is wrong; otherwise it is worth knowing and will pass by itself.
+    pub fn is_fault(self) -> bool {
+        match self {
+            Self::Missing
+            | Self::WrongLength
+            | Self::Damaged
+            | Self::Lost
+            | Self::Unheld
+            | Self::Stray
+            | Self::Unlinked
+            | Self::GivenUp
+            | Self::LooseTag
+            | Self::StrayUpload => true,
+            Self::UploadWithoutFile | Self::Young | Self::Going | Self::Foreign => false,
+        }
+    }
+}
+
+/// What was found of one kind.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Tally {
+    pub count: u64,
+    /// How many of them were put right, or (missing and damaged contents) are not served any more.
+    pub repaired: u64,
+    pub examples: Vec<String>,
+}
+
+/// How far the check has come.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct FsckProgress {
+    /// Contents that the database knows, and their bytes.
+    pub contents: u64,
+    pub bytes: u64,
+    /// Files that the store holds, and their bytes.
+    pub stored: u64,
+    pub stored_bytes: u64,
+    pub manifests: u64,
+    pub tags: u64,
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct FsckReport {
+    /// What is wrong with the store as a whole: then nothing else was looked at.
+    pub identity: Option<String>,
+    #[serde(flatten)]
+    pub done: FsckProgress,
+    pub findings: BTreeMap<Kind, Tally>,
+    /// False when the check was cancelled before its end.
+    pub complete: bool,
+    pub duration_ms: u64,
+}
+
+impl FsckReport {
+    /// Whether all is well.
+    pub fn is_clean(&self) -> bool {
+        self.identity.is_none() && self.findings.keys().all(|kind| !kind.is_fault())
+    }
+
+    /// How many were found of one kind.
+    pub fn count(&self, kind: Kind) -> u64 {
+        self.findings.get(&kind).map_or(0, |tally| tally.count)
+    }
+}
+
+/// One check under way.
+struct Check<'a> {
+    registry: &'a Registry,
+    options: &'a FsckOptions,
+    cancel: &'a CancellationToken,
+    progress: &'a (dyn Fn(&FsckProgress) + Send + Sync),
+    report: FsckReport,
+}
+
+impl Registry {
+    pub async fn fsck(
+        &self,
+        options: &FsckOptions,
+        cancel: &CancellationToken,
+        progress: impl Fn(&FsckProgress) + Send + Sync,
+    ) -> Result<FsckReport> {
+        let start = Instant::now();
+        let mut check = Check { registry: self, options, cancel, progress: &progress, report: FsckReport::default() };
+        check.report.identity = self.identity_fault().await?;
+        if check.report.identity.is_none() {
+            check.contents().await?;
+            check.stored().await?;
+            check.manifests().await?;
+            check.tags().await?;
+            check.uploads().await?;
+        }
+        let mut report = check.report;
+        report.complete = !cancel.is_cancelled();
+        report.duration_ms = start.elapsed().as_millis() as u64;
+        Ok(report)
+    }
+}
+
+impl Check<'_> {
+    fn found(&mut self, kind: Kind, repaired: bool, example: impl FnOnce() -> String) {
+        let tally = self.report.findings.entry(kind).or_default();
+        tally.count += 1;
+        tally.repaired += u64::from(repaired);
+        if tally.examples.len() < EXAMPLES {
+            tally.examples.push(example());
+        }
+    }
+
+    fn tell(&self) {
+        (self.progress)(&self.report.done);
+    }
+
+    fn is_over(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+}

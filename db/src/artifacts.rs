@@ -59,7 +59,11 @@ fn read(row: &Row<'_>) -> Result<Artifact> {
     })
 }
 
-pub async fn find(conn: &mut Conn, repository: RepositoryId, digest: &Digest) -> Result<Option<Artifact>> {
+pub async fn find(
+    conn: &mut Conn,
+    repository: RepositoryId,
+    digest: &Digest,
+) -> Result<Option<Artifact>> {
     let digest = digest.to_string();
     conn.row(
         "SELECT a.id, a.digest, a.media_type, b.size, b.location, b.state
@@ -72,7 +76,11 @@ pub async fn find(conn: &mut Conn, repository: RepositoryId, digest: &Digest) ->
     .await
 }
 
-pub async fn find_tagged(conn: &mut Conn, repository: RepositoryId, tag: &str) -> Result<Option<Artifact>> {
+pub async fn find_tagged(
+    conn: &mut Conn,
+    repository: RepositoryId,
+    tag: &str,
+) -> Result<Option<Artifact>> {
     conn.row(
         "SELECT a.id, a.digest, a.media_type, b.size, b.location, b.state
            FROM tags t
@@ -86,7 +94,11 @@ pub async fn find_tagged(conn: &mut Conn, repository: RepositoryId, tag: &str) -
 }
 
 /// Those of `digests` that are manifests of the repository, with their sizes as an index sums them.
-pub async fn children(conn: &mut Conn, repository: RepositoryId, digests: &[Digest]) -> Result<Vec<(ArtifactId, Digest, u64)>> {
+pub async fn children(
+    conn: &mut Conn,
+    repository: RepositoryId,
+    digests: &[Digest],
+) -> Result<Vec<(ArtifactId, Digest, u64)>> {
     let list = json_list(digests);
     let sql = with_list!(
         conn,
@@ -96,18 +108,33 @@ pub async fn children(conn: &mut Conn, repository: RepositoryId, digests: &[Dige
         "FOR SHARE"
     );
     conn.rows(sql, &[repository.into(), (&list).into()], |row| {
-        Ok((ArtifactId(row.int(0)?), row.parsed(1)?, row.int(2)?.unsigned_abs()))
+        Ok((
+            ArtifactId(row.int(0)?),
+            row.parsed(1)?,
+            row.int(2)?.unsigned_abs(),
+        ))
     })
     .await
 }
 
 /// The manifest's row, made when the repository does not have it yet; then everything it names is kept with it.
-pub async fn ensure(tx: &mut Tx, repository: RepositoryId, repository_name: &str, new: &NewArtifact, now: Timestamp) -> Result<ArtifactId> {
-    let (digest, subject) = (new.digest.to_string(), new.subject.as_ref().map(ToString::to_string));
+pub async fn ensure(
+    tx: &mut Tx,
+    repository: RepositoryId,
+    repository_name: &str,
+    new: &NewArtifact,
+    now: Timestamp,
+) -> Result<ArtifactId> {
+    let (digest, subject) = (
+        new.digest.to_string(),
+        new.subject.as_ref().map(ToString::to_string),
+    );
     let known = tx
-        .row("SELECT id FROM artifacts WHERE repository_id = $1 AND digest = $2", &[repository.into(), (&digest).into()], |row| {
-            Ok(ArtifactId(row.int(0)?))
-        })
+        .row(
+            "SELECT id FROM artifacts WHERE repository_id = $1 AND digest = $2",
+            &[repository.into(), (&digest).into()],
+            |row| Ok(ArtifactId(row.int(0)?)),
+        )
         .await?;
     if let Some(id) = known {
         return Ok(id);
@@ -135,15 +162,28 @@ pub async fn ensure(tx: &mut Tx, repository: RepositoryId, repository_name: &str
             |row| Ok(ArtifactId(row.int(0)?)),
         )
         .await?;
-    let id = made.ok_or_else(|| model::Error::Internal(anyhow::anyhow!("an upsert gave no row")))?;
+    let id =
+        made.ok_or_else(|| model::Error::Internal(anyhow::anyhow!("an upsert gave no row")))?;
     name_contents(tx, repository, id, new).await?;
     tx.touch(Touch::Repository(repository));
     let key = format!("{repository_name}@{digest}");
-    changes::append(tx, Kind::ArtifactPushed, &key, &json!({ "uid": uid, "mediaType": new.media_type, "subject": subject }), now).await?;
+    changes::append(
+        tx,
+        Kind::ArtifactPushed,
+        &key,
+        &json!({ "uid": uid, "mediaType": new.media_type, "subject": subject }),
+        now,
+    )
+    .await?;
     Ok(id)
 }
 
-async fn name_contents(tx: &mut Tx, repository: RepositoryId, id: ArtifactId, new: &NewArtifact) -> Result<()> {
+async fn name_contents(
+    tx: &mut Tx,
+    repository: RepositoryId,
+    id: ArtifactId,
+    new: &NewArtifact,
+) -> Result<()> {
     for blob in &new.blobs {
         tx.execute(
             "INSERT INTO artifact_blobs (artifact_id, blob_id, repository_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
@@ -181,8 +221,13 @@ pub async fn delete(
     now: Timestamp,
 ) -> Result<()> {
     links::release(tx, artifact.id, check_at).await?;
-    tx.execute("DELETE FROM tags WHERE artifact_id = $1", &[artifact.id.into()]).await?;
-    tx.execute("DELETE FROM artifacts WHERE id = $1", &[artifact.id.into()]).await?;
+    tx.execute(
+        "DELETE FROM tags WHERE artifact_id = $1",
+        &[artifact.id.into()],
+    )
+    .await?;
+    tx.execute("DELETE FROM artifacts WHERE id = $1", &[artifact.id.into()])
+        .await?;
     tx.touch(Touch::Repository(repository));
     let key = format!("{repository_name}@{}", artifact.digest);
     changes::append(tx, Kind::ArtifactDeleted, &key, &json!({}), now).await
@@ -217,7 +262,13 @@ pub async fn referrers(
             AND (CAST($4 AS TEXT) IS NULL OR a.artifact_type = $4)
           ORDER BY a.id
           LIMIT $5",
-        &[repository.into(), (&subject).into(), after.into(), artifact_type.into(), limit.into()],
+        &[
+            repository.into(),
+            (&subject).into(),
+            after.into(),
+            artifact_type.into(),
+            limit.into(),
+        ],
         |row| {
             Ok(Referrer {
                 id: ArtifactId(row.int(0)?),

@@ -18,13 +18,26 @@ pub struct Change {
     pub at: Timestamp,
 }
 
-pub async fn append(tx: &mut Tx, kind: Kind, key: &str, payload: &Json, now: Timestamp) -> Result<()> {
-    let clock = tx.shared.hlc.next(now);
+pub async fn append(
+    tx: &mut Tx,
+    kind: Kind,
+    key: &str,
+    payload: &Json,
+    now: Timestamp,
+) -> Result<()> {
+    let clock = tx.tick(now);
     append_at(tx, kind, key, payload, clock, now).await
 }
 
 /// With the clock reading that the changed row itself carries.
-pub async fn append_at(tx: &mut Tx, kind: Kind, key: &str, payload: &Json, clock: i64, now: Timestamp) -> Result<()> {
+pub async fn append_at(
+    tx: &mut Tx,
+    kind: Kind,
+    key: &str,
+    payload: &Json,
+    clock: i64,
+    now: Timestamp,
+) -> Result<()> {
     let (origin, payload) = (tx.node(), payload.to_string());
     tx.execute(
         "INSERT INTO changes (origin, clock, kind, key, payload, at) VALUES ($1, $2, $3, $4, $5, $6)",
@@ -54,9 +67,11 @@ pub async fn list(conn: &mut Conn, before: Option<i64>, limit: i64) -> Result<Ve
     .await
 }
 
-/// The greatest clock reading this database has seen, so that a restarted node goes on from there.
-pub async fn newest_clock(conn: &mut Conn) -> Result<i64> {
-    let newest = conn.row("SELECT clock FROM changes ORDER BY id DESC LIMIT 1", &[], |row| row.int(0)).await?;
+/// The greatest clock reading of the last changes, so that a restarted node goes on from there.
+pub(crate) async fn newest_clock(conn: &mut Conn) -> Result<i64> {
+    let newest = conn
+        .row("SELECT COALESCE(MAX(clock), 0) FROM (SELECT clock FROM changes ORDER BY id DESC LIMIT 1000) AS last", &[], |row| row.int(0))
+        .await?;
     Ok(newest.unwrap_or(0))
 }
 

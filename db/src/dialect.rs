@@ -3,7 +3,11 @@
 /// A query that locks what it reads: PostgreSQL wants it said, SQLite has a single writer.
 macro_rules! locking {
     ($conn:expr, $sql:literal, $lock:literal) => {
-        if $conn.locks_rows() { concat!($sql, " ", $lock) } else { $sql }
+        if $conn.locks_rows() {
+            concat!($sql, " ", $lock)
+        } else {
+            $sql
+        }
     };
 }
 
@@ -11,9 +15,23 @@ macro_rules! locking {
 macro_rules! with_list {
     ($conn:expr, $before:literal, $param:literal, $after:literal, $lock:literal) => {
         if $conn.locks_rows() {
-            concat!($before, " (SELECT json_array_elements_text(CAST(", $param, " AS JSON))) ", $after, " ", $lock)
+            concat!(
+                $before,
+                " (SELECT json_array_elements_text(CAST(",
+                $param,
+                " AS JSON))) ",
+                $after,
+                " ",
+                $lock
+            )
         } else {
-            concat!($before, " (SELECT value FROM json_each(", $param, ")) ", $after)
+            concat!(
+                $before,
+                " (SELECT value FROM json_each(",
+                $param,
+                ")) ",
+                $after
+            )
         }
     };
 }
@@ -25,9 +43,23 @@ macro_rules! with_numbers {
     };
     ($conn:expr, $before:literal, $param:literal, $after:literal, $lock:literal) => {
         if $conn.locks_rows() {
-            concat!($before, " (SELECT CAST(json_array_elements_text(CAST(", $param, " AS JSON)) AS BIGINT)) ", $after, " ", $lock)
+            concat!(
+                $before,
+                " (SELECT CAST(json_array_elements_text(CAST(",
+                $param,
+                " AS JSON)) AS BIGINT)) ",
+                $after,
+                " ",
+                $lock
+            )
         } else {
-            concat!($before, " (SELECT value FROM json_each(", $param, ")) ", $after)
+            concat!(
+                $before,
+                " (SELECT value FROM json_each(",
+                $param,
+                ")) ",
+                $after
+            )
         }
     };
 }

@@ -10,12 +10,21 @@ pub const STORE_ID: &str = "store.id";
 pub const KEY_FINGERPRINT: &str = "secretkey.fingerprint";
 
 pub async fn find(conn: &mut Conn, name: &str) -> Result<Option<String>> {
-    conn.row("SELECT value FROM facts WHERE name = $1", &[name.into()], |row| row.text(0)).await
+    conn.row(
+        "SELECT value FROM facts WHERE name = $1",
+        &[name.into()],
+        |row| row.text(0),
+    )
+    .await
 }
 
 /// Writes a fact that is not there yet and answers what holds now: of several nodes that start at once one decides.
 pub async fn settle(tx: &mut Tx, name: &str, value: &str) -> Result<String> {
-    tx.execute("INSERT INTO facts (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING", &[name.into(), value.into()]).await?;
+    tx.execute(
+        "INSERT INTO facts (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING",
+        &[name.into(), value.into()],
+    )
+    .await?;
     Ok(find(tx, name).await?.unwrap_or_default())
 }
 

@@ -3,12 +3,7 @@
 
 use std::time::Duration;
 
-use model::{
-    Error, Result, What,
-    id::JobId,
-    job::Job,
-    time::Timestamp,
-};
+use model::{Error, Result, What, id::JobId, job::Job, time::Timestamp};
 
 use crate::{Conn, Tx, dialect::locking, value::Row};
 
@@ -57,14 +52,22 @@ fn read(row: &Row<'_>) -> Result<JobRow> {
 
 /// Puts a job into the queue. When one with the same unique key waits or runs already, its number is answered.
 pub async fn enqueue(tx: &mut Tx, job: &Job, run_at: Timestamp, now: Timestamp) -> Result<JobId> {
-    let payload = serde_json::to_string(job).map_err(model::error::internal("serialising a job"))?;
+    let payload =
+        serde_json::to_string(job).map_err(model::error::internal("serialising a job"))?;
     let made = tx
         .row(
             "INSERT INTO jobs (kind, unique_key, payload, state, priority, run_at, created_at)
              VALUES ($1, $2, $3, 'ready', $4, $5, $6)
              ON CONFLICT DO NOTHING
              RETURNING id",
-            &[job.kind().into(), job.unique_key().into(), (&payload).into(), job.priority().into(), run_at.into(), now.into()],
+            &[
+                job.kind().into(),
+                job.unique_key().into(),
+                (&payload).into(),
+                job.priority().into(),
+                run_at.into(),
+                now.into(),
+            ],
             |row| Ok(JobId(row.int(0)?)),
         )
         .await?;
@@ -99,7 +102,9 @@ pub async fn claim(tx: &mut Tx, node: &str, lease: Duration) -> Result<Option<Cl
               LIMIT 1",
             "FOR UPDATE SKIP LOCKED"
         );
-        let Some(id) = tx.row(sql, &[now.into()], |row| row.int(0)).await? else { return Ok(None) };
+        let Some(id) = tx.row(sql, &[now.into()], |row| row.int(0)).await? else {
+            return Ok(None);
+        };
         let row = tx
             .row(
                 "UPDATE jobs SET
@@ -115,9 +120,16 @@ pub async fn claim(tx: &mut Tx, node: &str, lease: Duration) -> Result<Option<Cl
                 |row| Ok((row.int(0)?, row.int(1)?, row.text(2)?)),
             )
             .await?;
-        let Some((attempt, failures, payload)) = row else { return Ok(None) };
+        let Some((attempt, failures, payload)) = row else {
+            return Ok(None);
+        };
         if let Ok(job) = serde_json::from_str(&payload) {
-            return Ok(Some(Claimed { id: JobId(id), attempt, failures, job }));
+            return Ok(Some(Claimed {
+                id: JobId(id),
+                attempt,
+                failures,
+                job,
+            }));
         }
         tx.execute(
             "UPDATE jobs SET state = 'ready', lease_until = NULL, run_at = $2, message = 'this version does not know such a job' WHERE id = $1",
@@ -138,14 +150,25 @@ pub enum Heartbeat {
 }
 
 /// Renews the lease and shows progress.
-pub async fn heartbeat(tx: &mut Tx, id: JobId, attempt: i64, lease: Duration, progress: Option<&str>) -> Result<Heartbeat> {
+pub async fn heartbeat(
+    tx: &mut Tx,
+    id: JobId,
+    attempt: i64,
+    lease: Duration,
+    progress: Option<&str>,
+) -> Result<Heartbeat> {
     let now = tx.now().await?;
     let stop = tx
         .row(
             "UPDATE jobs SET lease_until = $3, progress = COALESCE($4, progress)
               WHERE id = $1 AND attempt = $2 AND state = 'running'
              RETURNING stop",
-            &[id.into(), attempt.into(), now.plus(lease).into(), progress.into()],
+            &[
+                id.into(),
+                attempt.into(),
+                now.plus(lease).into(),
+                progress.into(),
+            ],
             |row| row.bool(0),
         )
         .await?;
@@ -191,7 +214,14 @@ impl End {
 }
 
 /// Ends a job. False when it belongs to another attempt now.
-pub async fn end(tx: &mut Tx, id: JobId, attempt: i64, end: End, progress: Option<&str>, message: Option<&str>) -> Result<bool> {
+pub async fn end(
+    tx: &mut Tx,
+    id: JobId,
+    attempt: i64,
+    end: End,
+    progress: Option<&str>,
+    message: Option<&str>,
+) -> Result<bool> {
     let now = tx.now().await?;
     let ended = tx
         .execute(
@@ -204,7 +234,13 @@ pub async fn end(tx: &mut Tx, id: JobId, attempt: i64, end: End, progress: Optio
 }
 
 /// Puts a job back whose attempt failed, for another one after a while. False when it belongs to another attempt now.
-pub async fn retry(tx: &mut Tx, id: JobId, attempt: i64, after: Duration, message: &str) -> Result<bool> {
+pub async fn retry(
+    tx: &mut Tx,
+    id: JobId,
+    attempt: i64,
+    after: Duration,
+    message: &str,
+) -> Result<bool> {
     let now = tx.now().await?;
     let changed = tx
         .execute(
@@ -233,8 +269,17 @@ pub async fn give_back(tx: &mut Tx, id: JobId, attempt: i64) -> Result<bool> {
 /// Asks a job to stop: one that waits is stopped at once, one that runs hears it at its next heartbeat.
 pub async fn stop(tx: &mut Tx, id: JobId) -> Result<()> {
     let now = tx.now().await?;
-    tx.execute("UPDATE jobs SET state = 'stopped', ended_at = $2 WHERE id = $1 AND state = 'ready'", &[id.into(), now.into()]).await?;
-    tx.execute("UPDATE jobs SET stop = TRUE WHERE id = $1 AND state = 'running'", &[id.into()]).await.map(|_| ())
+    tx.execute(
+        "UPDATE jobs SET state = 'stopped', ended_at = $2 WHERE id = $1 AND state = 'ready'",
+        &[id.into(), now.into()],
+    )
+    .await?;
+    tx.execute(
+        "UPDATE jobs SET stop = TRUE WHERE id = $1 AND state = 'running'",
+        &[id.into()],
+    )
+    .await
+    .map(|_| ())
 }
 
 pub async fn get(conn: &mut Conn, id: JobId) -> Result<JobRow> {
@@ -291,14 +336,22 @@ pub async fn log(tx: &mut Tx, id: JobId, attempt: i64, line: &str) -> Result<boo
 
 /// How many lines a job's log has.
 pub async fn count_logs(conn: &mut Conn, id: JobId) -> Result<i64> {
-    let count = conn.row("SELECT COUNT(*) FROM job_logs WHERE job_id = $1", &[id.into()], |row| row.int(0)).await?;
+    let count = conn
+        .row(
+            "SELECT COUNT(*) FROM job_logs WHERE job_id = $1",
+            &[id.into()],
+            |row| row.int(0),
+        )
+        .await?;
     Ok(count.unwrap_or(0))
 }
 
 pub async fn logs(conn: &mut Conn, id: JobId, limit: i64) -> Result<Vec<(Timestamp, String)>> {
-    conn.rows("SELECT at, line FROM job_logs WHERE job_id = $1 ORDER BY id LIMIT $2", &[id.into(), limit.into()], |row| {
-        Ok((row.time(0)?, row.text(1)?))
-    })
+    conn.rows(
+        "SELECT at, line FROM job_logs WHERE job_id = $1 ORDER BY id LIMIT $2",
+        &[id.into(), limit.into()],
+        |row| Ok((row.time(0)?, row.text(1)?)),
+    )
     .await
 }
 

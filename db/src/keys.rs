@@ -26,7 +26,13 @@ pub async fn list(conn: &mut Conn, purpose: &str) -> Result<Vec<Key>> {
 pub async fn insert(tx: &mut Tx, purpose: &str, key: &Key, now: Timestamp) -> Result<()> {
     tx.execute(
         "INSERT INTO keys (id, purpose, private, public, created_at) VALUES ($1, $2, $3, $4, $5)",
-        &[(&key.id).into(), purpose.into(), (&key.private).into(), (&key.public).into(), now.into()],
+        &[
+            (&key.id).into(),
+            purpose.into(),
+            (&key.private).into(),
+            (&key.public).into(),
+            now.into(),
+        ],
     )
     .await
     .map(|_| ())

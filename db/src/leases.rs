@@ -17,7 +17,12 @@ pub async fn hold(tx: &mut Tx, name: &str, holder: &str, length: Duration) -> Re
                  until  = excluded.until,
                  term   = leases.term + CASE WHEN leases.holder = excluded.holder THEN 0 ELSE 1 END
               WHERE leases.holder = excluded.holder OR leases.until < $4",
-            &[name.into(), holder.into(), now.plus(length).into(), now.into()],
+            &[
+                name.into(),
+                holder.into(),
+                now.plus(length).into(),
+                now.into(),
+            ],
         )
         .await?;
     Ok(held > 0)
@@ -25,7 +30,12 @@ pub async fn hold(tx: &mut Tx, name: &str, holder: &str, length: Duration) -> Re
 
 /// Gives a lease back, so that another need not wait for its end.
 pub async fn release(tx: &mut Tx, name: &str, holder: &str) -> Result<()> {
-    tx.execute("DELETE FROM leases WHERE name = $1 AND holder = $2", &[name.into(), holder.into()]).await.map(|_| ())
+    tx.execute(
+        "DELETE FROM leases WHERE name = $1 AND holder = $2",
+        &[name.into(), holder.into()],
+    )
+    .await
+    .map(|_| ())
 }
 
 /// Whether something that happens every so often is due, and if so, notes that it is not until `every` from now: of all nodes

@@ -3,10 +3,12 @@
 
 pub mod conn;
 mod dialect;
+mod errors;
 pub mod generations;
 pub mod migrate;
 mod postgres;
 mod sqlite;
+pub mod tx;
 pub mod value;
 
 pub mod artifacts;
@@ -28,7 +30,8 @@ pub mod tags;
 pub mod uploads;
 pub mod users;
 
-pub use conn::{Conn, Tx};
+pub use conn::Conn;
+pub use tx::Tx;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -38,7 +41,6 @@ use model::{
     Result,
     time::{Clock, Hlc, Timestamp},
 };
-use tokio_util::task::TaskTracker;
 
 /// Where the database is and how many connections it may have.
 #[derive(Debug, Clone)]
@@ -71,7 +73,7 @@ struct Inner {
 
 enum Opened {
     Sqlite(sqlite::Sqlite),
-    Postgres(postgres::Postgres),
+    Postgres(Box<postgres::Postgres>),
 }
 
 /// What every transaction needs beside its connection.
@@ -101,19 +103,35 @@ impl Db {
             job_waiting: Arc::default(),
         };
         let engine = match &config.engine {
-            Engine::Sqlite(path) => Opened::Sqlite(sqlite::Sqlite::open(path, config.timeout, shared.clone())?),
-            Engine::Postgres(url) => Opened::Postgres(postgres::Postgres::open(url, config).await?),
+            Engine::Sqlite(path) => {
+                Opened::Sqlite(sqlite::Sqlite::open(path, config.timeout, shared.clone())?)
+            }
+            Engine::Postgres(url) => {
+                Opened::Postgres(Box::new(postgres::Postgres::open(url, config).await?))
+            }
         };
-        Ok(Self(Arc::new(Inner { engine, shared })))
+        let db = Self(Arc::new(Inner { engine, shared }));
+        let mut reader = db.reader().await?;
+        if migrate::current(&mut reader).await? > 0 {
+            // The wall clock may have gone back while this node was down.
+            db.0.shared
+                .hlc
+                .witness(changes::newest_clock(&mut reader).await?);
+        }
+        drop(reader);
+        Ok(db)
     }
 
     /// A connection to read with. On SQLite its queries run on the calling thread.
     pub async fn reader(&self) -> Result<Reader> {
         let conn = match &self.0.engine {
-            Opened::Sqlite(sqlite) => Conn::Sqlite(sqlite.reader()?),
-            Opened::Postgres(postgres) => Conn::Postgres(postgres.reader().await?),
+            Opened::Sqlite(sqlite) => sqlite.reader()?,
+            Opened::Postgres(postgres) => postgres.reader().await?,
         };
-        Ok(Reader { conn: Some(conn), db: self.clone() })
+        Ok(Reader {
+            conn: Some(conn),
+            db: self.clone(),
+        })
     }
 
     /// Runs a writing transaction and answers when it is durable. The closure waits for nothing but its connection. It
@@ -168,8 +186,11 @@ impl Db {
 
     /// Answers when a trivial query does; an error says why the database cannot be used.
     pub async fn ping(&self) -> Result<()> {
-        let mut reader = self.reader().await?;
-        reader.row("SELECT 1", &[], |row| Ok(row.bool(0).is_ok())).await.map(|_| ())
+        self.reader()
+            .await?
+            .exists("SELECT 1", &[])
+            .await
+            .map(|_| ())
     }
 
     /// Waits for running transactions, then lets go of the connections. On SQLite the log is folded into the file.
@@ -177,13 +198,6 @@ impl Db {
         match &self.0.engine {
             Opened::Sqlite(sqlite) => sqlite.close().await,
             Opened::Postgres(postgres) => postgres.close().await,
-        }
-    }
-
-    fn sqlite(&self) -> Option<&sqlite::Sqlite> {
-        match &self.0.engine {
-            Opened::Sqlite(sqlite) => Some(sqlite),
-            Opened::Postgres(_) => None,
         }
     }
 }
@@ -203,13 +217,8 @@ impl std::ops::DerefMut for Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        if let (Some(Conn::Sqlite(conn)), Some(sqlite)) = (self.conn.take(), self.db.sqlite()) {
+        if let (Some(conn), Opened::Sqlite(sqlite)) = (self.conn.take(), &self.db.0.engine) {
             sqlite.put_back(conn);
         }
     }
-}
-
-/// Tasks that finish transactions whose caller may be gone.
-fn tracker() -> TaskTracker {
-    TaskTracker::new()
 }

@@ -16,7 +16,11 @@ use crate::{
 };
 
 /// The content as this repository may read it; `None` when it does not hold it or it is gone.
-pub async fn find(conn: &mut Conn, repository: RepositoryId, digest: &Digest) -> Result<Option<Blob>> {
+pub async fn find(
+    conn: &mut Conn,
+    repository: RepositoryId,
+    digest: &Digest,
+) -> Result<Option<Blob>> {
     let digest = digest.to_string();
     let blob = conn
         .row(
@@ -44,12 +48,19 @@ pub async fn hold(tx: &mut Tx, repository: RepositoryId, digests: &[Digest]) -> 
         "ORDER BY b.digest",
         "FOR SHARE OF b"
     );
-    tx.rows(sql, &[repository.into(), (&list).into()], blobs::read).await
+    tx.rows(sql, &[repository.into(), (&list).into()], blobs::read)
+        .await
 }
 
 /// Gives the repository a content. Lock the content first. Held already, it is fresh again. `check_at` is none when a
 /// manifest names it in the same transaction.
-pub async fn add(tx: &mut Tx, repository: RepositoryId, blob: BlobId, check_at: Option<Timestamp>, now: Timestamp) -> Result<()> {
+pub async fn add(
+    tx: &mut Tx,
+    repository: RepositoryId,
+    blob: BlobId,
+    check_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<()> {
     tx.execute(
         "INSERT INTO repository_blobs (repository_id, blob_id, added_at, check_at) VALUES ($1, $2, $3, $4)
          ON CONFLICT (repository_id, blob_id) DO UPDATE SET added_at = excluded.added_at, check_at = excluded.check_at",
@@ -70,7 +81,11 @@ pub async fn is_named(conn: &mut Conn, repository: RepositoryId, blob: BlobId) -
 }
 
 /// Takes a content from the repository, unless a manifest of it names it. Lock the content first. True when it went.
-pub async fn remove_unless_named(tx: &mut Tx, repository: RepositoryId, blob: BlobId) -> Result<bool> {
+pub async fn remove_unless_named(
+    tx: &mut Tx,
+    repository: RepositoryId,
+    blob: BlobId,
+) -> Result<bool> {
     let removed = tx
         .execute(
             "DELETE FROM repository_blobs
@@ -119,17 +134,33 @@ pub async fn due(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<Due>
 
 /// Whether any link's time has come.
 pub async fn any_due(conn: &mut Conn, now: Timestamp) -> Result<bool> {
-    conn.exists("SELECT 1 FROM repository_blobs WHERE check_at <= $1 LIMIT 1", &[now.into()]).await
+    conn.exists(
+        "SELECT 1 FROM repository_blobs WHERE check_at <= $1 LIMIT 1",
+        &[now.into()],
+    )
+    .await
 }
 
 /// Ends those of the repository's links that are still due and that no manifest names, and answers their contents; of the
 /// others it notes that nothing needs asking. Lock the contents first.
-pub async fn collect(tx: &mut Tx, repository: RepositoryId, contents: &[BlobId], now: Timestamp) -> Result<Vec<BlobId>> {
+pub async fn collect(
+    tx: &mut Tx,
+    repository: RepositoryId,
+    contents: &[BlobId],
+    now: Timestamp,
+) -> Result<Vec<BlobId>> {
     let list = json_numbers(contents);
     if tx.locks_rows() {
         // The deletion of a manifest touches links and not contents: without this its new check_at could be lost.
-        let sql = with_numbers!(tx, "SELECT blob_id FROM repository_blobs WHERE repository_id = $1 AND blob_id IN", "$2", "ORDER BY blob_id", "FOR UPDATE");
-        tx.rows(sql, &[repository.into(), (&list).into()], |_| Ok(())).await?;
+        let sql = with_numbers!(
+            tx,
+            "SELECT blob_id FROM repository_blobs WHERE repository_id = $1 AND blob_id IN",
+            "$2",
+            "ORDER BY blob_id",
+            "FOR UPDATE"
+        );
+        tx.rows(sql, &[repository.into(), (&list).into()], |_| Ok(()))
+            .await?;
     }
     // `+check_at`: the index over all that is due would be read from its beginning each time.
     let sql = with_numbers!(
@@ -141,7 +172,13 @@ pub async fn collect(tx: &mut Tx, repository: RepositoryId, contents: &[BlobId],
         "$2",
         "RETURNING blob_id"
     );
-    let ended = tx.rows(sql, &[repository.into(), (&list).into(), now.into()], |row| Ok(BlobId(row.int(0)?))).await?;
+    let ended = tx
+        .rows(
+            sql,
+            &[repository.into(), (&list).into(), now.into()],
+            |row| Ok(BlobId(row.int(0)?)),
+        )
+        .await?;
     if ended.len() < contents.len() {
         let sql = with_numbers!(
             tx,
@@ -149,7 +186,8 @@ pub async fn collect(tx: &mut Tx, repository: RepositoryId, contents: &[BlobId],
             "$2",
             ""
         );
-        tx.execute(sql, &[repository.into(), (&list).into(), now.into()]).await?;
+        tx.execute(sql, &[repository.into(), (&list).into(), now.into()])
+            .await?;
     }
     if !ended.is_empty() {
         tx.touch(Touch::Repository(repository));

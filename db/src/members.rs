@@ -19,7 +19,12 @@ pub struct Member {
 }
 
 /// In order of user names.
-pub async fn list(conn: &mut Conn, project: &Project, after: &str, limit: i64) -> Result<Vec<Member>> {
+pub async fn list(
+    conn: &mut Conn,
+    project: &Project,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Member>> {
     conn.rows(
         "SELECT m.user_id, u.name, m.role
            FROM members m
@@ -28,17 +33,30 @@ pub async fn list(conn: &mut Conn, project: &Project, after: &str, limit: i64) -
           ORDER BY u.name
           LIMIT $3",
         &[project.id.into(), after.into(), limit.into()],
-        |row| Ok(Member { user: UserId(row.int(0)?), user_name: row.text(1)?, role: role(row.int(2)?)? }),
+        |row| {
+            Ok(Member {
+                user: UserId(row.int(0)?),
+                user_name: row.text(1)?,
+                role: role(row.int(2)?)?,
+            })
+        },
     )
     .await
 }
 
 pub(crate) fn role(number: i64) -> Result<Role> {
-    Role::from_number(number).ok_or_else(|| Error::Internal(anyhow::anyhow!("unknown role {number} in the database")))
+    Role::from_number(number)
+        .ok_or_else(|| Error::Internal(anyhow::anyhow!("unknown role {number} in the database")))
 }
 
 /// Gives the user this role in the project, instead of the one he had there.
-pub async fn set(tx: &mut Tx, project: &Project, user: &User, role: Role, now: Timestamp) -> Result<()> {
+pub async fn set(
+    tx: &mut Tx,
+    project: &Project,
+    user: &User,
+    role: Role,
+    now: Timestamp,
+) -> Result<()> {
     tx.execute(
         "INSERT INTO members (uid, project_id, user_id, role, created_at, updated_at)
          VALUES ($1, $2, $3, $4, $5, $5)
@@ -48,14 +66,31 @@ pub async fn set(tx: &mut Tx, project: &Project, user: &User, role: Role, now: T
     .await?;
     tx.touch(Touch::Rights);
     let key = format!("{}/{}", project.name, user.name);
-    changes::append(tx, Kind::MemberSet, &key, &json!({ "role": role.as_str() }), now).await
+    changes::append(
+        tx,
+        Kind::MemberSet,
+        &key,
+        &json!({ "role": role.as_str() }),
+        now,
+    )
+    .await
 }
 
 pub async fn remove(tx: &mut Tx, project: &Project, user: &User, now: Timestamp) -> Result<()> {
-    let removed =
-        tx.execute("DELETE FROM members WHERE project_id = $1 AND user_id = $2", &[project.id.into(), user.id.into()]).await?;
+    let removed = tx
+        .execute(
+            "DELETE FROM members WHERE project_id = $1 AND user_id = $2",
+            &[project.id.into(), user.id.into()],
+        )
+        .await?;
     if removed == 0 {
-        return Err(Error::not_found(What::Member, format!("`{}` is not a member of project `{}`", user.name, project.name)));
+        return Err(Error::not_found(
+            What::Member,
+            format!(
+                "`{}` is not a member of project `{}`",
+                user.name, project.name
+            ),
+        ));
     }
     tx.touch(Touch::Rights);
     let key = format!("{}/{}", project.name, user.name);

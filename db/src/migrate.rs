@@ -1,22 +1,36 @@
 //! Migrations: each in one transaction and under a lock, since all nodes of a cluster start at once. A file is never
 //! edited after its release. An older binary refuses a newer schema.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use model::{Error, Result, error::internal};
 
-use crate::{Conn, Db, Tx, sqlite};
+use crate::{
+    Conn, Db, Opened, Tx,
+    conn::Driver,
+    errors::sqlite_error,
+    sqlite::{self, Access},
+};
 
 /// One step of the schema.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Migration {
     pub version: i64,
     pub name: &'static str,
-    sql: &'static str,
+    /// Statements for both engines; `{id}`, `{bytes}`, `{word}` and `{transaction}` stand for what each calls them.
+    pub sql: &'static str,
 }
 
 /// All steps, oldest first.
-pub const ALL: &[Migration] = &[Migration { version: 1, name: "registry", sql: include_str!("migrations/0001_registry.sql") }];
+pub const ALL: &[Migration] = &[Migration {
+    version: 1,
+    name: "registry",
+    sql: include_str!("migrations/0001_registry.sql"),
+}];
 
 /// Where a database stands.
 #[derive(Debug, Clone)]
@@ -27,120 +41,159 @@ pub struct Status {
 }
 
 /// Reads where the database stands; refuses one that a newer binary has migrated.
-pub async fn status(db: &Db) -> Result<Status> {
+pub async fn status(db: &Db, steps: &'static [Migration]) -> Result<Status> {
     let version = current(&mut *db.reader().await?).await?;
-    let newest = ALL.last().map_or(0, |migration| migration.version);
+    let newest = steps.last().map_or(0, |step| step.version);
     if version > newest {
         return Err(Error::Precondition(format!(
             "the database has schema version {version}, this binary ({}) knows versions up to {newest}: start a newer binary, or restore the copy made before the migration",
             env!("CARGO_PKG_VERSION")
         )));
     }
-    let first_pending = ALL.iter().position(|migration| migration.version > version).unwrap_or(ALL.len());
-    Ok(Status { version, pending: &ALL[first_pending..] })
+    let first_pending = steps
+        .iter()
+        .position(|step| step.version > version)
+        .unwrap_or(steps.len());
+    Ok(Status {
+        version,
+        pending: &steps[first_pending..],
+    })
 }
 
-/// Brings the schema up to date; answers the steps that were taken. A SQLite file that holds something is copied first.
-pub async fn up(db: &Db, database_file: Option<&Path>) -> Result<Vec<Migration>> {
-    let status = status(db).await?;
-    if status.pending.is_empty() {
-        return Ok(Vec::new());
-    }
-    if let (Some(file), true) = (database_file, status.version > 0) {
-        keep_copy(file, status.version)?;
+/// Brings the schema up to date; answers the steps that were taken here. A SQLite file that holds something is copied first.
+pub async fn up(db: &Db, steps: &'static [Migration]) -> Result<Vec<Migration>> {
+    let status = status(db, steps).await?;
+    if let Opened::Sqlite(sqlite) = &db.0.engine
+        && status.version > 0
+        && !status.pending.is_empty()
+    {
+        let file = sqlite.path().to_owned();
+        let kept = tokio::task::spawn_blocking(move || keep_copy(&file, status.version)).await;
+        let kept = kept.map_err(internal("copying the database"))??;
+        tracing::info!(copy = %kept.display(), "kept a copy of the database before its migration");
     }
     let mut taken = Vec::new();
-    for migration in status.pending {
-        if apply(db, *migration).await? {
-            taken.push(*migration);
+    for step in status.pending {
+        if db.write(move |tx| Box::pin(take(tx, *step))).await? {
+            taken.push(*step);
         }
     }
     Ok(taken)
 }
 
 /// Runs the pending steps and takes them all back: shows whether they would work on this very data.
-pub async fn rehearse(db: &Db) -> Result<Vec<Migration>> {
-    let status = status(db).await?;
-    let pending = status.pending;
+pub async fn rehearse(db: &Db, steps: &'static [Migration]) -> Result<Vec<Migration>> {
+    const REHEARSED: &str = "rehearsed";
+    let pending = status(db, steps).await?.pending;
     let outcome = db
         .write(move |tx| {
             Box::pin(async move {
-                for migration in pending {
-                    step(tx, *migration).await?;
+                for step in pending {
+                    take(tx, *step).await?;
                 }
-                Err::<(), _>(Error::Precondition("rehearsed".to_owned()))
+                // Nothing takes a transaction back but an error.
+                Err::<(), _>(Error::Precondition(REHEARSED.to_owned()))
             })
         })
         .await;
     match outcome {
-        Err(Error::Precondition(text)) if text == "rehearsed" => Ok(pending.to_vec()),
-        Err(error) => Err(error),
-        Ok(()) => Ok(pending.to_vec()),
+        Err(Error::Precondition(text)) if text == REHEARSED => Ok(pending.to_vec()),
+        outcome => outcome.map(|()| Vec::new()),
     }
-}
-
-async fn apply(db: &Db, migration: Migration) -> Result<bool> {
-    db.write(move |tx| Box::pin(step(tx, migration))).await
 }
 
 /// One step; false when another node has taken it meanwhile.
-async fn step(tx: &mut Tx, migration: Migration) -> Result<bool> {
+async fn take(tx: &mut Tx, step: Migration) -> Result<bool> {
     if tx.locks_rows() {
-        // Held until the transaction ends; any number will do as long as it is always the same.
-        tx.batch("SELECT pg_advisory_xact_lock(5734926)").await?;
+        // The first lock is held until the transaction ends; any number will do as long as it is always the same. A step
+        // may take long, but it must not wait long for a table, since everybody else then waits behind it.
+        tx.batch("SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock(5734926); SET LOCAL lock_timeout = '5s'").await?;
     }
-    if current(tx).await? >= migration.version {
+    if current(tx).await? >= step.version {
         return Ok(false);
     }
     tx.batch("CREATE TABLE IF NOT EXISTS schema_migrations (version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL)")
         .await?;
-    let sql = for_engine(migration.sql, tx);
+    let sql = for_engine(step.sql, tx);
     tx.batch(&sql).await?;
     let now = tx.now().await?;
     tx.execute(
         "INSERT INTO schema_migrations (version, name, applied_at) VALUES ($1, $2, $3)",
-        &[migration.version.into(), migration.name.into(), now.into()],
+        &[step.version.into(), step.name.into(), now.into()],
     )
     .await?;
     Ok(true)
 }
 
 fn for_engine(sql: &str, conn: &Conn) -> String {
-    let (id, bytes, word, transaction) = match conn {
-        Conn::Sqlite(_) => ("INTEGER PRIMARY KEY AUTOINCREMENT", "BLOB", "TEXT", "BIGINT NOT NULL DEFAULT 0"),
-        Conn::Postgres(_) => (
+    let (id, bytes, word, transaction) = match &conn.driver {
+        Driver::Sqlite(_) => (
+            "INTEGER PRIMARY KEY AUTOINCREMENT",
+            "BLOB",
+            "TEXT",
+            "BIGINT NOT NULL DEFAULT 0",
+        ),
+        Driver::Postgres(_) => (
             "BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY",
             "BYTEA",
             "TEXT COLLATE \"C\"", // names sort by byte, as the distribution specification wants
             "BIGINT NOT NULL DEFAULT (pg_current_xact_id()::TEXT::BIGINT)",
         ),
     };
-    sql.replace("{id}", id).replace("{bytes}", bytes).replace("{word}", word).replace("{transaction}", transaction)
+    sql.replace("{id}", id)
+        .replace("{bytes}", bytes)
+        .replace("{word}", word)
+        .replace("{transaction}", transaction)
 }
 
-async fn current(conn: &mut Conn) -> Result<i64> {
-    let table = match conn {
-        Conn::Sqlite(_) => "SELECT 1 FROM sqlite_master WHERE name = 'schema_migrations'",
-        Conn::Postgres(_) => "SELECT 1 WHERE to_regclass('schema_migrations') IS NOT NULL",
+pub(crate) async fn current(conn: &mut Conn) -> Result<i64> {
+    let table = match &conn.driver {
+        Driver::Sqlite(_) => "SELECT 1 FROM sqlite_master WHERE name = 'schema_migrations'",
+        Driver::Postgres(_) => "SELECT 1 WHERE to_regclass('schema_migrations') IS NOT NULL",
     };
     if !conn.exists(table, &[]).await? {
         return Ok(0);
     }
-    let newest = conn.row("SELECT COALESCE(MAX(version), 0) FROM schema_migrations", &[], |row| row.int(0)).await?;
+    let newest = conn
+        .row(
+            "SELECT COALESCE(MAX(version), 0) FROM schema_migrations",
+            &[],
+            |row| row.int(0),
+        )
+        .await?;
     Ok(newest.unwrap_or(0))
 }
 
-/// `seawall.sqlite` becomes `seawall.sqlite.before-<version + 1>`, complete and consistent.
+/// `seawall.sqlite` becomes `seawall.sqlite.before-<version + 1>`, complete and on the disk. One that is there already is
+/// replaced: it is of an attempt that was interrupted, or of a migration that was taken back by restoring it.
 fn keep_copy(file: &Path, version: i64) -> Result<PathBuf> {
     let copy = PathBuf::from(format!("{}.before-{}", file.display(), version + 1));
-    if copy.exists() {
-        return Ok(copy); // an earlier attempt made it and was interrupted afterwards
-    }
     let unfinished = PathBuf::from(format!("{}.unfinished", copy.display()));
-    let _ = std::fs::remove_file(&unfinished);
-    let conn = sqlite::connect(file, false)?;
-    conn.execute("VACUUM INTO ?1", [unfinished.to_string_lossy().as_ref()])
-        .map_err(internal("copying the database before its migration"))?;
-    std::fs::rename(&unfinished, &copy).map_err(internal("naming the copy of the database"))?;
-    Ok(copy)
+    let _ = std::fs::remove_file(&unfinished); // what an interrupted attempt left; VACUUM INTO refuses to overwrite
+    let copied = write_copy(file, &unfinished, &copy);
+    if copied.is_err() {
+        let _ = std::fs::remove_file(&unfinished);
+    }
+    copied.map(|()| copy)
+}
+
+fn write_copy(file: &Path, unfinished: &Path, copy: &Path) -> Result<()> {
+    let name = unfinished.to_str().ok_or_else(|| {
+        Error::Internal(anyhow::anyhow!("`{}` is not UTF-8", unfinished.display()))
+    })?;
+    let conn = sqlite::connect(file, Access::Read, Duration::from_secs(10))?;
+    conn.execute("VACUUM INTO ?1", [name])
+        .map_err(sqlite_error)?;
+    let context = "keeping a copy of the database before its migration";
+    File::open(unfinished)
+        .and_then(|copy| copy.sync_all())
+        .map_err(internal(context))?;
+    std::fs::rename(unfinished, copy).map_err(internal(context))?;
+    let directory = copy
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(internal(context))
 }

@@ -1,104 +1,99 @@
 //! PostgreSQL: readers share pipelined connections, writers take one each from a small pool. Statements are sent unnamed
-//! with their types (one round trip), so that pgbouncer in transaction mode is no obstacle.
+//! with their types (one round trip), and nothing outlives a transaction, so that pgbouncer in transaction mode is no obstacle.
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+mod address;
+mod line;
+mod pool;
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Timeouts};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
 use futures_util::future::BoxFuture;
-use model::{Error, Result, error::internal};
-use parking_lot::Mutex;
-use tokio_postgres::{Client, NoTls, config::{SslMode, TargetSessionAttrs}};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use model::{Error, Result, time::Timestamp};
 use tokio_util::task::TaskTracker;
 
-use crate::{
-    Config, Conn, Shared, Tx,
-    conn::{PostgresClient, is_repeatable},
+use self::{
+    address::Address,
+    line::Line,
+    pool::{Own, Pool},
 };
+use crate::{Config, Conn, Shared, Tx, conn::Driver, errors::is_repeatable};
 
 /// Connections that readers share.
 const READERS: usize = 2;
 /// A transaction that lost to a concurrent one is repeated this often.
 const ATTEMPTS: u32 = 5;
+/// Connections that may turn out to be dead when a transaction wants to begin, as after a restart of the server.
+const STALE: usize = 4;
+/// Microseconds since 1970, as the server's clock tells them.
+pub(crate) const NOW: &str = "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::BIGINT";
 
 pub(crate) struct Postgres {
-    config: tokio_postgres::Config,
-    pool: Pool,
-    readers: Vec<tokio::sync::Mutex<Option<Arc<Client>>>>,
-    turn: Mutex<usize>,
+    address: Arc<Address>,
+    pool: Arc<Pool>,
+    readers: [tokio::sync::Mutex<Option<Arc<Line>>>; READERS],
+    turn: AtomicUsize,
     tasks: TaskTracker,
-    timeout: Duration,
+    patience: Duration,
+}
+
+/// A connection: shared by readers (their queries are pipelined), or taken from the pool by one writer.
+pub(crate) enum Client {
+    Shared(Arc<Line>),
+    Own(Own),
+}
+
+impl Client {
+    pub(crate) fn line(&self) -> &Line {
+        match self {
+            Self::Shared(line) => line,
+            Self::Own(own) => own.line(),
+        }
+    }
 }
 
 impl Postgres {
     pub(crate) async fn open(url: &str, config: &Config) -> Result<Self> {
-        let mut postgres = tokio_postgres::Config::from_str(url)
-            .map_err(|error| Error::Internal(anyhow::Error::new(error).context("database.url is not a PostgreSQL URL")))?;
-        postgres.target_session_attrs(TargetSessionAttrs::ReadWrite);
-        postgres.application_name(format!("seawall {}", config.node));
-        if postgres.get_connect_timeout().is_none() {
-            postgres.connect_timeout(config.timeout);
-        }
-        postgres.keepalives_idle(Duration::from_secs(10));
-        if plain(&postgres) {
-            postgres.ssl_mode(SslMode::Disable);
-        }
-        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = if plain(&postgres) {
-            Manager::from_config(postgres.clone(), NoTls, recycling)
-        } else {
-            Manager::from_config(postgres.clone(), tls()?, recycling)
-        };
-        let timeouts = Timeouts { wait: Some(config.timeout), create: Some(config.timeout), recycle: Some(config.timeout) };
-        let pool = Pool::builder(manager)
-            .max_size(config.pool_size)
-            .timeouts(timeouts)
-            .runtime(deadpool_postgres::Runtime::Tokio1)
-            .build()
-            .map_err(internal("building the connection pool"))?;
+        let tasks = TaskTracker::new();
+        let address = Arc::new(Address::parse(
+            url,
+            &config.node,
+            config.timeout,
+            tasks.clone(),
+        )?);
         let opened = Self {
-            config: postgres,
-            pool,
-            readers: (0..READERS).map(|_| tokio::sync::Mutex::new(None)).collect(),
-            turn: Mutex::new(0),
-            tasks: crate::tracker(),
-            timeout: config.timeout,
+            pool: Pool::new(address.clone(), config.pool_size, config.timeout),
+            address,
+            readers: Default::default(),
+            turn: AtomicUsize::new(0),
+            tasks,
+            patience: config.timeout,
         };
         opened.reader().await?;
         Ok(opened)
     }
 
     /// A shared connection; queries of several readers are pipelined on it.
-    pub(crate) async fn reader(&self) -> Result<PostgresClient> {
-        let turn = {
-            let mut turn = self.turn.lock();
-            *turn = (*turn + 1) % READERS;
-            *turn
-        };
-        let mut slot = self.readers[turn].lock().await;
-        if let Some(client) = slot.as_ref().filter(|client| !client.is_closed()) {
-            return Ok(PostgresClient::Shared(client.clone()));
-        }
-        let client = Arc::new(self.connect().await?);
-        *slot = Some(client.clone());
-        Ok(PostgresClient::Shared(client))
-    }
-
-    async fn connect(&self) -> Result<Client> {
-        let connecting = async {
-            if plain(&self.config) {
-                let (client, connection) = self.config.connect(NoTls).await.map_err(unreachable)?;
-                self.tasks.spawn(async move { drop(connection.await) });
-                Ok(client)
-            } else {
-                let (client, connection) = self.config.connect(tls()?).await.map_err(unreachable)?;
-                self.tasks.spawn(async move { drop(connection.await) });
-                Ok(client)
+    pub(crate) async fn reader(&self) -> Result<Conn> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % READERS;
+        // The time-out holds for those too who wait while another connects.
+        let line = tokio::time::timeout(self.patience, async {
+            let mut slot = self.readers[turn].lock().await;
+            if let Some(line) = slot.as_ref().filter(|line| line.is_usable()) {
+                return Ok(line.clone());
             }
-        };
-        tokio::time::timeout(self.timeout, connecting)
-            .await
-            .map_err(|_| Error::Unavailable(anyhow::anyhow!("no PostgreSQL server answered within {:?}", self.timeout)))?
+            let line = Arc::new(self.address.connect().await?);
+            *slot = Some(line.clone());
+            Ok::<_, Error>(line)
+        })
+        .await
+        .map_err(|_| no_answer(self.patience))??;
+        Ok(Conn::new(Driver::Postgres(Client::Shared(line))))
     }
 
     pub(crate) async fn write<T, F>(&self, shared: Shared, work: F) -> Result<T>
@@ -106,21 +101,27 @@ impl Postgres {
         T: Send + 'static,
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + Sync + 'static,
     {
-        let pool = self.pool.clone();
+        let (pool, patience) = (self.pool.clone(), self.patience);
         // In a task of its own: a caller that goes away does not stop a transaction that began.
         let task = self.tasks.spawn(async move {
             let mut attempt = 1;
             loop {
-                match transact(&pool, &shared, &work).await {
-                    Err(error) if is_repeatable(&error) && attempt < ATTEMPTS => attempt += 1,
+                match transact(&pool, patience, &shared, &work).await {
+                    Err(error) if is_repeatable(&error) && attempt < ATTEMPTS => {
+                        tokio::time::sleep(Duration::from_millis(5 << attempt)).await;
+                        attempt += 1;
+                    }
                     Err(error) if is_repeatable(&error) => {
-                        return Err(Error::Unavailable(anyhow::anyhow!("still in conflict after {ATTEMPTS} attempts: {error}")));
+                        return Err(Error::Unavailable(anyhow::anyhow!(
+                            "still in conflict after {ATTEMPTS} attempts: {error}"
+                        )));
                     }
                     outcome => return outcome,
                 }
             }
         });
-        task.await.map_err(|error| Error::Internal(anyhow::anyhow!("a transaction panicked: {error}")))?
+        task.await
+            .map_err(|error| Error::Internal(anyhow::anyhow!("a transaction panicked: {error}")))?
     }
 
     pub(crate) async fn close(&self) {
@@ -134,62 +135,67 @@ impl Postgres {
     }
 }
 
-/// TLS is used when the URL asks for it (`sslmode=require`); an unverified connection would only look safe.
-fn plain(config: &tokio_postgres::Config) -> bool {
-    config.get_ssl_mode() != SslMode::Require
+fn no_answer(patience: Duration) -> Error {
+    Error::Unavailable(anyhow::anyhow!(
+        "PostgreSQL did not answer within {patience:?}"
+    ))
 }
 
-async fn transact<T, F>(pool: &Pool, shared: &Shared, work: &F) -> Result<T>
+async fn transact<T, F>(
+    pool: &Arc<Pool>,
+    patience: Duration,
+    shared: &Shared,
+    work: &F,
+) -> Result<T>
 where
     F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T>>,
 {
-    let object = pool.get().await.map_err(|error| Error::Unavailable(anyhow::Error::new(error).context("postgres")))?;
-    let conn = Conn::Postgres(PostgresClient::Pooled(object));
-    let mut tx = Tx { conn, touched: Vec::new(), wakes_jobs: false, shared: shared.clone() };
-    tx.conn.batch("BEGIN").await?;
-    let outcome = work(&mut tx).await;
-    let ended = tx.conn.batch(if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" }).await;
-    if ended.is_err()
-        && let Conn::Postgres(PostgresClient::Pooled(object)) = tx.conn
-    {
-        // In an unknown state: it must not serve another transaction.
-        drop(Object::take(object));
-        return match (outcome, ended) {
-            (Err(error), _) | (Ok(_), Err(error)) => Err(commit_unanswered(error)),
-            (Ok(value), Ok(())) => Ok(value),
-        };
-    }
+    // Whatever leaves this function without COMMIT or ROLLBACK closes the connection, and so does a panic.
+    let (own, now) = begin(pool, patience).await?;
+    let mut tx = Tx::new(
+        Conn::new(Driver::Postgres(Client::Own(own))),
+        shared.clone(),
+    );
+    tx.begin(Some(Timestamp(now.0 + shared.clock.shift())));
+    let answer = work(&mut tx).await;
+    let outcome = tx.conn.outcome(answer);
+    let Driver::Postgres(Client::Own(own)) = &mut tx.conn.driver else {
+        unreachable!("taken from the pool above")
+    };
+    let ended = own
+        .end(if outcome.is_ok() {
+            "COMMIT"
+        } else {
+            "ROLLBACK"
+        })
+        .await;
     if outcome.is_ok() {
         tx.announce();
     }
-    outcome
+    // A COMMIT without an answer may have happened or not: the caller repeats its request, which is harmless.
+    outcome.and_then(|value| ended.map(|()| value))
 }
 
-/// A COMMIT without an answer may have happened or not: the caller repeats its request, which is harmless. A refused one
-/// (serialization failure) keeps its own meaning.
-fn commit_unanswered(error: Error) -> Error {
-    match error {
-        Error::Internal(cause) if cause.downcast_ref::<tokio_postgres::Error>().is_some_and(|e| e.as_db_error().is_none()) => {
-            Error::Unavailable(cause)
+/// A connection in a transaction, and the server's time. READ COMMITTED whatever the server's default is: a statement
+/// after a lock must see what was committed while it was waited for. The limits let go of the locks of a node that froze.
+async fn begin(pool: &Arc<Pool>, patience: Duration) -> Result<(Own, Timestamp)> {
+    let limit = patience.as_millis().max(1);
+    let sql = format!(
+        "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = {limit}; \
+         SET LOCAL idle_in_transaction_session_timeout = {limit}; {NOW}"
+    );
+    let begun = async {
+        let mut stale = 0;
+        loop {
+            let mut own = pool.take().await?;
+            match own.begin(&sql).await {
+                Ok(now) => return Ok((own, now)),
+                Err(Error::Unavailable(_)) if stale < STALE && own.was_idle() => stale += 1,
+                Err(error) => return Err(error),
+            }
         }
-        other => other,
-    }
-}
-
-fn unreachable(error: tokio_postgres::Error) -> Error {
-    Error::Unavailable(anyhow::Error::new(error).context("connecting to PostgreSQL"))
-}
-
-/// TLS as `sslmode=require` asks for it, verified against the system's certificate authorities.
-fn tls() -> Result<MakeRustlsConnect> {
-    let mut roots = rustls::RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(internal("configuring TLS for PostgreSQL"))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(MakeRustlsConnect::new(config))
+    };
+    tokio::time::timeout(patience, begun)
+        .await
+        .map_err(|_| no_answer(patience))?
 }

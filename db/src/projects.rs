@@ -42,7 +42,9 @@ pub async fn find_name(conn: &mut Conn, name: &str) -> Result<Option<Project>> {
 }
 
 pub async fn get_name(conn: &mut Conn, name: &str) -> Result<Project> {
-    find_name(conn, name).await?.ok_or_else(|| Error::not_found(What::Project, format!("project `{name}` not found")))
+    find_name(conn, name)
+        .await?
+        .ok_or_else(|| Error::not_found(What::Project, format!("project `{name}` not found")))
 }
 
 /// In order of names, after `after`.
@@ -58,7 +60,13 @@ pub async fn list(conn: &mut Conn, after: &str, limit: i64) -> Result<Vec<Projec
     .await
 }
 
-pub async fn insert(tx: &mut Tx, name: &ProjectName, public: bool, owner: UserId, now: Timestamp) -> Result<ProjectId> {
+pub async fn insert(
+    tx: &mut Tx,
+    name: &ProjectName,
+    public: bool,
+    owner: UserId,
+    now: Timestamp,
+) -> Result<ProjectId> {
     let uid = new_uid();
     let id = tx
         .row(
@@ -66,35 +74,91 @@ pub async fn insert(tx: &mut Tx, name: &ProjectName, public: bool, owner: UserId
              VALUES ($1, $2, $3, $4, $5, $5)
              ON CONFLICT DO NOTHING
              RETURNING id",
-            &[(&uid).into(), name.as_str().into(), public.into(), owner.into(), now.into()],
+            &[
+                (&uid).into(),
+                name.as_str().into(),
+                public.into(),
+                owner.into(),
+                now.into(),
+            ],
             |row| row.int(0),
         )
         .await?
         .ok_or_else(|| Error::Conflict(format!("The project named {name} already exists")))?;
     tx.touch(Touch::Rights);
-    changes::append(tx, Kind::ProjectCreated, name.as_str(), &json!({ "uid": uid, "public": public }), now).await?;
+    changes::append(
+        tx,
+        Kind::ProjectCreated,
+        name.as_str(),
+        &json!({ "uid": uid, "public": public }),
+        now,
+    )
+    .await?;
     Ok(ProjectId(id))
 }
 
-pub async fn set_public(tx: &mut Tx, project: &Project, public: bool, now: Timestamp) -> Result<()> {
+pub async fn set_public(
+    tx: &mut Tx,
+    project: &Project,
+    public: bool,
+    now: Timestamp,
+) -> Result<()> {
     tx.execute(
         "UPDATE projects SET public = $2, updated_at = $3 WHERE id = $1",
         &[project.id.into(), public.into(), now.into()],
     )
     .await?;
     tx.touch(Touch::Rights);
-    changes::append(tx, Kind::ProjectUpdated, &project.name, &json!({ "uid": project.uid, "public": public }), now).await
+    changes::append(
+        tx,
+        Kind::ProjectUpdated,
+        &project.name,
+        &json!({ "uid": project.uid, "public": public }),
+        now,
+    )
+    .await
 }
 
 /// Deletes a project that holds no repositories; its members and robots go with it, its name becomes free.
 pub async fn delete(tx: &mut Tx, project: &Project, now: Timestamp) -> Result<()> {
-    if tx.exists("SELECT 1 FROM repositories WHERE project_id = $1 LIMIT 1", &[project.id.into()]).await? {
-        return Err(Error::Precondition("the project contains repositories, can not be deleted".to_owned()));
+    if tx
+        .exists(
+            "SELECT 1 FROM repositories WHERE project_id = $1 LIMIT 1",
+            &[project.id.into()],
+        )
+        .await?
+    {
+        return Err(Error::Precondition(
+            "the project contains repositories, can not be deleted".to_owned(),
+        ));
     }
-    tx.execute("DELETE FROM members WHERE project_id = $1", &[project.id.into()]).await?;
-    tx.execute("DELETE FROM robots WHERE project_id = $1", &[project.id.into()]).await?;
-    tx.execute("DELETE FROM robot_permissions WHERE scope = $1", &[project.id.into()]).await?;
-    tx.execute("UPDATE projects SET deleted_at = $2, updated_at = $2 WHERE id = $1", &[project.id.into(), now.into()]).await?;
+    tx.execute(
+        "DELETE FROM members WHERE project_id = $1",
+        &[project.id.into()],
+    )
+    .await?;
+    tx.execute(
+        "DELETE FROM robots WHERE project_id = $1",
+        &[project.id.into()],
+    )
+    .await?;
+    tx.execute(
+        "DELETE FROM robot_permissions WHERE scope = $1",
+        &[project.id.into()],
+    )
+    .await?;
+    tx.execute(
+        "UPDATE projects SET deleted_at = $2, updated_at = $2 WHERE id = $1",
+        &[project.id.into(), now.into()],
+    )
+    .await?;
     tx.touch(Touch::Rights);
-    changes::append(tx, Kind::ProjectDeleted, &project.name, &json!({ "uid": project.uid }), now).await
+    changes::append(
+        tx,
+        Kind::ProjectDeleted,
+        &project.name,
+        &json!({ "uid": project.uid }),
+        now,
+    )
+    .await
 }

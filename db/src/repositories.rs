@@ -12,11 +12,21 @@ use serde_json::json;
 use crate::{Conn, Tx, changes};
 
 pub async fn find(conn: &mut Conn, name: &str) -> Result<Option<RepositoryId>> {
-    conn.row("SELECT id FROM repositories WHERE name = $1", &[name.into()], |row| Ok(RepositoryId(row.int(0)?))).await
+    conn.row(
+        "SELECT id FROM repositories WHERE name = $1",
+        &[name.into()],
+        |row| Ok(RepositoryId(row.int(0)?)),
+    )
+    .await
 }
 
 /// The repository with this name, made when it is not there. Nobody remembers that a repository is missing, so nothing is touched.
-pub async fn ensure(tx: &mut Tx, project: ProjectId, name: &RepoName, now: Timestamp) -> Result<RepositoryId> {
+pub async fn ensure(
+    tx: &mut Tx,
+    project: ProjectId,
+    name: &RepoName,
+    now: Timestamp,
+) -> Result<RepositoryId> {
     if let Some(id) = find(tx, name.as_str()).await? {
         return Ok(id);
     }
@@ -27,17 +37,29 @@ pub async fn ensure(tx: &mut Tx, project: ProjectId, name: &RepoName, now: Times
              VALUES ($1, $2, $3, $4, $4)
              ON CONFLICT (name) DO NOTHING
              RETURNING id",
-            &[(&uid).into(), project.into(), name.as_str().into(), now.into()],
+            &[
+                (&uid).into(),
+                project.into(),
+                name.as_str().into(),
+                now.into(),
+            ],
             |row| Ok(RepositoryId(row.int(0)?)),
         )
         .await?;
     let Some(id) = made else {
         // Another transaction was faster and is committed by now: PostgreSQL waited for it.
-        return find(tx, name.as_str())
-            .await?
-            .ok_or_else(|| model::Error::Internal(anyhow::anyhow!("repository `{name}` came and went")));
+        return find(tx, name.as_str()).await?.ok_or_else(|| {
+            model::Error::Internal(anyhow::anyhow!("repository `{name}` came and went"))
+        });
     };
-    changes::append(tx, Kind::RepositoryCreated, name.as_str(), &json!({ "uid": uid }), now).await?;
+    changes::append(
+        tx,
+        Kind::RepositoryCreated,
+        name.as_str(),
+        &json!({ "uid": uid }),
+        now,
+    )
+    .await?;
     Ok(id)
 }
 
@@ -55,7 +77,12 @@ pub async fn catalog(conn: &mut Conn, after: &str, limit: i64) -> Result<Vec<Str
 }
 
 /// Repositories of a project, sorted by byte, after `after`.
-pub async fn list(conn: &mut Conn, project: ProjectId, after: &str, limit: i64) -> Result<Vec<String>> {
+pub async fn list(
+    conn: &mut Conn,
+    project: ProjectId,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<String>> {
     conn.rows(
         "SELECT name FROM repositories WHERE project_id = $1 AND name > $2 ORDER BY name LIMIT $3",
         &[project.into(), after.into(), limit.into()],

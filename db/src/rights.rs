@@ -21,7 +21,11 @@ pub struct Standing {
 }
 
 /// `None` when there is no such project. Without a user the role is none.
-pub async fn standing(conn: &mut Conn, project: &str, user: Option<UserId>) -> Result<Option<Standing>> {
+pub async fn standing(
+    conn: &mut Conn,
+    project: &str,
+    user: Option<UserId>,
+) -> Result<Option<Standing>> {
     let user = user.map_or(0, |user| user.0);
     conn.row(
         "SELECT p.id, p.public, p.created_at, m.role
@@ -42,7 +46,11 @@ pub async fn standing(conn: &mut Conn, project: &str, user: Option<UserId>) -> R
 }
 
 /// What a robot may do in one project: its own permissions there and those it has on every project.
-pub async fn of_robot(conn: &mut Conn, robot: RobotId, project: ProjectId) -> Result<Vec<Permission>> {
+pub async fn of_robot(
+    conn: &mut Conn,
+    robot: RobotId,
+    project: ProjectId,
+) -> Result<Vec<Permission>> {
     conn.rows(
         "SELECT scope, resource, action FROM robot_permissions WHERE robot_id = $1 AND scope IN ($2, -1) LIMIT 1000",
         &[robot.into(), project.into()],

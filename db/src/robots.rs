@@ -69,7 +69,11 @@ pub async fn find(conn: &mut Conn, id: RobotId) -> Result<Option<Robot>> {
 }
 
 /// By its own part of the name, in a project or (none) on the system.
-pub async fn find_name(conn: &mut Conn, project: Option<&str>, name: &str) -> Result<Option<Robot>> {
+pub async fn find_name(
+    conn: &mut Conn,
+    project: Option<&str>,
+    name: &str,
+) -> Result<Option<Robot>> {
     conn.row(
         "SELECT r.id, r.uid, r.project_id, p.name, r.name, r.secret, r.disabled, r.expires_at, r.version, r.created_at
            FROM robots r
@@ -112,7 +116,12 @@ pub async fn permissions(conn: &mut Conn, id: RobotId) -> Result<Vec<Permission>
     .await
 }
 
-pub async fn insert(tx: &mut Tx, new: &NewRobot, full_name: &str, now: Timestamp) -> Result<RobotId> {
+pub async fn insert(
+    tx: &mut Tx,
+    new: &NewRobot,
+    full_name: &str,
+    now: Timestamp,
+) -> Result<RobotId> {
     let uid = new_uid();
     let id = tx
         .row(
@@ -142,11 +151,24 @@ pub async fn insert(tx: &mut Tx, new: &NewRobot, full_name: &str, now: Timestamp
         .await?;
     }
     tx.touch(Touch::Rights);
-    changes::append(tx, Kind::RobotCreated, full_name, &json!({ "uid": uid }), now).await?;
+    changes::append(
+        tx,
+        Kind::RobotCreated,
+        full_name,
+        &json!({ "uid": uid }),
+        now,
+    )
+    .await?;
     Ok(id)
 }
 
-pub async fn set_secret(tx: &mut Tx, robot: &Robot, full_name: &str, secret: &str, now: Timestamp) -> Result<()> {
+pub async fn set_secret(
+    tx: &mut Tx,
+    robot: &Robot,
+    full_name: &str,
+    secret: &str,
+    now: Timestamp,
+) -> Result<()> {
     tx.execute(
         "UPDATE robots SET secret = $2, version = version + 1, updated_at = $3 WHERE id = $1",
         &[robot.id.into(), secret.into(), now.into()],
@@ -155,7 +177,13 @@ pub async fn set_secret(tx: &mut Tx, robot: &Robot, full_name: &str, secret: &st
     updated(tx, robot, full_name, now).await
 }
 
-pub async fn set_disabled(tx: &mut Tx, robot: &Robot, full_name: &str, disabled: bool, now: Timestamp) -> Result<()> {
+pub async fn set_disabled(
+    tx: &mut Tx,
+    robot: &Robot,
+    full_name: &str,
+    disabled: bool,
+    now: Timestamp,
+) -> Result<()> {
     tx.execute(
         "UPDATE robots SET disabled = $2, version = version + 1, updated_at = $3 WHERE id = $1",
         &[robot.id.into(), disabled.into(), now.into()],
@@ -166,14 +194,33 @@ pub async fn set_disabled(tx: &mut Tx, robot: &Robot, full_name: &str, disabled:
 
 async fn updated(tx: &mut Tx, robot: &Robot, full_name: &str, now: Timestamp) -> Result<()> {
     tx.touch(Touch::Rights);
-    changes::append(tx, Kind::RobotUpdated, full_name, &json!({ "uid": robot.uid }), now).await
+    changes::append(
+        tx,
+        Kind::RobotUpdated,
+        full_name,
+        &json!({ "uid": robot.uid }),
+        now,
+    )
+    .await
 }
 
 pub async fn delete(tx: &mut Tx, robot: &Robot, full_name: &str, now: Timestamp) -> Result<()> {
-    let deleted = tx.execute("DELETE FROM robots WHERE id = $1", &[robot.id.into()]).await?;
+    let deleted = tx
+        .execute("DELETE FROM robots WHERE id = $1", &[robot.id.into()])
+        .await?;
     if deleted == 0 {
-        return Err(Error::not_found(What::Robot, format!("robot `{full_name}` not found")));
+        return Err(Error::not_found(
+            What::Robot,
+            format!("robot `{full_name}` not found"),
+        ));
     }
     tx.touch(Touch::Rights);
-    changes::append(tx, Kind::RobotDeleted, full_name, &json!({ "uid": robot.uid }), now).await
+    changes::append(
+        tx,
+        Kind::RobotDeleted,
+        full_name,
+        &json!({ "uid": robot.uid }),
+        now,
+    )
+    .await
 }

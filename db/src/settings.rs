@@ -6,7 +6,12 @@ use serde_json::json;
 use crate::{Conn, Tx, changes, generations::Touch};
 
 pub async fn find(conn: &mut Conn, name: &str) -> Result<Option<String>> {
-    conn.row("SELECT value FROM settings WHERE name = $1", &[name.into()], |row| row.text(0)).await
+    conn.row(
+        "SELECT value FROM settings WHERE name = $1",
+        &[name.into()],
+        |row| row.text(0),
+    )
+    .await
 }
 
 pub async fn set(tx: &mut Tx, name: &str, value: &str, now: Timestamp) -> Result<()> {
@@ -17,5 +22,12 @@ pub async fn set(tx: &mut Tx, name: &str, value: &str, now: Timestamp) -> Result
     )
     .await?;
     tx.touch(Touch::Rights);
-    changes::append(tx, Kind::SettingChanged, name, &json!({ "value": value }), now).await
+    changes::append(
+        tx,
+        Kind::SettingChanged,
+        name,
+        &json!({ "value": value }),
+        now,
+    )
+    .await
 }

@@ -3,7 +3,7 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -13,10 +13,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{
-    Conn, Shared, Tx,
-    conn::sqlite_error,
-};
+use crate::{Conn, Shared, Tx, conn::Driver, errors::sqlite_error};
 
 /// Transactions that share one COMMIT at most.
 const GROUP: usize = 128;
@@ -26,7 +23,7 @@ const QUEUE: usize = 4096;
 const IDLE_READERS: usize = 16;
 
 pub(crate) struct Sqlite {
-    path: std::path::PathBuf,
+    path: PathBuf,
     timeout: Duration,
     queue: Mutex<Option<mpsc::Sender<Box<dyn Pending>>>>,
     readers: Mutex<Vec<Connection>>,
@@ -35,8 +32,10 @@ pub(crate) struct Sqlite {
 
 impl Sqlite {
     pub(crate) fn open(path: &Path, timeout: Duration, shared: Shared) -> Result<Self> {
-        let conn = connect(path, false)?;
-        let tx = Tx { conn: Conn::Sqlite(conn), touched: Vec::new(), wakes_jobs: false, shared };
+        let tx = Tx::new(
+            Conn::new(Driver::Sqlite(connect(path, Access::Write, timeout)?)),
+            shared,
+        );
         let (sender, receiver) = mpsc::channel(QUEUE);
         let writer = std::thread::Builder::new()
             .name("sqlite-writer".to_owned())
@@ -51,14 +50,20 @@ impl Sqlite {
         })
     }
 
-    pub(crate) fn reader(&self) -> Result<Connection> {
-        match self.readers.lock().pop() {
-            Some(conn) => Ok(conn),
-            None => connect(&self.path, true),
-        }
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
-    pub(crate) fn put_back(&self, conn: Connection) {
+    pub(crate) fn reader(&self) -> Result<Conn> {
+        let idle = self.readers.lock().pop();
+        let conn = idle.map_or_else(|| connect(&self.path, Access::Read, self.timeout), Ok)?;
+        Ok(Conn::new(Driver::Sqlite(conn)))
+    }
+
+    pub(crate) fn put_back(&self, conn: Conn) {
+        let Driver::Sqlite(conn) = conn.driver else {
+            return;
+        };
         let mut readers = self.readers.lock();
         if readers.len() < IDLE_READERS {
             readers.push(conn);
@@ -70,14 +75,24 @@ impl Sqlite {
         T: Send + 'static,
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + Sync + 'static,
     {
-        let queue = self.queue.lock().clone().ok_or_else(|| unavailable("the database is closed"))?;
+        let queue = self
+            .queue
+            .lock()
+            .clone()
+            .ok_or_else(|| unavailable("the database is closed"))?;
         let (reply, answer) = oneshot::channel();
-        let pending = Box::new(Transaction { work, outcome: None, reply: Some(reply) });
+        let pending = Box::new(Transaction {
+            work,
+            outcome: None,
+            reply: Some(reply),
+        });
         queue
             .send_timeout(pending, self.timeout)
             .await
             .map_err(|_| unavailable("the database's writer has too much waiting"))?;
-        answer.await.map_err(|_| unavailable("the database's writer has stopped"))?
+        answer
+            .await
+            .map_err(|_| unavailable("the database's writer has stopped"))?
     }
 
     pub(crate) async fn close(&self) {
@@ -95,22 +110,45 @@ fn unavailable(why: &'static str) -> Error {
     Error::Unavailable(anyhow::anyhow!(why))
 }
 
-/// Opens the file in WAL mode. A commit is durable when it returns: synchronous=FULL syncs the log at each one.
-pub(crate) fn connect(path: &Path, read_only: bool) -> Result<Connection> {
-    let flags = if read_only {
-        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX
-    } else {
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    Write,
+}
+
+/// Opens the file in WAL mode. A commit is durable when it returns: synchronous=FULL syncs the log at each one. Pages are
+/// read, not mapped: a disk that fails under a mapping would kill the process.
+pub(crate) fn connect(path: &Path, access: Access, timeout: Duration) -> Result<Connection> {
+    let flags = match access {
+        Access::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
+        Access::Write => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
     };
-    let conn = Connection::open_with_flags(path, flags)
-        .map_err(|error| Error::Unavailable(anyhow::Error::new(error).context(format!("opening `{}`", path.display()))))?;
-    conn.busy_timeout(Duration::from_secs(10)).map_err(sqlite_error)?;
+    let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(
+        |error| {
+            Error::Unavailable(
+                anyhow::Error::new(error).context(format!("opening `{}`", path.display())),
+            )
+        },
+    )?;
+    conn.busy_timeout(timeout).map_err(sqlite_error)?;
     conn.set_prepared_statement_cache_capacity(256);
-    if !read_only {
-        conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 4000;").map_err(sqlite_error)?;
+    if access == Access::Write {
+        let mode: String = conn
+            .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
+            .map_err(sqlite_error)?;
+        if mode != "wal" {
+            return Err(unavailable(
+                "the file system that holds the database cannot share memory, which SQLite needs for its log",
+            ));
+        }
+        // The log is folded into the file after 16 MB, and does not stay long once it grew.
+        conn.execute_batch(
+            "PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864;",
+        )
+        .map_err(sqlite_error)?;
     }
     conn.execute_batch(
-        "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -4096; PRAGMA mmap_size = 268435456;",
+        "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -4096; PRAGMA mmap_size = 0;",
     )
     .map_err(sqlite_error)?;
     Ok(conn)
@@ -120,8 +158,8 @@ pub(crate) fn connect(path: &Path, read_only: bool) -> Result<Connection> {
 trait Pending: Send {
     /// Runs the work; false when it failed and must be rolled back.
     fn run(&mut self, tx: &mut Tx) -> bool;
-    /// Tells the caller; `failed` replaces the outcome when the COMMIT failed.
-    fn answer(&mut self, failed: Option<&str>);
+    /// Tells the caller; `failed` says why the COMMIT failed, when it did.
+    fn answer(&mut self, failed: Option<&Error>);
 }
 
 struct Transaction<T, F> {
@@ -136,27 +174,40 @@ where
     F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + Sync + 'static,
 {
     fn run(&mut self, tx: &mut Tx) -> bool {
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let answer = catch_unwind(AssertUnwindSafe(|| {
             let future = (self.work)(tx);
             future.now_or_never().unwrap_or_else(|| {
-                Err(Error::Internal(anyhow::anyhow!("a transaction waited for something other than its connection")))
+                Err(Error::Internal(anyhow::anyhow!(
+                    "a transaction waited for something other than its connection"
+                )))
             })
         }))
         .unwrap_or_else(|_| Err(Error::Internal(anyhow::anyhow!("a transaction panicked"))));
+        let outcome = tx.conn.outcome(answer);
         let kept = outcome.is_ok();
         self.outcome = Some(outcome);
         kept
     }
 
-    fn answer(&mut self, failed: Option<&str>) {
+    fn answer(&mut self, failed: Option<&Error>) {
         let outcome = match (failed, self.outcome.take()) {
-            (Some(why), Some(Ok(_)) | None) => Err(Error::Unavailable(anyhow::anyhow!("{why}"))),
+            (Some(why), Some(Ok(_)) | None) => Err(same(why)),
             (_, Some(outcome)) => outcome,
             (None, None) => Err(unavailable("the transaction did not run")),
         };
         if let Some(reply) = self.reply.take() {
             let _ = reply.send(outcome); // whoever asked may be gone; the work is done all the same
         }
+    }
+}
+
+/// What everybody of a group is told that was not committed: come again, whatever the cause.
+fn same(why: &Error) -> Error {
+    match why {
+        Error::StorageFull(text) => Error::StorageFull(text.clone()),
+        other => Error::Unavailable(anyhow::anyhow!(
+            "the transaction was not committed: {other}"
+        )),
     }
 }
 
@@ -170,17 +221,17 @@ fn serve(mut tx: Tx, mut queue: mpsc::Receiver<Box<dyn Pending>>) {
         {
             group.push(next);
         }
-        let failed = commit_group(&mut tx, &mut group).err().map(|error| error.to_string());
-        if let Some(why) = &failed {
-            tracing::error!(error = %why, transactions = group.len(), "a group of transactions was not committed");
+        let failed = commit_group(&mut tx, &mut group).err();
+        if let Some(error) = &failed {
+            tracing::error!(%error, transactions = group.len(), "a group of transactions was not committed");
         }
         // Also after a failure: what was remembered is then merely read again.
         tx.announce();
         for mut pending in group.drain(..) {
-            pending.answer(failed.as_deref());
+            pending.answer(failed.as_ref());
         }
     }
-    if let Conn::Sqlite(conn) = &tx.conn
+    if let Driver::Sqlite(conn) = &tx.conn.driver
         && let Err(error) = conn.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);")
     {
         tracing::warn!(%error, "the write-ahead log could not be folded into the database");
@@ -199,6 +250,7 @@ fn commit_group(tx: &mut Tx, group: &mut [Box<dyn Pending>]) -> Result<()> {
 fn run_group(tx: &mut Tx, group: &mut [Box<dyn Pending>]) -> Result<()> {
     for pending in group {
         execute(tx, "SAVEPOINT one")?;
+        tx.begin(None);
         if !pending.run(tx) {
             execute(tx, "ROLLBACK TO one")?;
         }
@@ -208,6 +260,11 @@ fn run_group(tx: &mut Tx, group: &mut [Box<dyn Pending>]) -> Result<()> {
 }
 
 fn execute(tx: &Tx, sql: &'static str) -> Result<()> {
-    let Conn::Sqlite(conn) = &tx.conn else { return Err(unavailable("not a SQLite connection")) };
-    conn.prepare_cached(sql).and_then(|mut statement| statement.raw_execute()).map(|_| ()).map_err(sqlite_error)
+    let Driver::Sqlite(conn) = &tx.conn.driver else {
+        return Err(unavailable("not a SQLite connection"));
+    };
+    conn.prepare_cached(sql)
+        .and_then(|mut statement| statement.raw_execute())
+        .map(|_| ())
+        .map_err(sqlite_error)
 }

@@ -21,54 +21,102 @@ pub async fn set(
     digest: &Digest,
     now: Timestamp,
 ) -> Result<()> {
-    let sql = locking!(tx, "SELECT clock FROM tags WHERE repository_id = $1 AND name = $2", "FOR UPDATE");
-    let before = tx.row(sql, &[repository.into(), tag.as_str().into()], |row| row.int(0)).await?;
-    let clock = tx.next_clock(before.unwrap_or(0)).await?;
-    let (digest, node) = (digest.to_string(), tx.node());
-    tx.execute(
-        "INSERT INTO tags (uid, repository_id, name, artifact_id, digest, clock, node, pushed_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-         ON CONFLICT (repository_id, name) DO UPDATE SET
-             artifact_id = excluded.artifact_id,
-             digest      = excluded.digest,
-             clock       = excluded.clock,
-             node        = excluded.node,
-             pushed_at   = excluded.pushed_at
-          WHERE tags.clock < excluded.clock",
-        &[
-            (&new_uid()).into(),
+    let (text, node) = (digest.to_string(), tx.node());
+    let mut set = false;
+    let mut clock = 0;
+    // A second round only when another transaction made this very tag between the two statements: its row is locked then.
+    while !set {
+        let sql = locking!(
+            tx,
+            "SELECT clock FROM tags WHERE repository_id = $1 AND name = $2",
+            "FOR UPDATE"
+        );
+        let before = tx
+            .row(sql, &[repository.into(), tag.as_str().into()], |row| {
+                row.int(0)
+            })
+            .await?;
+        clock = tx.tick_after(before.unwrap_or(0), now);
+        let uid = new_uid();
+        let values = &[
+            (&uid).into(),
             repository.into(),
             tag.as_str().into(),
             artifact.into(),
-            (&digest).into(),
+            (&text).into(),
             clock.into(),
             (&*node).into(),
             now.into(),
-        ],
-    )
-    .await?;
+        ];
+        set = tx.execute(SET, values).await? > 0;
+    }
     tx.touch(Touch::Repository(repository));
     let key = format!("{repository_name}:{tag}");
-    changes::append_at(tx, Kind::TagMoved, &key, &json!({ "digest": digest }), clock, now).await
+    changes::append_at(
+        tx,
+        Kind::TagMoved,
+        &key,
+        &json!({ "digest": text }),
+        clock,
+        now,
+    )
+    .await
 }
 
+const SET: &str =
+    "INSERT INTO tags (uid, repository_id, name, artifact_id, digest, clock, node, pushed_at)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+     ON CONFLICT (repository_id, name) DO UPDATE SET
+         artifact_id = excluded.artifact_id,
+         digest      = excluded.digest,
+         clock       = excluded.clock,
+         node        = excluded.node,
+         pushed_at   = excluded.pushed_at
+      WHERE tags.clock < excluded.clock";
+
 /// Removes one tag and nothing else.
-pub async fn delete(tx: &mut Tx, repository: RepositoryId, repository_name: &str, tag: &Tag, now: Timestamp) -> Result<()> {
-    let deleted = tx
+pub async fn delete(
+    tx: &mut Tx,
+    repository: RepositoryId,
+    repository_name: &str,
+    tag: &Tag,
+    now: Timestamp,
+) -> Result<()> {
+    let (digest, clock) = tx
         .row(
-            "DELETE FROM tags WHERE repository_id = $1 AND name = $2 RETURNING digest",
+            "DELETE FROM tags WHERE repository_id = $1 AND name = $2 RETURNING digest, clock",
             &[repository.into(), tag.as_str().into()],
-            |row| row.text(0),
+            |row| Ok((row.text(0)?, row.int(1)?)),
         )
         .await?
-        .ok_or_else(|| Error::not_found(What::Manifest, format!("artifact {repository_name}:{tag} not found")))?;
+        .ok_or_else(|| {
+            Error::not_found(
+                What::Manifest,
+                format!("artifact {repository_name}:{tag} not found"),
+            )
+        })?;
     tx.touch(Touch::Repository(repository));
+    // Later than the tag itself, which another node's faster clock may have written.
+    let clock = tx.tick_after(clock, now);
     let key = format!("{repository_name}:{tag}");
-    changes::append(tx, Kind::TagDeleted, &key, &json!({ "digest": deleted }), now).await
+    changes::append_at(
+        tx,
+        Kind::TagDeleted,
+        &key,
+        &json!({ "digest": digest }),
+        clock,
+        now,
+    )
+    .await
 }
 
 /// Names sorted by byte, after `after`.
-pub async fn list(conn: &mut Conn, repository: RepositoryId, after: &str, limit: i64) -> Result<Vec<String>> {
+pub async fn list(
+    conn: &mut Conn,
+    repository: RepositoryId,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<String>> {
     conn.rows(
         "SELECT name FROM tags WHERE repository_id = $1 AND name > $2 ORDER BY name LIMIT $3",
         &[repository.into(), after.into(), limit.into()],

@@ -81,7 +81,9 @@ pub async fn find_name(conn: &mut Conn, name: &str) -> Result<Option<User>> {
 }
 
 pub async fn get_name(conn: &mut Conn, name: &str) -> Result<User> {
-    find_name(conn, name).await?.ok_or_else(|| Error::not_found(What::User, format!("user `{name}` not found")))
+    find_name(conn, name)
+        .await?
+        .ok_or_else(|| Error::not_found(What::User, format!("user `{name}` not found")))
 }
 
 /// In order of names, after `after`.
@@ -126,27 +128,63 @@ pub async fn insert(tx: &mut Tx, new: &NewUser, now: Timestamp) -> Result<UserId
 
 /// Replaces the password hash. The user's version rises, so remembered checks of the old password end.
 pub async fn set_password(tx: &mut Tx, user: &User, password: &str, now: Timestamp) -> Result<()> {
-    update(tx, user, "UPDATE users SET password = $2, version = version + 1, updated_at = $3 WHERE id = $1", password.into(), now).await
+    update(
+        tx,
+        user,
+        "UPDATE users SET password = $2, version = version + 1, updated_at = $3 WHERE id = $1",
+        password.into(),
+        now,
+    )
+    .await
 }
 
 pub async fn set_admin(tx: &mut Tx, user: &User, admin: bool, now: Timestamp) -> Result<()> {
-    update(tx, user, "UPDATE users SET admin = $2, version = version + 1, updated_at = $3 WHERE id = $1", admin.into(), now).await
+    update(
+        tx,
+        user,
+        "UPDATE users SET admin = $2, version = version + 1, updated_at = $3 WHERE id = $1",
+        admin.into(),
+        now,
+    )
+    .await
 }
 
-async fn update(tx: &mut Tx, user: &User, sql: &'static str, value: crate::value::Value<'_>, now: Timestamp) -> Result<()> {
-    tx.execute(sql, &[user.id.into(), value, now.into()]).await?;
+async fn update(
+    tx: &mut Tx,
+    user: &User,
+    sql: &'static str,
+    value: crate::value::Value<'_>,
+    now: Timestamp,
+) -> Result<()> {
+    tx.execute(sql, &[user.id.into(), value, now.into()])
+        .await?;
     tx.touch(Touch::Rights);
-    changes::append(tx, Kind::UserUpdated, &user.name, &json!({ "uid": user.uid }), now).await
+    changes::append(
+        tx,
+        Kind::UserUpdated,
+        &user.name,
+        &json!({ "uid": user.uid }),
+        now,
+    )
+    .await
 }
 
 /// The name becomes free again; memberships end.
 pub async fn delete(tx: &mut Tx, user: &User, now: Timestamp) -> Result<()> {
-    tx.execute("DELETE FROM members WHERE user_id = $1", &[user.id.into()]).await?;
+    tx.execute("DELETE FROM members WHERE user_id = $1", &[user.id.into()])
+        .await?;
     tx.execute(
         "UPDATE users SET deleted_at = $2, password = NULL, admin = FALSE, version = version + 1, updated_at = $2 WHERE id = $1",
         &[user.id.into(), now.into()],
     )
     .await?;
     tx.touch(Touch::Rights);
-    changes::append(tx, Kind::UserDeleted, &user.name, &json!({ "uid": user.uid }), now).await
+    changes::append(
+        tx,
+        Kind::UserDeleted,
+        &user.name,
+        &json!({ "uid": user.uid }),
+        now,
+    )
+    .await
 }

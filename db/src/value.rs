@@ -78,7 +78,11 @@ impl rusqlite::ToSql for Value<'_> {
 }
 
 impl ToSql for Value<'_> {
-    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> std::result::Result<IsNull, Box<dyn StdError + Sync + Send>> {
+    fn to_sql(
+        &self,
+        ty: &Type,
+        out: &mut BytesMut,
+    ) -> std::result::Result<IsNull, Box<dyn StdError + Sync + Send>> {
         match self {
             Self::Int(n) => n.to_sql(ty, out),
             Self::Text(text) => text.to_sql(ty, out),
@@ -151,6 +155,8 @@ impl Row<'_> {
         T::Err: std::fmt::Display,
     {
         let text = self.text(column)?;
-        text.parse().map_err(|error| Error::Internal(anyhow::anyhow!("column {column} holds `{text}`: {error}")))
+        text.parse().map_err(|error| {
+            Error::Internal(anyhow::anyhow!("column {column} holds `{text}`: {error}"))
+        })
     }
 }

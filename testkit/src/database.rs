@@ -56,7 +56,9 @@ pub async fn databases() -> Vec<TestDatabase> {
     let mut all = Vec::new();
     for home in [Some(sqlite_home()), postgres_home()].into_iter().flatten() {
         let database = TestDatabase::open(home).await;
-        migrate::up(&database.db, None).await.expect("migrates");
+        migrate::up(&database.db, migrate::ALL)
+            .await
+            .expect("migrates");
         all.push(database);
     }
     all
@@ -68,15 +70,28 @@ impl TestDatabase {
             Home::Sqlite(dir) => Engine::Sqlite(dir.path().join("test.sqlite")),
             Home::Postgres(database) => Engine::Postgres(database.url()),
         };
-        let config = Config { engine, node: "one".to_owned(), pool_size: 8, timeout: Duration::from_secs(10) };
+        let config = Config {
+            engine,
+            node: "one".to_owned(),
+            pool_size: 8,
+            timeout: Duration::from_secs(10),
+        };
         let clock = Clock::default();
         let db = Db::open(&config, clock.clone()).await.expect("opens");
-        Self { db, clock, config, home }
+        Self {
+            db,
+            clock,
+            config,
+            home,
+        }
     }
 
     /// Another node on the same database.
     pub async fn node(&self, name: &str) -> Db {
-        let config = Config { node: name.to_owned(), ..self.config.clone() };
+        let config = Config {
+            node: name.to_owned(),
+            ..self.config.clone()
+        };
         Db::open(&config, self.clock.clone()).await.expect("opens")
     }
 
@@ -110,13 +125,20 @@ fn run(home: Home, migrated: bool, test: impl AsyncFn(&TestDatabase)) {
         Home::Sqlite(_) => "sqlite",
         Home::Postgres(_) => "postgres",
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let outcome = runtime.block_on(async {
         let database = TestDatabase::open(home).await;
         if migrated {
-            migrate::up(&database.db, None).await.expect("migrates");
+            migrate::up(&database.db, migrate::ALL)
+                .await
+                .expect("migrates");
         }
-        let outcome = tokio::time::timeout(PATIENCE, AssertUnwindSafe(test(&database)).catch_unwind()).await;
+        let outcome =
+            tokio::time::timeout(PATIENCE, AssertUnwindSafe(test(&database)).catch_unwind()).await;
         database.db.close().await;
         outcome
     });

@@ -15,6 +15,9 @@ pub use process::{Companion, free_port, program, scratch_directory, unprivileged
 /// past the test runner, which would keep the words of a test that passes to itself.
 pub fn left_out(what: &str, why: &str) {
     let required = std::env::var("SEAWALL_TEST_REQUIRE").unwrap_or_default();
-    assert!(!required.split(',').any(|name| name.trim() == what), "`{what}` is required by SEAWALL_TEST_REQUIRE: {why}");
+    assert!(
+        !required.split(',').any(|name| name.trim() == what),
+        "`{what}` is required by SEAWALL_TEST_REQUIRE: {why}"
+    );
     let _ = writeln!(std::io::stderr(), "left out: {why}");
 }

@@ -47,7 +47,11 @@ pub fn postgres() -> Option<Server> {
 /// A server that the caller may stop and start; `None` (said loudly) when PostgreSQL is not installed.
 pub fn private_postgres() -> Option<Private> {
     let mut script = Command::new(SCRIPT)
-        .args(["sh", "-c", r#"echo "${TEST_POSTGRES_URL:-} ${TEST_POSTGRES_CTL:-}"; exec cat"#])
+        .args([
+            "sh",
+            "-c",
+            r#"echo "${TEST_POSTGRES_URL:-} ${TEST_POSTGRES_CTL:-}"; exec cat"#,
+        ])
         .env_remove("TEST_POSTGRES_URL")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -56,16 +60,28 @@ pub fn private_postgres() -> Option<Private> {
     let stdin = script.stdin.take();
     let mut told = String::new();
     if let Some(stdout) = script.stdout.take() {
-        BufReader::new(stdout).read_line(&mut told).expect("with-postgres.sh tells where the server is");
+        BufReader::new(stdout)
+            .read_line(&mut told)
+            .expect("with-postgres.sh tells where the server is");
     }
     let Some((url, control)) = told.trim().split_once(' ') else {
         drop(stdin);
         let status = script.wait().expect("with-postgres.sh ends");
-        assert!(status.success(), "PostgreSQL is installed and did not start: see above");
+        assert!(
+            status.success(),
+            "PostgreSQL is installed and did not start: see above"
+        );
         left_out("postgres", "PostgreSQL is not installed");
         return None;
     };
-    Some(Private { server: Server { url: url.to_owned() }, control: control.to_owned(), script, stdin })
+    Some(Private {
+        server: Server {
+            url: url.to_owned(),
+        },
+        control: control.to_owned(),
+        script,
+        stdin,
+    })
 }
 
 impl Server {
@@ -73,7 +89,10 @@ impl Server {
     pub fn fresh_database(&self) -> Database {
         let name = format!("test_{}", model::id::new_uid().replace('-', ""));
         self.run(&self.url, &format!("CREATE DATABASE {name}"));
-        Database { name, server: self.clone() }
+        Database {
+            name,
+            server: self.clone(),
+        }
     }
 
     /// Runs statements as superuser, on a thread of its own, since callers stand inside their own runtimes.
@@ -81,18 +100,28 @@ impl Server {
         let (url, sql) = (url.to_owned(), sql.to_owned());
         let run = async move {
             let (client, connection) = tokio_postgres::connect(&url, NoTls).await?;
-            let (done, _) = tokio::join!(async move { client.batch_execute(&sql).await }, connection);
+            let (done, _) =
+                tokio::join!(async move { client.batch_execute(&sql).await }, connection);
             done
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let done = std::thread::spawn(move || runtime.block_on(run)).join().expect("does not panic");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let done = std::thread::spawn(move || runtime.block_on(run))
+            .join()
+            .expect("does not panic");
         done.unwrap_or_else(|error| panic!("{}: {error:?}", self.url));
     }
 }
 
 impl Database {
     pub fn url(&self) -> String {
-        let server = self.server.url.rsplit_once('/').map_or(self.server.url.as_str(), |(server, _)| server);
+        let server = self
+            .server
+            .url
+            .rsplit_once('/')
+            .map_or(self.server.url.as_str(), |(server, _)| server);
         format!("{server}/{}", self.name)
     }
 
@@ -103,7 +132,8 @@ impl Database {
 
     /// The same on the server's own database, where this one can be altered.
     pub fn execute_outside(&self, sql: &str) {
-        self.server.run(&self.server.url, &sql.replace("{name}", &self.name));
+        self.server
+            .run(&self.server.url, &sql.replace("{name}", &self.name));
     }
 }
 
@@ -126,7 +156,10 @@ impl Private {
     }
 
     fn control(&self, arguments: &[&str]) {
-        let done = Command::new(&self.control).args(arguments).status().expect("pg_ctl runs");
+        let done = Command::new(&self.control)
+            .args(arguments)
+            .status()
+            .expect("pg_ctl runs");
         assert!(done.success(), "pg_ctl {arguments:?}: {done}");
     }
 }

@@ -17,10 +17,18 @@ pub struct Companion {
 
 impl Companion {
     /// Starts `program`; what it prints goes to the file `log`.
-    pub fn start<S: AsRef<OsStr>>(program: &Path, arguments: impl IntoIterator<Item = S>, log: &Path) -> io::Result<Self> {
+    pub fn start<S: AsRef<OsStr>>(
+        program: &Path,
+        arguments: impl IntoIterator<Item = S>,
+        log: &Path,
+    ) -> io::Result<Self> {
         let log = std::fs::File::create(log)?;
         let mut shell = Command::new("sh")
-            .args(["-c", "\"$@\" </dev/null & child=$!; cat >/dev/null; kill $child; wait $child", "sh"])
+            .args([
+                "-c",
+                "\"$@\" </dev/null & child=$!; cat >/dev/null; kill $child; wait $child",
+                "sh",
+            ])
             .arg(program)
             .args(arguments)
             .stdin(Stdio::piped())
@@ -42,7 +50,10 @@ impl Drop for Companion {
 /// Where a program is, when it is installed; also looked for where daemons live.
 pub fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).map(|dir| dir.join(name)).find(|path| path.is_file())
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|dir| dir.join(name))
+        .find(|path| path.is_file())
 }
 
 /// The user that programs run as which refuse to be root; none when the test is not root itself.
@@ -52,7 +63,11 @@ pub fn unprivileged() -> Option<&'static str> {
     if ours.stdout.trim_ascii() != b"0" {
         return None;
     }
-    ["postgres", "nobody"].into_iter().find(|user| passwd.lines().any(|line| line.starts_with(&format!("{user}:"))))
+    ["postgres", "nobody"].into_iter().find(|user| {
+        passwd
+            .lines()
+            .any(|line| line.starts_with(&format!("{user}:")))
+    })
 }
 
 /// A directory that goes when it is dropped, and that unprivileged programs may read and write.

@@ -1,0 +1,75 @@
+//! What the drivers' errors mean in our words.
+
+use std::error::Error as StdError;
+
+use model::{Error, error::internal};
+
+/// A full disk is said as such; a file that cannot be read or written or is held by another is a matter of time; the rest
+/// is our fault.
+pub(crate) fn sqlite_error(error: rusqlite::Error) -> Error {
+    use rusqlite::ErrorCode::{
+        CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, FileLockingProtocolFailed, ReadOnly,
+        SystemIoFailure,
+    };
+    match error.sqlite_error_code() {
+        Some(DiskFull) => Error::StorageFull(
+            "the disk that holds the database is full: delete something or make room".to_owned(),
+        ),
+        Some(
+            DatabaseBusy
+            | DatabaseLocked
+            | SystemIoFailure
+            | CannotOpen
+            | ReadOnly
+            | FileLockingProtocolFailed,
+        ) => Error::Unavailable(anyhow::Error::new(error).context("sqlite")),
+        _ => internal("sqlite")(error),
+    }
+}
+
+/// A server that is away, starting, stopping, read-only, too busy to answer in time or out of something is a matter of
+/// time; a full disk is said as such; the rest is our fault.
+pub(crate) fn postgres_error(error: tokio_postgres::Error) -> Error {
+    let away = match error.as_db_error() {
+        None => {
+            error.is_closed()
+                || error
+                    .source()
+                    .is_some_and(<dyn StdError>::is::<std::io::Error>)
+        }
+        Some(answer) => match answer.code().code() {
+            "53100" => {
+                return Error::StorageFull(
+                    "the disk that holds the database is full: delete something or make room"
+                        .to_owned(),
+                );
+            }
+            // query_canceled (statement_timeout), lock_not_available, read_only_sql_transaction
+            "57014" | "55P03" | "25006" => true,
+            // connection exception, operator intervention (shutdown, crash, starting up), insufficient resources
+            code => {
+                code.starts_with("08")
+                    || code.starts_with("57P")
+                    || code.starts_with("53")
+                    || code.starts_with("25P03")
+            }
+        },
+    };
+    let error = anyhow::Error::new(error).context("postgres");
+    if away {
+        Error::Unavailable(error)
+    } else {
+        Error::Internal(error)
+    }
+}
+
+/// Whether the transaction lost to a concurrent one and may simply be repeated (serialization failure, deadlock).
+pub(crate) fn is_repeatable(error: &Error) -> bool {
+    let (Error::Internal(cause) | Error::Unavailable(cause)) = error else {
+        return false;
+    };
+    cause
+        .downcast_ref::<tokio_postgres::Error>()
+        .and_then(tokio_postgres::Error::code)
+        .is_some_and(|code| matches!(code.code(), "40001" | "40P01"))
+}

@@ -1,0 +1,293 @@
+//! Where PostgreSQL is: any number of hosts, of which the writable one is used, plain or with TLS.
+
+use std::{str::FromStr, sync::Arc, time::Duration};
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use model::{Error, Result, error::internal};
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+use tokio_postgres::{
+    Config, NoTls,
+    config::{Host, SslMode, TargetSessionAttrs},
+};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::task::TaskTracker;
+
+use super::{line::Line, no_answer};
+
+/// A connection whose peer is silent is given up after this long: it may be a machine that is no more.
+const SILENCE: Duration = Duration::from_secs(10);
+
+pub(super) struct Address {
+    /// One for each host.
+    hosts: Vec<Config>,
+    tls: Option<MakeRustlsConnect>,
+    patience: Duration,
+    tasks: TaskTracker,
+}
+
+impl Address {
+    pub(super) fn parse(
+        url: &str,
+        node: &str,
+        patience: Duration,
+        tasks: TaskTracker,
+    ) -> Result<Self> {
+        let (url, root) = take_option(url, "sslrootcert");
+        let (url, mode) = take_option(&url, "sslmode");
+        let mut config = Config::from_str(&url).map_err(|error| {
+            Error::Internal(
+                anyhow::Error::new(error).context("database.url is not a PostgreSQL URL"),
+            )
+        })?;
+        let encrypted = match mode.as_deref() {
+            // An unverified connection would only look safe, so it is plain or verified.
+            None | Some("disable" | "allow" | "prefer") => false,
+            Some("require" | "verify-ca" | "verify-full") => true,
+            Some(other) => {
+                return Err(Error::Internal(anyhow::anyhow!(
+                    "database.url: unknown sslmode `{other}`"
+                )));
+            }
+        };
+        config.ssl_mode(if encrypted {
+            SslMode::Require
+        } else {
+            SslMode::Disable
+        });
+        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        config.application_name(format!("seawall {node}"));
+        config.keepalives_idle(SILENCE);
+        config.keepalives_interval(SILENCE / 4);
+        config.keepalives_retries(4);
+        config.tcp_user_timeout(SILENCE * 2);
+        let tls = encrypted.then(|| verified(root.as_deref())).transpose()?;
+        Ok(Self {
+            hosts: one_each(&config)?,
+            tls,
+            patience,
+            tasks,
+        })
+    }
+
+    /// Asks all hosts at once and takes the first that may be written to: one that is frozen holds up nobody.
+    pub(super) async fn connect(&self) -> Result<Line> {
+        let mut asked: FuturesUnordered<_> =
+            self.hosts.iter().map(|host| self.open(host)).collect();
+        let first = async {
+            let mut why = anyhow::anyhow!("database.url names no host");
+            while let Some(opened) = asked.next().await {
+                match opened {
+                    Ok(line) => return Ok(line),
+                    Err(error) => {
+                        why = anyhow::Error::new(error).context("connecting to PostgreSQL")
+                    }
+                }
+            }
+            Err(Error::Unavailable(why))
+        };
+        tokio::time::timeout(self.patience, first)
+            .await
+            .map_err(|_| no_answer(self.patience))?
+    }
+
+    async fn open(&self, host: &Config) -> Result<Line, tokio_postgres::Error> {
+        let (client, task) = match &self.tls {
+            None => {
+                let (client, connection) = host.connect(NoTls).await?;
+                (client, self.tasks.spawn(async { drop(connection.await) }))
+            }
+            Some(tls) => {
+                let (client, connection) = host.connect(tls.clone()).await?;
+                (client, self.tasks.spawn(async { drop(connection.await) }))
+            }
+        };
+        Ok(Line::new(client, task, self.patience))
+    }
+}
+
+/// The same address once for each of its hosts.
+fn one_each(config: &Config) -> Result<Vec<Config>> {
+    let (hosts, addresses, ports) = (
+        config.get_hosts(),
+        config.get_hostaddrs(),
+        config.get_ports(),
+    );
+    let count = hosts.len().max(addresses.len());
+    if count == 0 {
+        return Err(Error::Internal(anyhow::anyhow!(
+            "database.url names no host"
+        )));
+    }
+    if ports.len() > 1 && ports.len() != count {
+        return Err(Error::Internal(anyhow::anyhow!(
+            "database.url names {count} hosts and {} ports",
+            ports.len()
+        )));
+    }
+    Ok((0..count)
+        .map(|index| {
+            let mut one = without_hosts(config);
+            match hosts.get(index) {
+                Some(Host::Tcp(name)) => drop(one.host(name)),
+                Some(Host::Unix(path)) => drop(one.host_path(path)),
+                None => {}
+            }
+            if let Some(address) = addresses.get(index) {
+                one.hostaddr(*address);
+            }
+            if let Some(port) = ports.get(index).or(ports.first()) {
+                one.port(*port);
+            }
+            one
+        })
+        .collect())
+}
+
+fn without_hosts(config: &Config) -> Config {
+    let mut one = Config::new();
+    if let Some(user) = config.get_user() {
+        one.user(user);
+    }
+    if let Some(password) = config.get_password() {
+        one.password(password);
+    }
+    if let Some(name) = config.get_dbname() {
+        one.dbname(name);
+    }
+    if let Some(options) = config.get_options() {
+        one.options(options);
+    }
+    if let Some(name) = config.get_application_name() {
+        one.application_name(name);
+    }
+    if let Some(interval) = config.get_keepalives_interval() {
+        one.keepalives_interval(interval);
+    }
+    if let Some(retries) = config.get_keepalives_retries() {
+        one.keepalives_retries(retries);
+    }
+    if let Some(timeout) = config.get_tcp_user_timeout() {
+        one.tcp_user_timeout(*timeout);
+    }
+    if let Some(timeout) = config.get_connect_timeout() {
+        one.connect_timeout(*timeout);
+    }
+    one.ssl_mode(config.get_ssl_mode())
+        .ssl_negotiation(config.get_ssl_negotiation())
+        .channel_binding(config.get_channel_binding())
+        .keepalives(config.get_keepalives())
+        .keepalives_idle(config.get_keepalives_idle())
+        .target_session_attrs(config.get_target_session_attrs());
+    one
+}
+
+/// Takes an option that the driver does not know, or not all values of, out of a URL or a key-value string.
+fn take_option(text: &str, name: &str) -> (String, Option<String>) {
+    let (head, options, separator) = match text.split_once('?') {
+        Some((head, options)) if text.contains("://") => (Some(head), options, '&'),
+        _ if text.contains("://") => return (text.to_owned(), None),
+        _ => (None, text, ' '),
+    };
+    let mut found = None;
+    let kept: Vec<&str> = options
+        .split(separator)
+        .filter(|option| match option.split_once('=') {
+            Some((key, value)) if key.trim() == name => {
+                found = Some(value.trim().to_owned());
+                false
+            }
+            _ => true,
+        })
+        .collect();
+    let kept = kept.join(&separator.to_string());
+    let text = match head {
+        Some(head) if kept.is_empty() => head.to_owned(),
+        Some(head) => format!("{head}?{kept}"),
+        None => kept,
+    };
+    (text, found)
+}
+
+/// TLS verified against a file of authorities, or the system's.
+fn verified(root: Option<&str>) -> Result<MakeRustlsConnect> {
+    let mut roots = rustls::RootCertStore::empty();
+    match root {
+        Some(file) => {
+            let context = || format!("reading the certificate authorities in `{file}`");
+            let fault = |error: anyhow::Error| Error::Internal(error.context(context()));
+            for certificate in
+                CertificateDer::pem_file_iter(file).map_err(|error| fault(error.into()))?
+            {
+                let certificate = certificate.map_err(|error| fault(error.into()))?;
+                roots
+                    .add(certificate)
+                    .map_err(|error| fault(error.into()))?;
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(internal("configuring TLS for PostgreSQL"))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(MakeRustlsConnect::new(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_taken_out_of_urls_and_of_key_value_strings() {
+        for (text, rest, found) in [
+            (
+                "postgres://u@h/d?sslmode=verify-full&application_name=x",
+                "postgres://u@h/d?application_name=x",
+                Some("verify-full"),
+            ),
+            (
+                "postgres://u@h/d?sslmode=require",
+                "postgres://u@h/d",
+                Some("require"),
+            ),
+            ("postgres://u@h/d", "postgres://u@h/d", None),
+            (
+                "host=h sslmode=disable user=u",
+                "host=h user=u",
+                Some("disable"),
+            ),
+        ] {
+            assert_eq!(
+                take_option(text, "sslmode"),
+                (rest.to_owned(), found.map(str::to_owned)),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_host_keeps_its_own_port() {
+        let config = Config::from_str("postgres://u:p@a:1,b:2/d").expect("parses");
+        let hosts = one_each(&config).expect("two hosts");
+        let seen: Vec<_> = hosts
+            .iter()
+            .map(|host| (host.get_hosts().to_vec(), host.get_ports().to_vec()))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (vec![Host::Tcp("a".into())], vec![1]),
+                (vec![Host::Tcp("b".into())], vec![2])
+            ]
+        );
+        assert!(
+            hosts
+                .iter()
+                .all(|host| host.get_password() == Some(b"p") && host.get_dbname() == Some("d"))
+        );
+    }
+}

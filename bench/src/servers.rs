@@ -64,15 +64,6 @@ impl Kind {
         }
     }
 
-    fn version_argument(self) -> &'static str {
-        match self {
-            Self::Nginx => "-v",
-            Self::Seawall | Self::Distribution | Self::DockerRegistry | Self::Zot | Self::Angos => {
-                "--version"
-            }
-        }
-    }
-
     fn ready_path(self) -> &'static str {
         match self {
             Self::Seawall => "/readyz",
@@ -106,7 +97,7 @@ impl Server {
     }
 
     pub fn at(kind: Kind, program: PathBuf) -> Self {
-        let version = version_of(&program, kind.version_argument());
+        let version = version_of(&program);
         Self {
             kind,
             program,
@@ -212,22 +203,28 @@ fn is_program(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
-fn version_of(program: &Path, argument: &str) -> String {
-    let Ok(output) = Command::new(program)
-        .arg(argument)
-        .stdin(Stdio::null())
-        .output()
-    else {
-        return "unknown".into();
-    };
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    said.lines()
-        .next()
-        .unwrap_or("unknown")
-        .chars()
-        .take(100)
-        .collect()
+/// The first line that the program says about itself; each has another way to be asked.
+fn version_of(program: &Path) -> String {
+    ["--version", "version", "-v"]
+        .iter()
+        .filter_map(|ask| {
+            Command::new(program)
+                .arg(ask)
+                .stdin(Stdio::null())
+                .output()
+                .ok()
+        })
+        .filter(|output| output.status.success())
+        .find_map(|output| {
+            let said = [output.stdout, output.stderr].concat();
+            let line = String::from_utf8_lossy(&said)
+                .lines()
+                .next()?
+                .trim()
+                .to_owned();
+            Some(line.chars().take(100).collect())
+        })
+        .unwrap_or_else(|| "version unknown".into())
 }
 
 fn free_address() -> anyhow::Result<SocketAddr> {

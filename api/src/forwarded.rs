@@ -136,29 +136,21 @@ impl Host {
         if text.len() > 255 + ":65535".len() {
             return None;
         }
-        let (name, port) = match text.strip_prefix('[') {
-            Some(rest) => {
-                let (address, rest) = rest.split_once(']')?;
-                let address: Ipv6Addr = address.parse().ok()?;
-                (format!("[{address}]"), rest)
+        let (name, port) = if let Some(rest) = text.strip_prefix('[') {
+            let (address, rest) = rest.split_once(']')?;
+            let address: Ipv6Addr = address.parse().ok()?;
+            (format!("[{address}]"), rest)
+        } else {
+            let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+            if !is_name(name) {
+                return None;
             }
-            None => {
-                let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
-                if !is_name(name) {
-                    return None;
-                }
-                (name.to_ascii_lowercase(), port)
-            }
+            (name.to_ascii_lowercase(), port)
         };
-        let port = match port.strip_prefix(':') {
-            // RFC 3986 allows the colon without a number.
-            Some("") => None,
-            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
-                Some(digits.parse().ok().filter(|port| *port != 0)?)
-            }
-            Some(_) => return None,
-            None if port.is_empty() => None,
-            None => return None,
+        // RFC 3986 allows the colon without a number.
+        let port = match port {
+            "" | ":" => None,
+            _ => Some(parse_port(port.strip_prefix(':')?)?),
         };
         Some(Self { name, port })
     }
@@ -169,6 +161,12 @@ impl fmt::Display for Host {
         f.write_str(&self.name)?;
         self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
     }
+}
+
+fn parse_port(digits: &str) -> Option<u16> {
+    // `parse` alone would take a sign.
+    let clean = digits.bytes().all(|b| b.is_ascii_digit());
+    digits.parse().ok().filter(|port| clean && *port != 0)
 }
 
 fn is_name(name: &str) -> bool {
@@ -235,7 +233,7 @@ impl<'a> Claims<'a> {
             .collect();
         let port = list(headers, &X_FORWARDED_PORT)
             .last()
-            .and_then(|port| port.parse().ok().filter(|port| *port != 0));
+            .and_then(|port| parse_port(port));
         Self { hops, port }
     }
 

@@ -13,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 /// How long a body may stay silent when nothing else is configured.
-pub const BODY_IDLE: Duration = Duration::from_secs(60);
+pub const BODY_IDLE: Duration = Duration::from_mins(1);
 
 /// A body whose reads end with [`IdleError::Silent`] after `idle` without a byte.
 pub struct IdleBody<B> {

@@ -1,6 +1,22 @@
-//! api
+//! Every HTTP face: the distribution API (`/v2`), the token service, health and metrics. Only this crate knows status
+//! codes; rules live in `registry`, rights in `auth`.
 
+// The ground: what every face stands on, in reading order.
 pub mod access;
+pub mod admission;
+pub mod app;
+pub mod body;
 pub mod connection;
+pub mod error;
 pub mod forwarded;
+pub mod identity;
 pub mod idle_body;
+
+// The faces.
+pub mod health;
+mod service;
+mod token;
+mod v2;
+
+pub use app::{App, Config};
+pub use service::Api;

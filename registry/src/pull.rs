@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use db::{
     artifacts::{self, Artifact},
-    blobs::{self, Blob, State},
+    blobs::{Blob, State},
     generations::Seen,
     links, repositories,
 };
@@ -153,10 +153,7 @@ impl Registry {
             }
             Err(blob::Error::NotFound | blob::Error::Damaged(_) | blob::Error::TooLarge { .. }) => {
                 tracing::error!(digest = %artifact.digest, "a manifest's bytes are missing or damaged: push it again to heal it");
-                let blob = blobs::newest(&mut *self.db().reader().await?, &artifact.digest).await?;
-                if let Some(blob) = blob {
-                    self.suspect(&blob).await?;
-                }
+                self.suspect(&artifact.digest).await?;
                 Ok(None)
             }
             Err(error) => Err(crate::store_error(error)),

@@ -1,0 +1,28 @@
+//! What every handler works with.
+
+use std::{sync::Arc, time::Duration};
+
+use auth::Auth;
+use registry::Registry;
+
+use crate::{access::AccessLog, admission::Admission, health::Health};
+
+/// The one state of the HTTP faces.
+pub struct App {
+    pub registry: Registry,
+    pub auth: Auth,
+    pub config: Config,
+    pub admission: Admission,
+    pub health: Arc<Health>,
+    pub access: Option<AccessLog>,
+    /// Renders the process's metrics in Prometheus' text format; none when metrics are switched off.
+    pub metrics: Option<Box<dyn Fn() -> String + Send + Sync>>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Named in realms and links when the host that the client asked is not to be trusted.
+    pub external_url: Option<String>,
+    /// The longest silence of a request's body.
+    pub body_idle: Duration,
+}

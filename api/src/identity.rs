@@ -1,0 +1,62 @@
+//! Who asks: from the Authorization header, else from the client's certificate. A failed attempt is anonymous, as with
+//! Harbor; what was presented is kept, since it decides the challenge.
+
+use auth::{Auth, Bearer, Caller};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{HeaderMap, header};
+use model::Result;
+
+use crate::connection::Connection;
+
+/// What the request presented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presented {
+    Nothing,
+    Certificate,
+    Basic,
+    Bearer,
+    /// A Bearer token that has expired or that we did not sign.
+    StaleBearer,
+    /// A scheme that we do not know, or a header that cannot be read.
+    Unreadable,
+}
+
+/// Headers longer than this are not looked into.
+const LONGEST: usize = 20 * 1024;
+
+pub async fn identify(auth: &Auth, headers: &HeaderMap, connection: Option<&Connection>) -> Result<(Caller, Presented)> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else {
+        return certified(auth, connection).await;
+    };
+    let Some((scheme, credentials)) = value.to_str().ok().filter(|text| text.len() <= LONGEST).and_then(|text| text.split_once(' ')) else {
+        return Ok((Caller::anonymous(), Presented::Unreadable));
+    };
+    let credentials = credentials.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Ok(match auth.bearer(credentials).await? {
+            Bearer::Caller(caller) => (caller, Presented::Bearer),
+            Bearer::Expired | Bearer::Invalid => (Caller::anonymous(), Presented::StaleBearer),
+        });
+    }
+    if scheme.eq_ignore_ascii_case("basic") {
+        let Some((user, password)) = basic(credentials) else { return Ok((Caller::anonymous(), Presented::Unreadable)) };
+        let caller = auth.basic(&user, &password).await?;
+        return Ok((caller.unwrap_or_else(|| Caller::anonymous()), Presented::Basic));
+    }
+    Ok((Caller::anonymous(), Presented::Unreadable))
+}
+
+async fn certified(auth: &Auth, connection: Option<&Connection>) -> Result<(Caller, Presented)> {
+    if let Some(name) = connection.and_then(Connection::certified_name)
+        && let Some(caller) = auth.certified(name).await?
+    {
+        return Ok((caller, Presented::Certificate));
+    }
+    Ok((Caller::anonymous(), Presented::Nothing))
+}
+
+fn basic(credentials: &str) -> Option<(String, String)> {
+    let text = String::from_utf8(STANDARD.decode(credentials).ok()?).ok()?;
+    let (user, password) = text.split_once(':')?;
+    Some((user.to_owned(), password.to_owned()))
+}

@@ -1,0 +1,76 @@
+//! `GET /v2/<name>/referrers/<digest>`: what refers to a manifest, which itself need not be here (yet).
+
+use std::collections::BTreeMap;
+
+use db::artifacts::{self, Referrer};
+use http::{HeaderName, HeaderValue, Response, header};
+use model::{Result, id::ArtifactId};
+use oci::{digest::Digest, media_type::OCI_INDEX, name::NameRef, query};
+use serde::Serialize;
+
+use super::text;
+use crate::{body::Body, service::Ask};
+
+/// Referrers on one page.
+const MOST: i64 = 1000;
+const FILTERS: HeaderName = HeaderName::from_static("oci-filters-applied");
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Index<'a> {
+    schema_version: u8,
+    media_type: &'static str,
+    manifests: Vec<Descriptor<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Descriptor<'a> {
+    media_type: &'a str,
+    digest: Digest,
+    size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    artifact_type: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+pub(super) async fn list(ask: &Ask, name: NameRef<'_>, subject: &Digest) -> Result<Response<Body>> {
+    let artifact_type = query::first(ask.query(), "artifactType").filter(|kind| !kind.is_empty());
+    // No media type holds a blank: it was an unescaped plus.
+    let artifact_type = artifact_type.map(|kind| kind.replace(' ', "+"));
+    let after = query::first(ask.query(), "last").and_then(|last| last.parse().ok()).unwrap_or(0);
+    let length = query::first(ask.query(), "n").and_then(|n| n.parse::<i64>().ok()).unwrap_or(MOST).clamp(1, MOST);
+    let mut found = match ask.app.registry.find_repository(name).await? {
+        None => Vec::new(),
+        Some(repository) => {
+            let mut reader = ask.app.registry.db().reader().await?;
+            artifacts::referrers(&mut reader, repository, subject, artifact_type.as_deref(), ArtifactId(after), length + 1).await?
+        }
+    };
+    let more = found.len() as i64 > length;
+    found.truncate(length as usize);
+    let body = serde_json::to_vec(&Index { schema_version: 2, media_type: OCI_INDEX, manifests: found.iter().map(descriptor).collect() })
+        .map_err(model::error::internal("writing the referrers"))?;
+    let mut response = Response::new(Body::whole(body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(OCI_INDEX));
+    if artifact_type.is_some() {
+        headers.insert(FILTERS, HeaderValue::from_static("artifactType"));
+    }
+    if more && let Some(last) = found.last() {
+        let kind = artifact_type.map(|kind| format!("&artifactType={}", query::encode(&kind))).unwrap_or_default();
+        headers.insert(header::LINK, text(&format!("</v2/{name}/referrers/{subject}?n={length}&last={}{kind}>; rel=\"next\"", last.id)));
+    }
+    Ok(response)
+}
+
+fn descriptor(referrer: &Referrer) -> Descriptor<'_> {
+    Descriptor {
+        media_type: &referrer.media_type,
+        digest: referrer.digest,
+        size: referrer.size,
+        artifact_type: referrer.artifact_type.as_deref(),
+        annotations: referrer.annotations.as_deref().and_then(|text| serde_json::from_str(text).ok()),
+    }
+}

@@ -1,5 +1,15 @@
+//! `seawall`: the server, and the commands that look after it. One file per command in `commands/`.
+
+mod boot;
+mod commands;
 mod config;
+mod control;
 mod listen;
+mod serve;
 mod telemetry;
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    commands::run()
+}

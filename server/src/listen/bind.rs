@@ -34,6 +34,13 @@ pub struct Bound {
     pub address: SocketAddr,
 }
 
+impl Bound {
+    /// Whether clients speak TLS to it.
+    pub fn is_tls(&self) -> bool {
+        self.config.tls
+    }
+}
+
 /// Opens the sockets of all listeners. Needs a tokio runtime.
 pub fn bind_all(config: &Config) -> anyhow::Result<Vec<Bound>> {
     config.check()?;

@@ -1,0 +1,261 @@
+//! From a configuration to an open registry: the data directory and its lock, the database and its schema, the key file,
+//! the store and its identity, the first rows. Everything that does not fit is refused here, by name and with what to do.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use auth::{Auth, SecretKey};
+use blob::Store;
+use db::{Db, facts, migrate, projects, users};
+use model::{name, name::ProjectName, time::Clock};
+use registry::Registry;
+
+use crate::config::{Config, DatabaseUrl, StorageUrl};
+
+/// The variables that give the administrator's first password; Harbor's name works too.
+const PASSWORD_VARIABLES: [&str; 2] = ["SEAWALL_ADMIN_PASSWORD", "HARBOR_ADMIN_PASSWORD"];
+/// The administrator, as with Harbor.
+pub const ADMIN: &str = "admin";
+
+/// A data directory that this process alone uses, until it is dropped.
+pub struct DataDir {
+    pub path: PathBuf,
+    _lock: File,
+}
+
+impl DataDir {
+    /// Makes the directory when its parent exists, and takes its lock.
+    pub fn open(path: &Path) -> Result<Self> {
+        match fs::DirBuilder::new().mode(0o700).create(path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => bail!("cannot make the data directory `{}`: {error}", path.display()),
+        }
+        let name = path.join("seawall.lock");
+        let mut lock = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .open(&name)
+            .with_context(|| format!("cannot use the data directory `{}`: is it this user's?", path.display()))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let _ = lock.read_to_string(&mut holder);
+                return Err(anyhow::Error::new(InUse { path: path.to_owned(), holder: holder.trim().to_owned() }));
+            }
+            Err(TryLockError::Error(error)) => bail!("cannot lock `{}`: {error}", name.display()),
+        }
+        lock.set_len(0)?;
+        writeln!(lock, "process {}", std::process::id())?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// Where a running server listens for commands.
+    pub fn socket(path: &Path) -> PathBuf {
+        path.join("seawall.sock")
+    }
+}
+
+/// Another process has the data directory.
+#[derive(Debug, thiserror::Error)]
+#[error("the data directory `{}` is in use by another seawall ({holder}): stop that one, or choose another directory with --data", path.display())]
+pub struct InUse {
+    path: PathBuf,
+    holder: String,
+}
+
+/// An open registry, and what its server needs beside it.
+pub struct Opened {
+    pub registry: Registry,
+    pub auth: Auth,
+    pub store_id: String,
+    /// The administrator's password, when it was made up just now: nobody else knows it.
+    pub new_password: Option<String>,
+    /// Kept as long as the registry is open.
+    pub data: DataDir,
+}
+
+/// Opens everything. The schema is brought up to date and first rows are made.
+pub async fn open(config: &Config) -> Result<Opened> {
+    let data = DataDir::open(&config.server.data)?;
+    let db = open_database(config).await?;
+    migrate_schema(&db, config).await?;
+    let key = open_key(&db, &config.server.secret_key_file).await?;
+    let store = open_store(config).await?;
+    let store_id = settle_identity(&db, &store).await?;
+    let auth = Auth::open(db.clone(), key.clone(), auth_config(config)).await?;
+    let new_password = first_rows(&db, &auth).await?;
+    let registry = Registry::new(db, store, registry_config(config), &key.derive("upload ids"));
+    Ok(Opened { registry, auth, store_id, new_password, data })
+}
+
+/// The database as it is, without migrating it.
+pub async fn open_database(config: &Config) -> Result<Db> {
+    let engine = match &config.database.url {
+        DatabaseUrl::Sqlite(path) => {
+            refuse_network(path)?;
+            db::Engine::Sqlite(path.clone())
+        }
+        DatabaseUrl::Postgres(url) => db::Engine::Postgres(url.expose().to_owned()),
+    };
+    let config = db::Config {
+        engine,
+        node: config.server.node.clone(),
+        pool_size: config.database.pool_size,
+        timeout: config.database.timeout,
+    };
+    Ok(Db::open(&config, Clock::default()).await?)
+}
+
+/// The file of an SQLite database, for the copy that is kept before a migration.
+pub fn database_file(config: &Config) -> Option<&Path> {
+    match &config.database.url {
+        DatabaseUrl::Sqlite(path) => Some(path),
+        DatabaseUrl::Postgres(_) => None,
+    }
+}
+
+/// SQLite's locks and its shared memory do not hold on a network.
+fn refuse_network(path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let network = blob::network::network_of(folder).with_context(|| format!("cannot look at `{}`", folder.display()))?;
+    if let Some(kind) = network {
+        bail!("the SQLite database `{}` would lie on {kind}, where its locks do not hold: put it on a local disk (database.url), or use PostgreSQL", path.display());
+    }
+    Ok(())
+}
+
+async fn migrate_schema(db: &Db, config: &Config) -> Result<()> {
+    for migration in migrate::up(db, database_file(config)).await? {
+        tracing::info!(version = migration.version, name = migration.name, "database schema migrated");
+    }
+    Ok(())
+}
+
+/// The key file of this database. It is never made anew beside a database that has one.
+async fn open_key(db: &Db, path: &Path) -> Result<SecretKey> {
+    let expected = facts::find(&mut *db.reader().await?, facts::KEY_FINGERPRINT).await?;
+    let key = SecretKey::load_or_create(path, expected.is_none())?;
+    let fingerprint = key.fingerprint();
+    let settled = match expected {
+        Some(expected) => expected,
+        None => {
+            let fingerprint = fingerprint.clone();
+            db.write(move |tx| {
+                let fingerprint = fingerprint.clone();
+                Box::pin(async move { facts::settle(tx, facts::KEY_FINGERPRINT, &fingerprint).await })
+            })
+            .await?
+        }
+    };
+    if settled != fingerprint {
+        bail!(
+            "the key file `{}` is not the one this database was encrypted with: copy the right file there from a backup or another node (server.secret_key_file)",
+            path.display()
+        );
+    }
+    Ok(key)
+}
+
+pub async fn open_store(config: &Config) -> Result<Store> {
+    let StorageUrl::File(root) = &config.storage.url;
+    let mut store = blob::Config::new(root.clone());
+    store.reserve = config.storage.reserve;
+    Ok(Store::open(store).await?)
+}
+
+/// A store belongs to one database: a fresh database puts its mark into an empty store, and no other store is ever used.
+async fn settle_identity(db: &Db, store: &Store) -> Result<String> {
+    let expected = facts::find(&mut *db.reader().await?, facts::STORE_ID).await?;
+    let found = store.identity().await?;
+    match (expected, found) {
+        (Some(expected), Some(found)) if expected == found => Ok(expected),
+        (Some(expected), Some(found)) => {
+            bail!("the store has the identity `{found}`, the database belongs to `{expected}`: correct storage.url or database.url")
+        }
+        // An earlier first start ended between the two marks. With content in the database it would be a store gone missing.
+        (Some(expected), None) if store.is_empty().await? && db::blobs::list(&mut *db.reader().await?, model::id::BlobId(0), 1).await?.is_empty() => {
+            store.adopt(&expected).await?;
+            Ok(expected)
+        }
+        (Some(_), None) => bail!("the store has lost its identity: is its file system mounted? Nothing is written into it until it is"),
+        (None, Some(found)) => bail!(
+            "the store belongs to another database (`{found}`): correct database.url, or, if that database is lost, bring its contents back with `seawall fsck --rebuild`"
+        ),
+        (None, None) if store.is_empty().await? => {
+            let id = model::id::new_uid();
+            let settled = db
+                .write(move |tx| {
+                    let id = id.clone();
+                    Box::pin(async move { facts::settle(tx, facts::STORE_ID, &id).await })
+                })
+                .await?;
+            store.adopt(&settled).await?;
+            Ok(settled)
+        }
+        (None, None) => bail!("the store is not empty and was not made by seawall: choose an empty directory (storage.url)"),
+    }
+}
+
+/// On a fresh database: the administrator (user 1) and the public project `library` (project 1).
+async fn first_rows(db: &Db, auth: &Auth) -> Result<Option<String>> {
+    if !users::list(&mut *db.reader().await?, "", 1).await?.is_empty() {
+        return Ok(None);
+    }
+    let given = PASSWORD_VARIABLES.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()).map(|value| (name, value)));
+    if let Some((variable, password)) = &given {
+        name::check_password(password).with_context(|| format!("the administrator's password in {variable} is refused"))?;
+    }
+    let made_up = given.is_none();
+    let password = match given {
+        Some((_, password)) => password,
+        None => auth::robots::new_secret()?.text,
+    };
+    let hash = auth.hash_password(password.clone()).await?;
+    let made = db
+        .write(move |tx| {
+            let hash = hash.clone();
+            Box::pin(async move {
+                // Of several nodes that start at once one is first.
+                if !users::list(tx, "", 1).await?.is_empty() {
+                    return Ok(false);
+                }
+                let now = tx.now().await?;
+                let admin = users::NewUser { name: ADMIN.parse()?, email: None, realname: Some("system admin".to_owned()), password: Some(hash), admin: true };
+                let owner = users::insert(tx, &admin, now).await?;
+                let library: ProjectName = "library".parse()?;
+                projects::insert(tx, &library, true, owner, now).await?;
+                Ok(true)
+            })
+        })
+        .await?;
+    Ok((made && made_up).then_some(password))
+}
+
+fn auth_config(config: &Config) -> auth::Config {
+    auth::Config {
+        token_expiration: config.auth.token_expiration,
+        password_hashing: config.limits.password_hashing,
+        robot_prefix: model::robot::NAME_PREFIX.to_owned(),
+        anonymous: config.auth.anonymous,
+    }
+}
+
+fn registry_config(config: &Config) -> registry::Config {
+    registry::Config {
+        uploads_expire: config.uploads.expire,
+        gc_grace: config.gc.grace,
+        manifest_cache: config.cache.manifests,
+        scrub_rate: (config.scrub.rate > 0).then_some(config.scrub.rate),
+        scrub_interval: config.scrub.interval,
+    }
+}

@@ -34,47 +34,32 @@ impl<'de> Deserializer<'de> for &Node {
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        match &self.kind {
-            Kind::Text(text) => match text.trim().parse() {
+        match self.as_text() {
+            Some(text) => match text.trim().parse() {
                 Ok(value) => visitor.visit_bool(value),
                 Err(_) => Err(de::Error::invalid_type(Unexpected::Str(text), &visitor)),
             },
-            Kind::Table(_)
-            | Kind::List(_)
-            | Kind::String(_)
-            | Kind::Integer(_)
-            | Kind::Float(_)
-            | Kind::Bool(_) => self.deserialize_any(visitor),
+            None => self.deserialize_any(visitor),
         }
     }
 
     fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        match &self.kind {
-            Kind::Text(text) => match text.trim().parse() {
-                Ok(number) => visitor.visit_i64(number),
+        match self.as_text() {
+            Some(text) => match text.trim().parse() {
+                Ok(value) => visitor.visit_i64(value),
                 Err(_) => Err(de::Error::invalid_type(Unexpected::Str(text), &visitor)),
             },
-            Kind::Table(_)
-            | Kind::List(_)
-            | Kind::String(_)
-            | Kind::Integer(_)
-            | Kind::Float(_)
-            | Kind::Bool(_) => self.deserialize_any(visitor),
+            None => self.deserialize_any(visitor),
         }
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        match &self.kind {
-            Kind::Text(text) => match text.trim().parse() {
-                Ok(number) => visitor.visit_f64(number),
+        match self.as_text() {
+            Some(text) => match text.trim().parse() {
+                Ok(value) => visitor.visit_f64(value),
                 Err(_) => Err(de::Error::invalid_type(Unexpected::Str(text), &visitor)),
             },
-            Kind::Table(_)
-            | Kind::List(_)
-            | Kind::String(_)
-            | Kind::Integer(_)
-            | Kind::Float(_)
-            | Kind::Bool(_) => self.deserialize_any(visitor),
+            None => self.deserialize_any(visitor),
         }
     }
 
@@ -112,15 +97,10 @@ impl<'de> Deserializer<'de> for &Node {
 
     /// An empty text is an absent value, so that a sample can show a key that has no default.
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        match &self.kind {
-            Kind::Text(text) | Kind::String(text) if text.is_empty() => visitor.visit_none(),
-            Kind::Table(_)
-            | Kind::List(_)
-            | Kind::Text(_)
-            | Kind::String(_)
-            | Kind::Integer(_)
-            | Kind::Float(_)
-            | Kind::Bool(_) => visitor.visit_some(self),
+        if matches!(&self.kind, Kind::Text(text) | Kind::String(text) if text.is_empty()) {
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
         }
     }
 
@@ -136,18 +116,14 @@ impl<'de> Deserializer<'de> for &Node {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        match &self.kind {
-            // `SEAWALL_LISTEN__0__ADDRESS` names the entries of a list by their numbers.
-            Kind::Table(table) => visitor.visit_seq(Items {
-                items: numbered(table)?.into_iter(),
-            }),
-            Kind::Text(_) => match self.parsed() {
-                Some(node) if matches!(node.kind, Kind::List(_)) => node.deserialize_any(visitor),
-                _ => self.deserialize_any(visitor),
-            },
-            Kind::List(_) | Kind::String(_) | Kind::Integer(_) | Kind::Float(_) | Kind::Bool(_) => {
-                self.deserialize_any(visitor)
-            }
+        // `SEAWALL_LISTEN__0__ADDRESS` names the entries of a list by their numbers.
+        if let Kind::Table(table) = &self.kind {
+            let items = numbered(table)?.into_iter();
+            return visitor.visit_seq(Items { items });
+        }
+        match self.parsed() {
+            Some(node) if matches!(node.kind, Kind::List(_)) => node.deserialize_any(visitor),
+            _ => self.deserialize_any(visitor),
         }
     }
 
@@ -174,12 +150,7 @@ impl<'de> Deserializer<'de> for &Node {
     ) -> Result<V::Value, Fault> {
         match &self.kind {
             Kind::Table(table) => visitor.visit_map(Entries::of_struct(table, fields)?),
-            Kind::Text(_)
-            | Kind::List(_)
-            | Kind::String(_)
-            | Kind::Integer(_)
-            | Kind::Float(_)
-            | Kind::Bool(_) => self.deserialize_map(visitor),
+            _ => self.deserialize_map(visitor),
         }
     }
 

@@ -94,12 +94,17 @@ impl Node {
         }
     }
 
+    /// What a variable or a flag holds; `None` for values that have a type already.
+    pub(super) fn as_text(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// The text as a TOML value, for keys that want a list or a table; `None` where it is no such text.
     pub(super) fn parsed(&self) -> Option<Self> {
-        let Kind::Text(text) = &self.kind else {
-            return None;
-        };
-        let value = DeValue::parse(text.trim()).ok()?;
+        let value = DeValue::parse(self.as_text()?.trim()).ok()?;
         Some(Self::from_value(value.get_ref(), &|_| self.origin.clone()))
     }
 

@@ -14,7 +14,7 @@ use std::{
     io::{self, IsTerminal},
     panic,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use ::api::access::AccessLog;
@@ -150,9 +150,16 @@ impl Telemetry {
 
     /// Writes out what is left, at the end of the process. Blocks for at most two seconds.
     pub fn close(&self) {
-        self.events.close(LAST_LINES);
-        if let Some(access) = &self.access {
-            access.close(LAST_LINES);
+        let deadline = Instant::now() + LAST_LINES;
+        let sinks = || {
+            [Some(&self.events), self.access.as_ref()]
+                .into_iter()
+                .flatten()
+        };
+        sinks().for_each(|sink| sink.stop_at(deadline));
+        for sink in sinks() {
+            // What is missing then is counted as dropped, and there is nobody left to tell.
+            let _ = sink.flush(deadline);
         }
     }
 }

@@ -11,6 +11,11 @@ mod delivery;
 /// 2026-01-02T03:04:05.678Z
 const TIME: Timestamp = Timestamp(1_767_323_045_678_900);
 
+/// Far longer than anything here takes.
+fn patience() -> Instant {
+    Instant::now() + Duration::from_secs(20)
+}
+
 fn pull() -> AccessRecord<'static> {
     AccessRecord {
         time: TIME,
@@ -143,7 +148,7 @@ fn logged(format: Format, log: impl FnOnce()) -> String {
     let (events, _) = open_sinks(&config(&path, format), "node").unwrap();
     let layer = Events::new(events.clone(), Clock::default());
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
-    assert!(events.close(Duration::from_secs(10)));
+    assert!(events.flush(patience()));
     fs::read_to_string(path).unwrap()
 }
 
@@ -259,10 +264,10 @@ fn both_logs_share_a_target_unless_told_otherwise() {
         let (events, access) = open_sinks(&config, "node").unwrap();
         let access = access.unwrap();
         events.write(Severity::Info, TIME, |buf, _| {
-            buf.extend_from_slice(b"an event")
+            buf.extend_from_slice(b"an event");
         });
         access_log(access.clone())(&pull());
-        assert!(events.close(Duration::from_secs(10)) && access.close(Duration::from_secs(10)));
+        assert!(events.flush(patience()) && access.flush(patience()));
         let lines = |path: &Path| fs::read_to_string(path).map_or(0, |text| text.lines().count());
         assert_eq!((lines(&one), lines(&other)), (in_one, in_other));
     }

@@ -18,7 +18,7 @@ use crate::{
     subjects::Login,
 };
 
-const REMEMBERED_FOR: Duration = Duration::from_secs(60);
+const REMEMBERED_FOR: Duration = Duration::from_mins(1);
 /// No name in the database is longer (255 characters); a robot's full one holds two and a prefix.
 const MAX_NAME: usize = 4 * 255 + 256;
 

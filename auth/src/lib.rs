@@ -46,7 +46,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            token_expiration: Duration::from_secs(30 * 60),
+            token_expiration: Duration::from_mins(30),
             password_hashing: std::thread::available_parallelism().map_or(1, usize::from),
             robot_prefix: model::robot::NAME_PREFIX.to_owned(),
             anonymous: true,

@@ -115,3 +115,75 @@ fn is_harbor(notation: &str, password: &str) -> bool {
     )
     .is_ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Verdict::{Good, GoodButUpgrade, Wrong};
+
+    /// Made with Python's hashlib and cryptography.
+    #[rustfmt::skip]
+    const TABLE: &[(&str, Verdict)] = &[
+        ("harbor:sha1:4096:k3yLm0Pq9sTuVwXyZaBcDeFgHiJkLmNo:f1a6b4677f735e61f41833c907f76f84", GoodButUpgrade),
+        ("harbor:sha256:4096:k3yLm0Pq9sTuVwXyZaBcDeFgHiJkLmNo:aa7fa8c307cc65662d475f5121c919dd", GoodButUpgrade),
+        ("harbor:sha256:600000:k3yLm0Pq9sTuVwXyZaBcDeFgHiJkLmNo:4840cb5a2b0d2953261da96318724488", GoodButUpgrade),
+        ("$argon2id$v=19$m=19456,t=2,p=1$c2FsdFNBTFRzYWx0MDEyMw$rthqGgrhKD+LVwgMCpsfROtCovbNGkkqpxClEK334A0", Good),
+        ("$argon2id$v=19$m=4096,t=1,p=1$c2FsdFNBTFRzYWx0MDEyMw$vYPphFXLBo+Qr8syzQEhes5hoS3mn96N5ArpSxKoRiU", GoodButUpgrade),
+    ];
+
+    #[test]
+    fn every_notation_tells_the_right_password_from_a_wrong_one() {
+        for (hash, verdict) in TABLE {
+            assert_eq!(verify(hash, "Harbor12345"), *verdict, "{hash}");
+            assert_eq!(verify(hash, "Harbor12346"), Wrong, "{hash}");
+            assert_eq!(verify(hash, ""), Wrong, "{hash}");
+        }
+    }
+
+    #[test]
+    fn what_no_login_can_match_is_wrong_and_costs_nothing() {
+        for hash in [
+            "",
+            "Harbor12345",
+            "harbor:",
+            "harbor:md5:4096:salt:f1a6b4677f735e61f41833c907f76f84",
+            "harbor:sha1:0:salt:f1a6b4677f735e61f41833c907f76f84",
+            "harbor:sha1:4000000000:salt:f1a6b4677f735e61f41833c907f76f84",
+            "harbor:sha1:4096:salt:",
+            "harbor:sha1:4096:salt:f1",
+            "harbor:sha1:4096:salt:not hexadecimal at all, is it?!",
+            "$argon2id$v=19$m=19456",
+            "secret-sha256:salt",
+            "secret-sha256:salt:",
+        ] {
+            assert_eq!(verify(hash, "Harbor12345"), Wrong, "{hash}");
+        }
+    }
+
+    #[test]
+    fn a_password_of_more_than_a_kibibyte_is_wrong_also_where_it_was_set() {
+        let long = "Aa1".repeat(400);
+        assert_eq!(verify(&hash(&long).unwrap(), &long), Wrong);
+    }
+
+    #[test]
+    fn a_new_hash_is_argon2id_with_its_own_salt() {
+        let (one, other) = (hash("Harbor12345").unwrap(), hash("Harbor12345").unwrap());
+        assert!(one.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{one}");
+        assert_ne!(one, other);
+        assert_eq!(verify(&one, "Harbor12345"), Good);
+    }
+
+    #[test]
+    fn the_hash_of_nobody_costs_as_much_as_anybodys() {
+        let nobody = PasswordHash::new(crate::basic::NOBODY).unwrap();
+        assert!(is_current(&nobody));
+        let anybody = hash("Harbor12345").unwrap();
+        let anybody = PasswordHash::new(&anybody).unwrap();
+        assert_eq!(nobody.params, anybody.params);
+        assert_eq!(
+            nobody.hash.map(|hash| hash.as_bytes().len()),
+            anybody.hash.map(|hash| hash.as_bytes().len())
+        );
+    }
+}

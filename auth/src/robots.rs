@@ -54,3 +54,62 @@ fn digest_of(salt: &str, secret: &str) -> digest::Digest {
     }
     context.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::password::{Verdict, verify};
+
+    #[test]
+    fn a_new_secret_is_long_varied_and_its_own() {
+        let secrets: Vec<NewSecret> = (0..50).map(|_| new_secret().unwrap()).collect();
+        for secret in &secrets {
+            assert_eq!(secret.text.len(), 32);
+            assert!(secret.text.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+            check_password(&secret.text).unwrap();
+            assert!(!secret.hash.contains(&secret.text));
+            assert_eq!(verify(&secret.hash, &secret.text), Verdict::Good);
+            assert_eq!(
+                verify(&secret.hash, &secret.text.to_lowercase()),
+                Verdict::Wrong
+            );
+        }
+        assert_eq!(
+            secrets
+                .iter()
+                .map(|secret| &secret.text)
+                .collect::<HashSet<_>>()
+                .len(),
+            50
+        );
+        let letters: HashSet<u8> = secrets
+            .iter()
+            .flat_map(|secret| secret.text.bytes())
+            .collect();
+        assert_eq!(letters.len(), 62, "1600 draws show every letter and digit");
+    }
+
+    #[test]
+    fn the_stored_form_stays_readable() {
+        // SHA-256 of `saltSALTsalt0123:Abc…`, made with Python's hashlib.
+        let hash = "secret-sha256:saltSALTsalt0123:fcda5435523c62eddcd028392de62a9f045e5e5717e9899799e9ab62403a3ee6";
+        assert_eq!(
+            verify(hash, "Abcdefghijklmnopqrstuvwxyz012345"),
+            Verdict::Good
+        );
+        assert_eq!(
+            verify(hash, "Abcdefghijklmnopqrstuvwxyz012346"),
+            Verdict::Wrong
+        );
+    }
+
+    #[test]
+    fn a_secret_that_a_person_chose_is_hashed_like_a_password() {
+        let hash = hash_chosen("Chosen-By-1-Person").unwrap();
+        assert!(hash.starts_with("$argon2id$"));
+        assert_eq!(verify(&hash, "Chosen-By-1-Person"), Verdict::Good);
+        assert!(hash_chosen("too simple").is_err());
+    }
+}

@@ -42,7 +42,10 @@ impl SecretKey {
         match read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             content => {
-                return Self::from_content(path, &content.map_err(|error| unreadable(path, error))?);
+                return Self::from_content(
+                    path,
+                    &content.map_err(|error| unreadable(path, error))?,
+                );
             }
         }
         if !may_create {
@@ -193,4 +196,141 @@ fn write_durably(path: &Path, key: &str) -> io::Result<()> {
         .open(path)?;
     writeln!(file, "{key}")?;
     file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::fs::PermissionsExt, sync::Barrier};
+
+    use super::*;
+
+    fn key_of(content: &str) -> Result<SecretKey> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secretkey");
+        fs::write(&path, content).unwrap();
+        SecretKey::load_or_create(&path, false)
+    }
+
+    #[test]
+    fn of_many_who_start_at_once_one_makes_the_file_and_all_have_its_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secretkey");
+        let start = Barrier::new(8);
+        let fingerprints: Vec<String> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8)
+                .map(|_| {
+                    scope.spawn(|| {
+                        start.wait();
+                        SecretKey::load_or_create(&path, true)
+                            .unwrap()
+                            .fingerprint()
+                    })
+                })
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
+        });
+        assert!(
+            fingerprints
+                .iter()
+                .all(|fingerprint| *fingerprint == fingerprints[0])
+        );
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o7777,
+            0o600
+        );
+        let names: Vec<_> = fs::read_dir(directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(names, ["secretkey"], "nothing is left beside it");
+        assert_eq!(
+            SecretKey::load_or_create(&path, false)
+                .unwrap()
+                .fingerprint(),
+            fingerprints[0]
+        );
+    }
+
+    #[test]
+    fn a_missing_file_is_not_made_beside_a_database_that_had_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secretkey");
+        let error = SecretKey::load_or_create(&path, false).unwrap_err();
+        assert!(matches!(error, Error::Precondition(_)), "{error}");
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_that_is_no_key_is_refused_and_left_as_it_is() {
+        for content in [
+            "",
+            "fifteen bytes 5",
+            "fifteen bytes 5\n\n\n",
+            &"x".repeat(5000),
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("secretkey");
+            fs::write(&path, content).unwrap();
+            assert!(SecretKey::load_or_create(&path, true).is_err(), "{content}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+        }
+    }
+
+    #[test]
+    fn a_lines_end_is_no_part_of_the_key() {
+        let bare = key_of("0123456789abcdef").unwrap();
+        assert_eq!(
+            key_of("0123456789abcdef\r\n").unwrap().fingerprint(),
+            bare.fingerprint()
+        );
+        assert_ne!(
+            key_of("0123456789abcdeg").unwrap().fingerprint(),
+            bare.fingerprint()
+        );
+    }
+
+    #[test]
+    fn what_was_encrypted_can_be_read_with_the_same_key_alone() {
+        let (key, other) = (
+            key_of("0123456789abcdef").unwrap(),
+            key_of("0123456789abcdeg").unwrap(),
+        );
+        let text = key.encrypt(b"a secret");
+        assert_eq!(key.decrypt(&text).unwrap(), b"a secret");
+        assert_ne!(text, key.encrypt(b"a secret"), "each has its own nonce");
+        assert!(other.decrypt(&text).is_err());
+        let mut changed = text.clone().into_bytes();
+        let last = changed.len() - 3;
+        changed[last] = if changed[last] == b'A' { b'B' } else { b'A' };
+        assert!(key.decrypt(std::str::from_utf8(&changed).unwrap()).is_err());
+        for broken in [
+            "",
+            "aes256gcm-v1:",
+            "aes256gcm-v1:AAAA",
+            "aes256gcm-v1:!",
+            "plain text",
+        ] {
+            assert!(key.decrypt(broken).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_release_encrypted_stays_readable() {
+        let key = key_of("0123456789abcdef").unwrap();
+        // Made with Python's cryptography: HKDF-SHA-256 (salt `seawall`, the label as info) and AES-256-GCM.
+        assert_eq!(key.fingerprint(), "535aae9bb371f9a4d74ed8437f9a2833");
+        let text = "aes256gcm-v1:AAECAwQFBgcICQoLfMdJhFrOMUgPLDjM+8xFY9c0uJuu0rph";
+        assert_eq!(key.decrypt(text).unwrap(), b"a secret");
+    }
+
+    #[test]
+    fn each_label_has_a_key_of_its_own_and_none_is_shown() {
+        let key = key_of("0123456789abcdef").unwrap();
+        assert_eq!(key.derive("uploads"), key.derive("uploads"));
+        assert_ne!(key.derive("uploads"), key.derive("sessions"));
+        assert_eq!(format!("{key:?}"), "SecretKey(…)");
+    }
 }

@@ -182,3 +182,18 @@ fn key_id(public_der: &[u8]) -> String {
     }
     id
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_keys_name_has_libtrusts_form() {
+        let der: Vec<u8> = (0..91).collect();
+        // Made with Python's hashlib and base64.
+        assert_eq!(
+            key_id(&der),
+            "LDJJ:IWNS:CMFC:4FIS:KLKA:ROK6:NWWE:ETCW:IBRO:XEI4:Y5SE:BS4S"
+        );
+    }
+}

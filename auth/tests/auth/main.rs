@@ -1,0 +1,6 @@
+//! What callers see of `auth`, on SQLite and, where TEST_POSTGRES_URL names a server, on PostgreSQL.
+
+mod logins;
+mod rights;
+mod tokens;
+mod world;

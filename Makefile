@@ -1,0 +1,33 @@
+# `make run` needs cargo and a C compiler. `make test` installs the rest where it is root on Debian.
+CARGO ?= cargo
+
+.PHONY: run build test lint bench prepare clients
+
+run:
+	$(CARGO) build --quiet --profile quick -p server --bin seawall
+	./target/quick/seawall serve $(ARGS)
+
+build:
+	$(CARGO) build --release -p server --bin seawall
+
+# Everything that this machine can run. What it cannot is named.
+test: prepare
+	testkit/with-postgres.sh $(CARGO) test --workspace
+	scripts/proofs.sh
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+	scripts/deny.sh
+
+# Clients that take minutes to build (cosign, helm …) against a running server; outside CI.
+clients:
+	scripts/clients.sh
+
+bench: build
+	$(CARGO) build --release -p bench
+	bench/run.sh $(ARGS)
+
+prepare:
+	scripts/prepare.sh

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Installs what the tests talk to, where this is root on Debian; elsewhere says what is missing and goes on.
+set -euo pipefail
+packages=(build-essential curl postgresql pgbouncer docker.io podman buildah skopeo crun containernetworking-plugins haproxy nginx-light iptables iproute2 e2fsprogs)
+missing=()
+for package in "${packages[@]}"; do
+  dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok' || missing+=("$package")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  echo "prepare: installing ${missing[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq
+  apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+else
+  echo "prepare: not root on Debian; tests that need these are left out: ${missing[*]}" >&2
+fi

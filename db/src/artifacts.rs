@@ -1,7 +1,7 @@
 //! Manifests of repositories (Harbor calls them artifacts) and what they name.
 
 use model::{
-    Result,
+    Error, Result, What,
     change::Kind,
     id::{ArtifactId, BlobId, RepositoryId, new_uid},
     time::Timestamp,
@@ -11,9 +11,9 @@ use serde_json::json;
 
 use crate::{
     Conn, Tx,
-    blobs::{State, json_list},
+    blobs::{State, json_list, json_numbers},
     changes,
-    dialect::with_list,
+    dialect::{locking, with_list, with_numbers},
     generations::Touch,
     links,
     value::Row,
@@ -129,23 +129,27 @@ pub async fn ensure(
         new.digest.to_string(),
         new.subject.as_ref().map(ToString::to_string),
     );
+    // Locked, so that it is not deleted before a tag or an index of this transaction names it.
+    let sql = locking!(
+        tx,
+        "SELECT id FROM artifacts WHERE repository_id = $1 AND digest = $2",
+        "FOR SHARE"
+    );
     let known = tx
-        .row(
-            "SELECT id FROM artifacts WHERE repository_id = $1 AND digest = $2",
-            &[repository.into(), (&digest).into()],
-            |row| Ok(ArtifactId(row.int(0)?)),
-        )
+        .row(sql, &[repository.into(), (&digest).into()], |row| {
+            Ok(ArtifactId(row.int(0)?))
+        })
         .await?;
     if let Some(id) = known {
         return Ok(id);
     }
     let uid = new_uid();
-    let made = tx
+    let (id, made_by) = tx
         .row(
             "INSERT INTO artifacts (uid, repository_id, digest, blob_id, media_type, artifact_type, config_media_type, size, subject_digest, annotations, pushed_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
              ON CONFLICT (repository_id, digest) DO UPDATE SET digest = excluded.digest
-             RETURNING id",
+             RETURNING id, uid",
             &[
                 (&uid).into(),
                 repository.into(),
@@ -159,11 +163,13 @@ pub async fn ensure(
                 (&new.annotations).into(),
                 now.into(),
             ],
-            |row| Ok(ArtifactId(row.int(0)?)),
+            |row| Ok((ArtifactId(row.int(0)?), row.text(1)?)),
         )
-        .await?;
-    let id =
-        made.ok_or_else(|| model::Error::Internal(anyhow::anyhow!("an upsert gave no row")))?;
+        .await?
+        .ok_or_else(|| Error::Internal(anyhow::anyhow!("an upsert gave no row")))?;
+    if made_by != uid {
+        return Ok(id); // another transaction made it meanwhile, with all it names
+    }
     name_contents(tx, repository, id, new).await?;
     tx.touch(Touch::Repository(repository));
     let key = format!("{repository_name}@{digest}");
@@ -184,21 +190,28 @@ async fn name_contents(
     id: ArtifactId,
     new: &NewArtifact,
 ) -> Result<()> {
-    for blob in &new.blobs {
-        tx.execute(
-            "INSERT INTO artifact_blobs (artifact_id, blob_id, repository_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-            &[id.into(), (*blob).into(), repository.into()],
-        )
+    let list = json_numbers(new.blobs.iter().map(|blob| blob.0));
+    let sql = with_numbers!(
+        tx,
+        "INSERT INTO artifact_blobs (artifact_id, blob_id, repository_id) SELECT $1, id, $3 FROM blobs WHERE id IN",
+        "$2",
+        ""
+    );
+    tx.execute(sql, &[id.into(), (&list).into(), repository.into()])
         .await?;
+    if new.children.is_empty() {
+        return Ok(());
     }
-    for child in &new.children {
-        tx.execute(
-            "INSERT INTO artifact_children (parent_id, child_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-            &[id.into(), (*child).into()],
-        )
-        .await?;
-    }
-    Ok(())
+    let list = json_numbers(new.children.iter().map(|child| child.0));
+    let sql = with_numbers!(
+        tx,
+        "INSERT INTO artifact_children (parent_id, child_id) SELECT $1, id FROM artifacts WHERE id IN",
+        "$2",
+        ""
+    );
+    tx.execute(sql, &[id.into(), (&list).into()])
+        .await
+        .map(|_| ())
 }
 
 /// An index of the repository that names this manifest, when there is one.
@@ -211,7 +224,7 @@ pub async fn find_parent(conn: &mut Conn, child: ArtifactId) -> Result<Option<Di
     .await
 }
 
-/// Deletes a manifest with its tags. What it named is asked about at `check_at`.
+/// Deletes a manifest with its tags, unless an index of the repository names it. What it named is asked about at `check_at`.
 pub async fn delete(
     tx: &mut Tx,
     repository: RepositoryId,
@@ -220,6 +233,21 @@ pub async fn delete(
     check_at: Timestamp,
     now: Timestamp,
 ) -> Result<()> {
+    // Whoever tags it or names it in an index holds it FOR SHARE: that is over now, or waits until this has happened.
+    let sql = locking!(tx, "SELECT 1 FROM artifacts WHERE id = $1", "FOR UPDATE");
+    let key = format!("{repository_name}@{}", artifact.digest);
+    if !tx.exists(sql, &[artifact.id.into()]).await? {
+        return Err(Error::not_found(
+            What::Manifest,
+            format!("artifact {key} not found"),
+        ));
+    }
+    if let Some(parent) = find_parent(tx, artifact.id).await? {
+        return Err(Error::Precondition(format!(
+            "`{}` is part of the index `{parent}` in this repository: delete the index first",
+            artifact.digest
+        )));
+    }
     links::release(tx, artifact.id, check_at).await?;
     tx.execute(
         "DELETE FROM tags WHERE artifact_id = $1",
@@ -229,7 +257,6 @@ pub async fn delete(
     tx.execute("DELETE FROM artifacts WHERE id = $1", &[artifact.id.into()])
         .await?;
     tx.touch(Touch::Repository(repository));
-    let key = format!("{repository_name}@{}", artifact.digest);
     changes::append(tx, Kind::ArtifactDeleted, &key, &json!({}), now).await
 }
 

@@ -199,7 +199,7 @@ pub async fn condemn_if_unheld(tx: &mut Tx, id: BlobId, now: Timestamp) -> Resul
 
 /// As [`condemn_if_unheld`], for many; answers those that were condemned.
 pub async fn condemn_unheld(tx: &mut Tx, ids: &[BlobId], now: Timestamp) -> Result<Vec<BlobId>> {
-    let list = json_numbers(ids);
+    let list = json_numbers(ids.iter().map(|id| id.0));
     let sql = with_numbers!(
         tx,
         "UPDATE blobs SET state = 1, state_at = $2
@@ -243,7 +243,7 @@ pub async fn lock(tx: &mut Tx, digests: &[Digest]) -> Result<Vec<Blob>> {
 /// The final step: from now on nobody sees these contents, and their bytes may go. Lock them first; this asks again and
 /// answers those it took. One that a repository holds after all is live again.
 pub async fn claim_unheld(tx: &mut Tx, ids: &[BlobId], now: Timestamp) -> Result<Vec<BlobId>> {
-    let list = json_numbers(ids);
+    let list = json_numbers(ids.iter().map(|id| id.0));
     let sql = with_numbers!(
         tx,
         "UPDATE blobs SET state = 2, state_at = $2
@@ -284,7 +284,7 @@ pub async fn claimed(conn: &mut Conn, after: BlobId, limit: i64) -> Result<Vec<B
 
 /// Their bytes have gone; the rows stay as tombstones.
 pub async fn set_freed(tx: &mut Tx, ids: &[BlobId], now: Timestamp) -> Result<()> {
-    let list = json_numbers(ids);
+    let list = json_numbers(ids.iter().map(|id| id.0));
     let sql = with_numbers!(
         tx,
         "UPDATE blobs SET freed_at = $2 WHERE state = 2 AND id IN",
@@ -333,7 +333,7 @@ pub async fn unchecked(conn: &mut Conn, before: Timestamp, limit: i64) -> Result
 
 /// Their bytes were read and found good.
 pub async fn set_checked(tx: &mut Tx, ids: &[BlobId], now: Timestamp) -> Result<()> {
-    let list = json_numbers(ids);
+    let list = json_numbers(ids.iter().map(|id| id.0));
     let sql = with_numbers!(tx, "UPDATE blobs SET checked_at = $2 WHERE id IN", "$1", "");
     tx.execute(sql, &[(&list).into(), now.into()])
         .await
@@ -448,7 +448,7 @@ pub(crate) fn json_list(items: &[impl ToString]) -> String {
     serde_json::Value::from(texts).to_string()
 }
 
-pub(crate) fn json_numbers(ids: &[BlobId]) -> String {
-    let numbers: Vec<i64> = ids.iter().map(|id| id.0).collect();
-    serde_json::Value::from(numbers).to_string()
+/// The same of numbers.
+pub(crate) fn json_numbers(ids: impl IntoIterator<Item = i64>) -> String {
+    serde_json::Value::from_iter(ids).to_string()
 }

@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 
-use model::{Error, error::internal};
+use model::{Error, What, error::internal};
 
 /// A full disk is said as such; a file that cannot be read or written or is held by another is a matter of time; the rest
 /// is our fault.
@@ -42,6 +42,12 @@ pub(crate) fn postgres_error(error: tokio_postgres::Error) -> Error {
                 return Error::StorageFull(
                     "the disk that holds the database is full: delete something or make room"
                         .to_owned(),
+                );
+            }
+            "22021" => {
+                return Error::invalid(
+                    What::Request,
+                    "a text holds a character that the database cannot keep (NUL)",
                 );
             }
             // query_canceled (statement_timeout), lock_not_available, read_only_sql_transaction

@@ -88,7 +88,7 @@ pub async fn enqueue(tx: &mut Tx, job: &Job, run_at: Timestamp, now: Timestamp) 
 }
 
 /// How long a job waits that this binary does not know: in an upgrade under way a newer node takes it meanwhile.
-const UNKNOWN_WAITS: Duration = Duration::from_secs(120);
+const UNKNOWN_WAITS: Duration = Duration::from_mins(2);
 
 /// Takes the next job that is due, or one whose lease ran out: that counts as a failure of its last attempt.
 pub async fn claim(tx: &mut Tx, node: &str, lease: Duration) -> Result<Option<Claimed>> {
@@ -266,7 +266,7 @@ pub async fn give_back(tx: &mut Tx, id: JobId, attempt: i64) -> Result<bool> {
     Ok(changed > 0)
 }
 
-/// Asks a job to stop: one that waits is stopped at once, one that runs hears it at its next heartbeat.
+/// Asks a job to stop: one that waits is stopped at once, one that runs on this node hears it at once, on another within a second.
 pub async fn stop(tx: &mut Tx, id: JobId) -> Result<()> {
     let now = tx.now().await?;
     tx.execute(
@@ -278,8 +278,9 @@ pub async fn stop(tx: &mut Tx, id: JobId) -> Result<()> {
         "UPDATE jobs SET stop = TRUE WHERE id = $1 AND state = 'running'",
         &[id.into()],
     )
-    .await
-    .map(|_| ())
+    .await?;
+    tx.wake_jobs();
+    Ok(())
 }
 
 pub async fn get(conn: &mut Conn, id: JobId) -> Result<JobRow> {

@@ -38,6 +38,17 @@ pub async fn find(
 /// Those of `digests` that the repository holds, locked in the order of their digests against the collector.
 pub async fn hold(tx: &mut Tx, repository: RepositoryId, digests: &[Digest]) -> Result<Vec<Blob>> {
     let list = json_list(digests);
+    if tx.locks_rows() {
+        // Locked first and asked afterwards: while this waits for the collector, links that it saw may go.
+        let sql = with_list!(
+            tx,
+            "SELECT id FROM blobs WHERE state <> 2 AND digest IN",
+            "$1",
+            "ORDER BY digest",
+            "FOR SHARE"
+        );
+        tx.rows(sql, &[(&list).into()], |_| Ok(())).await?;
+    }
     let sql = with_list!(
         tx,
         "SELECT b.id, b.digest, b.generation, b.size, b.location, b.state
@@ -46,7 +57,7 @@ pub async fn hold(tx: &mut Tx, repository: RepositoryId, digests: &[Digest]) -> 
           WHERE l.repository_id = $1 AND b.state <> 2 AND b.digest IN",
         "$2",
         "ORDER BY b.digest",
-        "FOR SHARE OF b"
+        ""
     );
     tx.rows(sql, &[repository.into(), (&list).into()], blobs::read)
         .await
@@ -149,7 +160,7 @@ pub async fn collect(
     contents: &[BlobId],
     now: Timestamp,
 ) -> Result<Vec<BlobId>> {
-    let list = json_numbers(contents);
+    let list = json_numbers(contents.iter().map(|id| id.0));
     if tx.locks_rows() {
         // The deletion of a manifest touches links and not contents: without this its new check_at could be lost.
         let sql = with_numbers!(

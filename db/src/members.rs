@@ -9,7 +9,12 @@ use model::{
 };
 use serde_json::json;
 
-use crate::{Conn, Tx, changes, generations::Touch, projects::Project, users::User};
+use crate::{
+    Conn, Tx, changes,
+    generations::Touch,
+    projects::{self, Project},
+    users::{self, User},
+};
 
 #[derive(Debug, Clone)]
 pub struct Member {
@@ -57,6 +62,8 @@ pub async fn set(
     role: Role,
     now: Timestamp,
 ) -> Result<()> {
+    projects::hold(tx, project.id).await?;
+    users::hold(tx, user).await?;
     tx.execute(
         "INSERT INTO members (uid, project_id, user_id, role, created_at, updated_at)
          VALUES ($1, $2, $3, $4, $5, $5)

@@ -9,7 +9,7 @@ use model::{
 };
 use serde_json::json;
 
-use crate::{Conn, Tx, changes, generations::Touch, value::Row};
+use crate::{Conn, Tx, changes, dialect::locking, generations::Touch, value::Row};
 
 #[derive(Debug, Clone)]
 pub struct Project {
@@ -97,17 +97,41 @@ pub async fn insert(
     Ok(ProjectId(id))
 }
 
+/// Makes sure that a project is there and stays until the transaction ends; whoever adds something to it calls this.
+pub(crate) async fn hold(tx: &mut Tx, id: ProjectId) -> Result<()> {
+    let sql = locking!(
+        tx,
+        "SELECT 1 FROM projects WHERE id = $1 AND deleted_at IS NULL",
+        "FOR SHARE"
+    );
+    if tx.exists(sql, &[id.into()]).await? {
+        return Ok(());
+    }
+    Err(Error::not_found(
+        What::Project,
+        "the project was deleted just now",
+    ))
+}
+
+fn not_found(name: &str) -> Error {
+    Error::not_found(What::Project, format!("project `{name}` not found"))
+}
+
 pub async fn set_public(
     tx: &mut Tx,
     project: &Project,
     public: bool,
     now: Timestamp,
 ) -> Result<()> {
-    tx.execute(
-        "UPDATE projects SET public = $2, updated_at = $3 WHERE id = $1",
-        &[project.id.into(), public.into(), now.into()],
-    )
-    .await?;
+    let updated = tx
+        .execute(
+            "UPDATE projects SET public = $2, updated_at = $3 WHERE id = $1 AND deleted_at IS NULL",
+            &[project.id.into(), public.into(), now.into()],
+        )
+        .await?;
+    if updated == 0 {
+        return Err(not_found(&project.name));
+    }
     tx.touch(Touch::Rights);
     changes::append(
         tx,
@@ -121,6 +145,15 @@ pub async fn set_public(
 
 /// Deletes a project that holds no repositories; its members and robots go with it, its name becomes free.
 pub async fn delete(tx: &mut Tx, project: &Project, now: Timestamp) -> Result<()> {
+    // Whoever adds something to it holds it FOR SHARE: that is over now, or finds it gone.
+    let sql = locking!(
+        tx,
+        "SELECT 1 FROM projects WHERE id = $1 AND deleted_at IS NULL",
+        "FOR UPDATE"
+    );
+    if !tx.exists(sql, &[project.id.into()]).await? {
+        return Err(not_found(&project.name));
+    }
     if tx
         .exists(
             "SELECT 1 FROM repositories WHERE project_id = $1 LIMIT 1",

@@ -9,7 +9,7 @@ use model::{
 use oci::name::RepoName;
 use serde_json::json;
 
-use crate::{Conn, Tx, changes};
+use crate::{Conn, Tx, changes, projects};
 
 pub async fn find(conn: &mut Conn, name: &str) -> Result<Option<RepositoryId>> {
     conn.row(
@@ -30,6 +30,7 @@ pub async fn ensure(
     if let Some(id) = find(tx, name.as_str()).await? {
         return Ok(id);
     }
+    projects::hold(tx, project).await?;
     let uid = new_uid();
     let made = tx
         .row(

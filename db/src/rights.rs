@@ -52,7 +52,9 @@ pub async fn of_robot(
     project: ProjectId,
 ) -> Result<Vec<Permission>> {
     conn.rows(
-        "SELECT scope, resource, action FROM robot_permissions WHERE robot_id = $1 AND scope IN ($2, -1) LIMIT 1000",
+        "SELECT scope, resource, action FROM robot_permissions WHERE robot_id = $1 AND scope IN ($2, -1)
+          ORDER BY scope, resource, action
+          LIMIT 1000",
         &[robot.into(), project.into()],
         |row| {
             Ok(Permission {

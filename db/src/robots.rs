@@ -11,7 +11,7 @@ use model::{
 };
 use serde_json::json;
 
-use crate::{Conn, Tx, changes, generations::Touch, value::Row};
+use crate::{Conn, Tx, changes, generations::Touch, projects, value::Row};
 
 #[derive(Debug, Clone)]
 pub struct Robot {
@@ -78,8 +78,11 @@ pub async fn find_name(
         "SELECT r.id, r.uid, r.project_id, p.name, r.name, r.secret, r.disabled, r.expires_at, r.version, r.created_at
            FROM robots r
            LEFT JOIN projects p ON p.id = r.project_id
-          WHERE r.name = $2 AND ((CAST($1 AS TEXT) IS NULL AND r.project_id IS NULL) OR p.name = $1)
-          LIMIT 1",
+          WHERE r.name = $2
+            AND COALESCE(r.project_id, 0) = CASE
+                    WHEN CAST($1 AS TEXT) IS NULL THEN 0
+                    ELSE (SELECT id FROM projects WHERE name = $1 AND deleted_at IS NULL)
+                END",
         &[project.into(), name.into()],
         read,
     )
@@ -122,6 +125,9 @@ pub async fn insert(
     full_name: &str,
     now: Timestamp,
 ) -> Result<RobotId> {
+    if let Some(project) = new.project {
+        projects::hold(tx, project).await?;
+    }
     let uid = new_uid();
     let id = tx
         .row(
@@ -169,12 +175,13 @@ pub async fn set_secret(
     secret: &str,
     now: Timestamp,
 ) -> Result<()> {
-    tx.execute(
-        "UPDATE robots SET secret = $2, version = version + 1, updated_at = $3 WHERE id = $1",
-        &[robot.id.into(), secret.into(), now.into()],
-    )
-    .await?;
-    updated(tx, robot, full_name, now).await
+    let rows = tx
+        .execute(
+            "UPDATE robots SET secret = $2, version = version + 1, updated_at = $3 WHERE id = $1",
+            &[robot.id.into(), secret.into(), now.into()],
+        )
+        .await?;
+    updated(tx, robot, full_name, rows, now).await
 }
 
 pub async fn set_disabled(
@@ -184,15 +191,25 @@ pub async fn set_disabled(
     disabled: bool,
     now: Timestamp,
 ) -> Result<()> {
-    tx.execute(
-        "UPDATE robots SET disabled = $2, version = version + 1, updated_at = $3 WHERE id = $1",
-        &[robot.id.into(), disabled.into(), now.into()],
-    )
-    .await?;
-    updated(tx, robot, full_name, now).await
+    let rows = tx
+        .execute(
+            "UPDATE robots SET disabled = $2, version = version + 1, updated_at = $3 WHERE id = $1",
+            &[robot.id.into(), disabled.into(), now.into()],
+        )
+        .await?;
+    updated(tx, robot, full_name, rows, now).await
 }
 
-async fn updated(tx: &mut Tx, robot: &Robot, full_name: &str, now: Timestamp) -> Result<()> {
+async fn updated(
+    tx: &mut Tx,
+    robot: &Robot,
+    full_name: &str,
+    rows: u64,
+    now: Timestamp,
+) -> Result<()> {
+    if rows == 0 {
+        return Err(not_found(full_name));
+    }
     tx.touch(Touch::Rights);
     changes::append(
         tx,
@@ -204,15 +221,16 @@ async fn updated(tx: &mut Tx, robot: &Robot, full_name: &str, now: Timestamp) ->
     .await
 }
 
+fn not_found(full_name: &str) -> Error {
+    Error::not_found(What::Robot, format!("robot `{full_name}` not found"))
+}
+
 pub async fn delete(tx: &mut Tx, robot: &Robot, full_name: &str, now: Timestamp) -> Result<()> {
     let deleted = tx
         .execute("DELETE FROM robots WHERE id = $1", &[robot.id.into()])
         .await?;
     if deleted == 0 {
-        return Err(Error::not_found(
-            What::Robot,
-            format!("robot `{full_name}` not found"),
-        ));
+        return Err(not_found(full_name));
     }
     tx.touch(Touch::Rights);
     changes::append(

@@ -156,10 +156,16 @@ pub async fn expired(
 ) -> Result<Vec<Upload>> {
     conn.rows(
         "SELECT id, repository, node, epoch, received, hash_state, finished, cancelled, updated_at FROM uploads
-          WHERE updated_at < $2 AND (finished IS NOT NULL OR cancelled OR updated_at < $1)
+          WHERE updated_at < $3
+            AND (updated_at < $1 OR (updated_at < $2 AND (finished IS NOT NULL OR cancelled)))
           ORDER BY updated_at, id
-          LIMIT $3",
-        &[unfinished_before.into(), finished_before.into(), limit.into()],
+          LIMIT $4",
+        &[
+            unfinished_before.into(),
+            finished_before.into(),
+            unfinished_before.max(finished_before).into(),
+            limit.into(),
+        ],
         read,
     )
     .await

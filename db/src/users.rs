@@ -9,7 +9,7 @@ use model::{
 };
 use serde_json::json;
 
-use crate::{Conn, Tx, changes, generations::Touch, value::Row};
+use crate::{Conn, Tx, changes, dialect::locking, generations::Touch, value::Row};
 
 #[derive(Debug, Clone)]
 pub struct User {
@@ -60,6 +60,9 @@ pub async fn find(conn: &mut Conn, id: UserId) -> Result<Option<User>> {
 
 /// By user name, or by e-mail address as Harbor lets people sign in.
 pub async fn find_login(conn: &mut Conn, login: &str) -> Result<Option<User>> {
+    if login.contains('\0') {
+        return Ok(None); // PostgreSQL would refuse to look for it
+    }
     conn.row(
         "SELECT id, uid, name, email, realname, password, admin, version, created_at FROM users
           WHERE (name = $1 OR email = $1) AND deleted_at IS NULL
@@ -131,7 +134,7 @@ pub async fn set_password(tx: &mut Tx, user: &User, password: &str, now: Timesta
     update(
         tx,
         user,
-        "UPDATE users SET password = $2, version = version + 1, updated_at = $3 WHERE id = $1",
+        "UPDATE users SET password = $2, version = version + 1, updated_at = $3 WHERE id = $1 AND deleted_at IS NULL",
         password.into(),
         now,
     )
@@ -142,7 +145,7 @@ pub async fn set_admin(tx: &mut Tx, user: &User, admin: bool, now: Timestamp) ->
     update(
         tx,
         user,
-        "UPDATE users SET admin = $2, version = version + 1, updated_at = $3 WHERE id = $1",
+        "UPDATE users SET admin = $2, version = version + 1, updated_at = $3 WHERE id = $1 AND deleted_at IS NULL",
         admin.into(),
         now,
     )
@@ -156,8 +159,12 @@ async fn update(
     value: crate::value::Value<'_>,
     now: Timestamp,
 ) -> Result<()> {
-    tx.execute(sql, &[user.id.into(), value, now.into()])
+    let updated = tx
+        .execute(sql, &[user.id.into(), value, now.into()])
         .await?;
+    if updated == 0 {
+        return Err(not_found(&user.name));
+    }
     tx.touch(Touch::Rights);
     changes::append(
         tx,
@@ -169,8 +176,34 @@ async fn update(
     .await
 }
 
+/// Makes sure that a user is there and stays until the transaction ends.
+pub(crate) async fn hold(tx: &mut Tx, user: &User) -> Result<()> {
+    let sql = locking!(
+        tx,
+        "SELECT 1 FROM users WHERE id = $1 AND deleted_at IS NULL",
+        "FOR SHARE"
+    );
+    if tx.exists(sql, &[user.id.into()]).await? {
+        return Ok(());
+    }
+    Err(not_found(&user.name))
+}
+
+fn not_found(name: &str) -> Error {
+    Error::not_found(What::User, format!("user `{name}` not found"))
+}
+
 /// The name becomes free again; memberships end.
 pub async fn delete(tx: &mut Tx, user: &User, now: Timestamp) -> Result<()> {
+    // Whoever makes the user a member holds the row FOR SHARE: that is over now, or finds the user gone.
+    let sql = locking!(
+        tx,
+        "SELECT 1 FROM users WHERE id = $1 AND deleted_at IS NULL",
+        "FOR UPDATE"
+    );
+    if !tx.exists(sql, &[user.id.into()]).await? {
+        return Err(not_found(&user.name));
+    }
     tx.execute("DELETE FROM members WHERE user_id = $1", &[user.id.into()])
         .await?;
     tx.execute(

@@ -79,7 +79,7 @@ impl Address {
                 match opened {
                     Ok(line) => return Ok(line),
                     Err(error) => {
-                        why = anyhow::Error::new(error).context("connecting to PostgreSQL")
+                        why = anyhow::Error::new(error).context("connecting to PostgreSQL");
                     }
                 }
             }

@@ -1,1 +1,42 @@
-//! jobs
+//! Everything slow, timed or retried. Jobs are rows of a queue; this crate claims them under a lease, runs them, and puts
+//! periodic ones into the queue. A handler that wants something done writes a row and never calls in here.
+//!
+//! To add a kind: a variant of `model::job::Job`, a file here with `run`, an arm in [`run`], and for a periodic one a line
+//! in `schedule`.
+
+mod attempt;
+mod context;
+pub mod runner;
+pub mod schedule;
+
+mod collect;
+mod expire_uploads;
+mod scrub;
+mod trim_history;
+
+pub use context::Context;
+pub use runner::{Config, Runner};
+
+use model::{Result, job::Job};
+
+/// How an attempt ended that did not fail. An `Err` is repeated after a while; this is not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The text sums up what was done.
+    Done(String),
+    /// Cancelled before its end.
+    Interrupted,
+    /// Repeating it would change nothing.
+    GiveUp(String),
+}
+
+/// Runs one attempt of a job. Jobs work in small batches, may be run again from the beginning, and end within two seconds
+/// once the context's token is cancelled.
+pub async fn run(cx: &Context, job: &Job) -> Result<Outcome> {
+    match job {
+        Job::Collect { requested_by } => collect::run(cx, requested_by.as_deref()).await,
+        Job::Scrub { requested_by } => scrub::run(cx, requested_by.as_deref()).await,
+        Job::ExpireUploads {} => expire_uploads::run(cx).await,
+        Job::TrimHistory {} => trim_history::run(cx).await,
+    }
+}

@@ -1,0 +1,201 @@
+//! One attempt of one job: the work, and beside it a watch that renews the lease, shows progress, and hears whether to
+//! stop. Whatever ends the attempt, its row says so afterwards; unless the row belongs to another attempt by now.
+
+use std::{panic::AssertUnwindSafe, time::Duration};
+
+use db::jobs::{self, Claimed, End, Heartbeat};
+use futures_util::FutureExt;
+use model::{Error, Result, job::Job};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Context, Outcome, runner::Node};
+
+/// How long cancelled work may take to end by itself; then it is dropped where it stands.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Why an attempt ended before its work did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    /// Somebody asked for it.
+    Stop,
+    /// This node stops.
+    Shutdown,
+    /// Another attempt has the job, or the lease cannot be renewed in time.
+    Lost,
+}
+
+/// How an attempt ended, as its row should say.
+enum Ending {
+    Done(String),
+    Failed(String),
+    Retry(String),
+    Stopped,
+    GivenBack,
+    /// Not ours to say.
+    Nothing,
+}
+
+pub(crate) async fn run(node: &Node, claimed: Claimed, asked: Instant) {
+    let (kind, start) = (claimed.job.kind(), Instant::now());
+    let cancel = CancellationToken::new();
+    let lines = count_lines(node, &claimed).await;
+    let cx = Context::new(node.registry.clone(), cancel, claimed.id, claimed.attempt, lines);
+    tracing::debug!(job.id = claimed.id.0, job.kind = kind, job.attempt = claimed.attempt, "a job begins");
+    let ending = if claimed.failures >= claimed.job.max_attempts() {
+        // Its node went away each time, which the job itself may have caused.
+        Ending::Failed(format!("{} attempts ended without a word", claimed.failures))
+    } else {
+        work(node, &cx, &claimed, asked).await
+    };
+    let outcome = match &ending {
+        Ending::Done(_) => "done",
+        Ending::Failed(_) => "failed",
+        Ending::Retry(_) => "retried",
+        Ending::Stopped => "stopped",
+        Ending::GivenBack => "given-back",
+        Ending::Nothing => "lost",
+    };
+    let duration_ms = start.elapsed().as_millis() as u64;
+    metrics::counter!("seawall_jobs_total", "kind" => kind, "outcome" => outcome).increment(1);
+    metrics::histogram!("seawall_job_duration_seconds", "kind" => kind).record(start.elapsed().as_secs_f64());
+    match &ending {
+        Ending::Failed(why) | Ending::Retry(why) => {
+            tracing::warn!(job.id = claimed.id.0, job.kind = kind, job.attempt = claimed.attempt, outcome, duration_ms, why, "a job failed");
+        }
+        _ => tracing::debug!(job.id = claimed.id.0, job.kind = kind, job.attempt = claimed.attempt, outcome, duration_ms, "a job ended"),
+    }
+    if let Err(error) = write(&cx, &claimed, ending).await {
+        // The lease ends by itself, and then the job is run again.
+        tracing::warn!(job.id = claimed.id.0, job.kind = kind, %error, "a job's end was not written");
+    }
+}
+
+async fn count_lines(node: &Node, claimed: &Claimed) -> i64 {
+    if claimed.attempt == 1 {
+        return 0;
+    }
+    match node.registry.db().reader().await {
+        Ok(mut reader) => jobs::count_logs(&mut reader, claimed.id).await.unwrap_or(0),
+        Err(_) => 0,
+    }
+}
+
+async fn work(node: &Node, cx: &Context, claimed: &Claimed, asked: Instant) -> Ending {
+    let work = AssertUnwindSafe((node.work)(cx, &claimed.job)).catch_unwind();
+    tokio::pin!(work);
+    let cut = tokio::select! {
+        biased;
+        outcome = &mut work => return finished(claimed, outcome),
+        cut = watch(node, cx, asked) => cut,
+    };
+    cx.cancel.cancel();
+    let last = timeout(PATIENCE, &mut work).await;
+    match (cut, last) {
+        (Cut::Lost, _) => Ending::Nothing,
+        // It came to its end all the same.
+        (Cut::Stop | Cut::Shutdown, Ok(Ok(Ok(Outcome::Done(text))))) => Ending::Done(text),
+        (Cut::Stop, _) => Ending::Stopped,
+        (Cut::Shutdown, _) => Ending::GivenBack,
+    }
+}
+
+fn finished(claimed: &Claimed, outcome: std::thread::Result<Result<Outcome>>) -> Ending {
+    let failed = |why: String| {
+        if claimed.failures + 1 < claimed.job.max_attempts() { Ending::Retry(why) } else { Ending::Failed(why) }
+    };
+    match outcome {
+        Ok(Ok(Outcome::Done(text))) => Ending::Done(text),
+        Ok(Ok(Outcome::GiveUp(why))) => Ending::Failed(why),
+        // Nobody cancelled it, so it will have to go on some time.
+        Ok(Ok(Outcome::Interrupted)) => Ending::GivenBack,
+        Ok(Err(error)) => failed(error.to_string()),
+        Err(_) => failed("it panicked; the log of this node says where".to_owned()),
+    }
+}
+
+/// Ends when the work must.
+async fn watch(node: &Node, cx: &Context, asked: Instant) -> Cut {
+    let lease = node.config.lease;
+    let every = |period: Duration| {
+        let mut ticks = interval_at(Instant::now() + period, period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks
+    };
+    let (mut beats, mut listens, mut poked) = (every(lease / 3), every(node.config.listen), node.poke.subscribe());
+    let mut held_until = asked + lease;
+    loop {
+        let heard = tokio::select! {
+            () = node.shutdown.cancelled() => return Cut::Shutdown,
+            _ = beats.tick() => {
+                let asked = Instant::now();
+                let heard = timeout(lease / 3, heartbeat(cx, lease)).await;
+                if let Ok(Ok(Heartbeat::GoOn)) = heard {
+                    held_until = asked + lease;
+                }
+                heard
+            }
+            _ = listens.tick() => timeout(lease / 3, listen(cx)).await,
+            Ok(()) = poked.changed() => timeout(lease / 3, listen(cx)).await,
+        };
+        match heard {
+            Ok(Ok(Heartbeat::GoOn)) => {}
+            Ok(Ok(Heartbeat::Stop)) => return Cut::Stop,
+            Ok(Ok(Heartbeat::Lost)) => return Cut::Lost,
+            Ok(Err(error)) => tracing::warn!(job.id = cx.id.0, %error, "a job's lease could not be asked about"),
+            Err(_) => tracing::warn!(job.id = cx.id.0, "the database does not answer a job's heartbeat"),
+        }
+        // In time for the work to end before anybody else may claim it.
+        if Instant::now() + lease / 3 >= held_until {
+            return Cut::Lost;
+        }
+    }
+}
+
+async fn heartbeat(cx: &Context, lease: Duration) -> Result<Heartbeat> {
+    let (id, attempt, progress) = (cx.id, cx.attempt, cx.progress());
+    cx.db()
+        .write(move |tx| {
+            let progress = progress.clone();
+            Box::pin(async move { jobs::heartbeat(tx, id, attempt, lease, progress.as_deref()).await })
+        })
+        .await
+}
+
+async fn listen(cx: &Context) -> Result<Heartbeat> {
+    jobs::listen(&mut *cx.db().reader().await?, cx.id, cx.attempt).await
+}
+
+async fn write(cx: &Context, claimed: &Claimed, ending: Ending) -> Result<()> {
+    let (id, attempt, progress) = (cx.id, cx.attempt, cx.progress());
+    let backoff = backoff(&claimed.job, claimed.failures + 1);
+    let (end, message) = match ending {
+        Ending::Nothing => return Ok(()),
+        Ending::Done(text) => (Some(End::Done), text),
+        Ending::Failed(why) => (Some(End::Failed), why),
+        Ending::Stopped => (Some(End::Stopped), String::new()),
+        Ending::Retry(why) => (None, why),
+        Ending::GivenBack => {
+            return cx.db().write(move |tx| Box::pin(async move { jobs::give_back(tx, id, attempt).await })).await.map(|_| ());
+        }
+    };
+    cx.db()
+        .write(move |tx| {
+            let (progress, message) = (progress.clone(), message.clone());
+            Box::pin(async move {
+                match end {
+                    Some(end) => {
+                        let message = Some(message.as_str()).filter(|text| !text.is_empty());
+                        jobs::end(tx, id, attempt, end, progress.as_deref(), message).await
+                    }
+                    None => jobs::retry(tx, id, attempt, backoff, &message).await,
+                }
+            })
+        })
+        .await?;
+    Ok::<(), Error>(())
+}
+
+fn backoff(job: &Job, failures: i64) -> Duration {
+    job.backoff(failures - 1)
+}

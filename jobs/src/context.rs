@@ -1,0 +1,75 @@
+//! What a running job is given: the registry, its token, and a way to say how it goes.
+
+use std::sync::Arc;
+
+use db::{Db, jobs};
+use model::id::JobId;
+use parking_lot::Mutex;
+use registry::Registry;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+/// One attempt of one job. A clone is another handle on the same attempt.
+#[derive(Clone)]
+pub struct Context {
+    pub registry: Registry,
+    pub cancel: CancellationToken,
+    pub(crate) id: JobId,
+    pub(crate) attempt: i64,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    /// What the next heartbeat shows, as JSON.
+    progress: Option<String>,
+    /// How many lines the log may still take.
+    lines_left: i64,
+}
+
+impl Context {
+    pub(crate) fn new(registry: Registry, cancel: CancellationToken, id: JobId, attempt: i64, lines: i64) -> Self {
+        let state = State { progress: None, lines_left: jobs::MAX_LOG_LINES - lines };
+        Self { registry, cancel, id, attempt, state: Arc::new(Mutex::new(state)) }
+    }
+
+    pub fn db(&self) -> &Db {
+        self.registry.db()
+    }
+
+    pub fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+
+    /// Shows how far the job has come, with its next heartbeat.
+    pub fn show(&self, progress: &impl Serialize) {
+        if let Ok(json) = serde_json::to_string(progress) {
+            self.state.lock().progress = Some(json);
+        }
+    }
+
+    pub(crate) fn progress(&self) -> Option<String> {
+        self.state.lock().progress.clone()
+    }
+
+    /// Writes a line into the job's log, which any node can read. A line that cannot be written does not fail the job.
+    pub async fn log(&self, line: impl Into<String> + Send) {
+        {
+            let mut state = self.state.lock();
+            if state.lines_left <= 0 {
+                return;
+            }
+            state.lines_left -= 1;
+        }
+        let (id, attempt, line) = (self.id, self.attempt, line.into());
+        let written = self
+            .db()
+            .write(move |tx| {
+                let line = line.clone();
+                Box::pin(async move { jobs::log(tx, id, attempt, &line).await })
+            })
+            .await;
+        if let Err(error) = written {
+            tracing::warn!(job.id = id.0, %error, "a line of a job's log was not written");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The runner: claims what is due, as much as it may run at once, and wakes when something new is due.
+//!
+//! All it knows is in rows, so a runner may stop at any moment: what it ran is claimed by another when the lease ends, or
+//! at once when there was time to give it back.
+
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Duration};
+
+use db::jobs::{self, Claimed};
+use futures_util::future::BoxFuture;
+use model::{Result, job::Job};
+use registry::Registry;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{Context, Outcome, attempt, schedule::{Intervals, Schedule}};
+
+/// How long a runner sleeps at most where no other process writes the database; elsewhere `Config::poll` says it.
+const EXCLUSIVE_POLL: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Jobs that this node runs at once. With as many as there are kinds none keeps another waiting.
+    pub concurrency: usize,
+    /// How long a job stays claimed without a heartbeat; one comes every third of it.
+    pub lease: Duration,
+    /// How often another node's jobs are looked for.
+    pub poll: Duration,
+    /// How often a running job asks whether it should stop.
+    pub listen: Duration,
+    pub intervals: Intervals,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            concurrency: 4,
+            lease: Duration::from_secs(30),
+            poll: Duration::from_secs(10),
+            listen: Duration::from_secs(1),
+            intervals: Intervals::default(),
+        }
+    }
+}
+
+/// What an attempt does; in tests another than [`crate::run`].
+pub(crate) type Work = Arc<dyn for<'a> Fn(&'a Context, &'a Job) -> BoxFuture<'a, Result<Outcome>> + Send + Sync>;
+
+/// What the loop and all its attempts share.
+#[derive(Clone)]
+pub(crate) struct Node {
+    pub(crate) registry: Registry,
+    pub(crate) config: Config,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) work: Work,
+    /// Changes when a running job should ask at once whether to stop.
+    pub(crate) poke: watch::Sender<u64>,
+}
+
+/// Runs jobs until `shutdown`; the tasks end by themselves and are owned by the tracker.
+pub struct Runner;
+
+impl Runner {
+    pub fn start(registry: Registry, tracker: &TaskTracker, shutdown: CancellationToken, config: Config) {
+        let schedule = Schedule::new(registry.db().clone(), registry.clone(), config.intervals.clone(), config.lease);
+        tracker.spawn(schedule.run(shutdown.clone()));
+        Self::start_with(registry, tracker, shutdown, config, Arc::new(|cx, job| Box::pin(crate::run(cx, job))));
+    }
+
+    pub(crate) fn start_with(registry: Registry, tracker: &TaskTracker, shutdown: CancellationToken, config: Config, work: Work) {
+        let node = Node { registry, config, shutdown, work, poke: watch::Sender::new(0) };
+        tracker.spawn(claim_all(node, tracker.clone()));
+    }
+}
+
+async fn claim_all(node: Node, tracker: TaskTracker) {
+    let slots = Arc::new(Semaphore::new(node.config.concurrency));
+    let freed = Arc::new(Notify::new());
+    let waiting = node.registry.db().clone();
+    while !node.shutdown.is_cancelled() {
+        // Noted before the look, so that what is enqueued after it wakes us.
+        let enqueued = waiting.job_waiting().notified();
+        let pause = match fill(&node, &tracker, &slots, &freed).await {
+            Ok(pause) => pause,
+            Err(error) => {
+                tracing::warn!(%error, "no jobs can be claimed; trying again");
+                node.config.poll
+            }
+        };
+        tokio::select! {
+            () = node.shutdown.cancelled() => break,
+            () = enqueued => node.poke.send_modify(|count| *count += 1),
+            () = freed.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Starts what is due while there are free slots; answers how long until something else may be.
+async fn fill(node: &Node, tracker: &TaskTracker, slots: &Arc<Semaphore>, freed: &Arc<Notify>) -> Result<Duration> {
+    let poll = if node.registry.db().is_exclusive() { EXCLUSIVE_POLL } else { node.config.poll };
+    while let Ok(slot) = slots.clone().try_acquire_owned() {
+        // The lease runs from before the claim.
+        let asked = tokio::time::Instant::now();
+        let Some(claimed) = claim(node).await? else { return until_next(node, poll).await };
+        let (node, freed) = (node.clone(), freed.clone());
+        tracker.spawn(async move {
+            attempt::run(&node, claimed, asked).await;
+            drop(slot);
+            freed.notify_one();
+        });
+    }
+    Ok(poll)
+}
+
+async fn claim(node: &Node) -> Result<Option<Claimed>> {
+    let (name, lease) = (node.registry.db().node().to_owned(), node.config.lease);
+    node.registry
+        .db()
+        .write(move |tx| {
+            let name = name.clone();
+            Box::pin(async move { jobs::claim(tx, &name, lease).await })
+        })
+        .await
+}
+
+async fn until_next(node: &Node, poll: Duration) -> Result<Duration> {
+    let db = node.registry.db();
+    let Some(due) = jobs::next_due(&mut *db.reader().await?).await? else { return Ok(poll) };
+    // A lease is over only after its end, and a moment too early would be a look for nothing.
+    Ok(due.since(db.now().await?).saturating_add(Duration::from_millis(1)).min(poll))
+}

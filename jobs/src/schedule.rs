@@ -1,0 +1,135 @@
+//! What happens every so often. One node at a time, the holder of the lease `scheduler`, puts what is due into the queue;
+//! when each was due last is a row too, so that what was missed while nobody ran is done once, and a new leader knows.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use db::{Db, jobs, leases};
+use model::{Result, job::Job};
+use registry::Registry;
+use tokio_util::sync::CancellationToken;
+
+/// The lease of whoever looks at the schedule.
+const LEASE: &str = "scheduler";
+/// How often it is looked at.
+const TICK: Duration = Duration::from_secs(10);
+
+/// How often each periodic job is due.
+#[derive(Debug, Clone)]
+pub struct Intervals {
+    pub collect: Duration,
+    pub scrub: Duration,
+    pub expire_uploads: Duration,
+    pub trim_history: Duration,
+}
+
+impl Default for Intervals {
+    fn default() -> Self {
+        Self {
+            collect: Duration::from_secs(60),
+            scrub: Duration::from_secs(3600),
+            expire_uploads: Duration::from_secs(600),
+            trim_history: Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
+impl Intervals {
+    fn of(&self, job: &Job) -> Duration {
+        match job {
+            Job::Collect { .. } => self.collect,
+            Job::Scrub { .. } => self.scrub,
+            Job::ExpireUploads {} => self.expire_uploads,
+            Job::TrimHistory {} => self.trim_history,
+        }
+    }
+}
+
+pub struct Schedule {
+    db: Db,
+    registry: Registry,
+    intervals: Intervals,
+    lease: Duration,
+}
+
+impl Schedule {
+    pub fn new(db: Db, registry: Registry, intervals: Intervals, lease: Duration) -> Self {
+        Self { db, registry, intervals, lease }
+    }
+
+    /// Looks every few seconds until `shutdown`, then lets another node do so at once.
+    pub async fn run(self, shutdown: CancellationToken) {
+        while !shutdown.is_cancelled() {
+            if let Err(error) = self.look().await {
+                tracing::warn!(%error, "the schedule cannot be looked at; trying again");
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = tokio::time::sleep(TICK.min(self.lease / 3)) => {}
+            }
+        }
+        if !self.db.is_exclusive() {
+            let node = self.db.node().to_owned();
+            let released = self.db.write(move |tx| {
+                let node = node.clone();
+                Box::pin(async move { leases::release(tx, LEASE, &node).await })
+            });
+            if let Err(error) = released.await {
+                tracing::debug!(%error, "the schedule's lease was not given back; it ends by itself");
+            }
+        }
+    }
+
+    /// Puts what is due into the queue, when this node leads; answers the kinds.
+    pub async fn look(&self) -> Result<Vec<&'static str>> {
+        if !self.leads().await? {
+            return Ok(Vec::new());
+        }
+        let mut enqueued = Vec::new();
+        for job in Job::PERIODIC {
+            // Most minutes there is nothing to collect: that should not cost a write.
+            if matches!(job, Job::Collect { .. }) && !self.registry.has_garbage().await? {
+                continue;
+            }
+            let kind = job.kind();
+            if self.enqueue_if_due(job).await? {
+                enqueued.push(kind);
+            }
+        }
+        Ok(enqueued)
+    }
+
+    /// Where no other process writes the database there is nobody to agree with.
+    async fn leads(&self) -> Result<bool> {
+        if self.db.is_exclusive() {
+            return Ok(true);
+        }
+        let (node, lease) = (self.db.node().to_owned(), self.lease);
+        self.db
+            .write(move |tx| {
+                let node = node.clone();
+                Box::pin(async move { leases::hold(tx, LEASE, &node, lease).await })
+            })
+            .await
+    }
+
+    /// In one transaction, so that neither happens without the other.
+    async fn enqueue_if_due(&self, job: Job) -> Result<bool> {
+        let (name, every) = (format!("every:{}", job.kind()), self.intervals.of(&job));
+        self.db
+            .write(move |tx| {
+                let (job, name) = (job.clone(), name.clone());
+                Box::pin(async move {
+                    if !leases::is_due(tx, &name, every).await? {
+                        return Ok(false);
+                    }
+                    let now = tx.now().await?;
+                    jobs::enqueue(tx, &job, now, now).await?;
+                    Ok(true)
+                })
+            })
+            .await
+    }
+}

@@ -50,41 +50,61 @@ fn read(row: &Row<'_>) -> Result<JobRow> {
     })
 }
 
-/// Puts a job into the queue. When one with the same unique key waits or runs already, its number is answered.
+/// Puts a job into the queue. When one with the same unique key waits or runs already, its number is answered; one that
+/// waits is hurried and raised to what is asked for now, never put off.
 pub async fn enqueue(tx: &mut Tx, job: &Job, run_at: Timestamp, now: Timestamp) -> Result<JobId> {
     let payload =
         serde_json::to_string(job).map_err(model::error::internal("serialising a job"))?;
-    let made = tx
-        .row(
-            "INSERT INTO jobs (kind, unique_key, payload, state, priority, run_at, created_at)
-             VALUES ($1, $2, $3, 'ready', $4, $5, $6)
-             ON CONFLICT DO NOTHING
-             RETURNING id",
-            &[
-                job.kind().into(),
-                job.unique_key().into(),
-                (&payload).into(),
-                job.priority().into(),
-                run_at.into(),
-                now.into(),
-            ],
-            |row| Ok(JobId(row.int(0)?)),
-        )
-        .await?;
     tx.wake_jobs();
-    if let Some(id) = made {
-        return Ok(id);
+    // Another round only when the one that stood in the way ended between the two statements.
+    for _ in 0..3 {
+        let made = tx
+            .row(
+                "INSERT INTO jobs (kind, unique_key, payload, state, priority, run_at, created_at)
+                 VALUES ($1, $2, $3, 'ready', $4, $5, $6)
+                 ON CONFLICT DO NOTHING
+                 RETURNING id",
+                &[
+                    job.kind().into(),
+                    job.unique_key().into(),
+                    (&payload).into(),
+                    job.priority().into(),
+                    run_at.into(),
+                    now.into(),
+                ],
+                |row| Ok(JobId(row.int(0)?)),
+            )
+            .await?;
+        if let Some(id) = made {
+            return Ok(id);
+        }
+        if let Some(id) = hurry(tx, job, &payload, run_at).await? {
+            return Ok(id);
+        }
     }
-    // One waits or runs already: asked for by a person, it should not wait for its turn.
+    Err(Error::Unavailable(anyhow::anyhow!(
+        "`{}` jobs come and go too quickly: try again",
+        job.kind()
+    )))
+}
+
+async fn hurry(tx: &mut Tx, job: &Job, payload: &str, run_at: Timestamp) -> Result<Option<JobId>> {
     tx.row(
-        "UPDATE jobs SET run_at = CASE WHEN state = 'ready' AND run_at > $2 THEN $2 ELSE run_at END, payload = CASE WHEN state = 'ready' THEN $3 ELSE payload END
+        "UPDATE jobs SET
+             run_at   = CASE WHEN state = 'ready' AND run_at > $2 THEN $2 ELSE run_at END,
+             payload  = CASE WHEN state = 'ready' AND priority < $4 THEN $3 ELSE payload END,
+             priority = CASE WHEN state = 'ready' AND priority < $4 THEN $4 ELSE priority END
           WHERE unique_key = $1 AND state IN ('ready', 'running')
          RETURNING id",
-        &[job.unique_key().into(), run_at.into(), (&payload).into()],
+        &[
+            job.unique_key().into(),
+            run_at.into(),
+            payload.into(),
+            job.priority().into(),
+        ],
         |row| Ok(JobId(row.int(0)?)),
     )
-    .await?
-    .ok_or_else(|| Error::Unavailable(anyhow::anyhow!("a `{}` job ended just now: try again", job.kind())))
+    .await
 }
 
 /// How long a job waits that this binary does not know: in an upgrade under way a newer node takes it meanwhile.
@@ -269,14 +289,14 @@ pub async fn give_back(tx: &mut Tx, id: JobId, attempt: i64) -> Result<bool> {
 /// Asks a job to stop: one that waits is stopped at once, one that runs on this node hears it at once, on another within a second.
 pub async fn stop(tx: &mut Tx, id: JobId) -> Result<()> {
     let now = tx.now().await?;
+    // In one statement: between two a waiting job could begin, or a running one be given back, unheard.
     tx.execute(
-        "UPDATE jobs SET state = 'stopped', ended_at = $2 WHERE id = $1 AND state = 'ready'",
+        "UPDATE jobs SET
+             stop     = TRUE,
+             ended_at = CASE WHEN state = 'ready' THEN $2 ELSE ended_at END,
+             state    = CASE WHEN state = 'ready' THEN 'stopped' ELSE state END
+          WHERE id = $1 AND state IN ('ready', 'running')",
         &[id.into(), now.into()],
-    )
-    .await?;
-    tx.execute(
-        "UPDATE jobs SET stop = TRUE WHERE id = $1 AND state = 'running'",
-        &[id.into()],
     )
     .await?;
     tx.wake_jobs();

@@ -19,8 +19,8 @@ const HARBOR_SHA256: &str =
 const PULL: &[(Reach, Resource, Action)] =
     &[(Reach::EveryProject, Resource::Repository, Action::Pull)];
 
-#[tokio::test]
-async fn people_sign_in_with_their_name_or_address_and_the_right_password() {
+#[test]
+fn people_sign_in_with_their_name_or_address_and_the_right_password() {
     each(async |world| {
         world.user("alice", "Harbor12345").await;
         let caller = world.login("alice", "Harbor12345").await;
@@ -42,22 +42,20 @@ async fn people_sign_in_with_their_name_or_address_and_the_right_password() {
         ] {
             assert!(!world.is_login(name, password).await, "{name}");
         }
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn people_without_a_password_here_cannot_sign_in_with_one() {
+#[test]
+fn people_without_a_password_here_cannot_sign_in_with_one() {
     each(async |world| {
         world.user_with_hash("alice", "", false).await;
         assert!(!world.is_login("alice", "Harbor12345").await);
         assert!(!world.is_login("alice", "").await);
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn a_changed_password_counts_from_the_next_request_on() {
+#[test]
+fn a_changed_password_counts_from_the_next_request_on() {
     each(async |world| {
         world.user("alice", "Harbor12345").await;
         for _ in 0..2 {
@@ -67,24 +65,22 @@ async fn a_changed_password_counts_from_the_next_request_on() {
         world.change_password("alice", "Another12345").await;
         assert!(!world.is_login("alice", "Harbor12345").await);
         assert!(world.is_login("alice", "Another12345").await);
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn a_deleted_user_is_nobody_from_the_next_request_on() {
+#[test]
+fn a_deleted_user_is_nobody_from_the_next_request_on() {
     each(async |world| {
         world.user("alice", "Harbor12345").await;
         assert!(world.is_login("alice", "Harbor12345").await);
         world.delete_user("alice").await;
         assert!(!world.is_login("alice", "Harbor12345").await);
         assert!(world.auth.certified("alice").await.unwrap().is_none());
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn harbors_hashes_are_taken_and_replaced_at_the_first_login() {
+#[test]
+fn harbors_hashes_are_taken_and_replaced_at_the_first_login() {
     each(async |world| {
         world.project("library", false).await;
         for (name, hash) in [("alice", HARBOR_SHA1), ("bob", HARBOR_SHA256)] {
@@ -121,12 +117,11 @@ async fn harbors_hashes_are_taken_and_replaced_at_the_first_login() {
         );
         let token = world.token(&caller, "").await;
         assert_eq!(world.bearer(&token).await, "robot$library+ci");
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn many_logins_at_once_with_one_old_password_all_get_tokens_that_hold() {
+#[test]
+fn many_logins_at_once_with_one_old_password_all_get_tokens_that_hold() {
     each(async |world| {
         world.user_with_hash("alice", HARBOR_SHA256, false).await;
         let callers = join_all((0..200).map(|_| world.login("alice", "Harbor12345"))).await;
@@ -134,12 +129,11 @@ async fn many_logins_at_once_with_one_old_password_all_get_tokens_that_hold() {
             let token = world.token(&caller, "").await;
             assert_eq!(world.bearer(&token).await, "alice");
         }
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn many_requests_with_one_password_wait_for_one_check() {
+#[test]
+fn many_requests_with_one_password_wait_for_one_check() {
     each(async |world| {
         world.user("alice", "Harbor12345").await;
         let auth = world
@@ -153,24 +147,22 @@ async fn many_requests_with_one_password_wait_for_one_check() {
             answers.into_iter().all(|answer| answer.unwrap().is_some()),
             "300 checks would be too many"
         );
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn a_remembered_check_ends_after_a_minute() {
+#[test]
+fn a_remembered_check_ends_after_a_minute() {
     each(async |world| {
         world.user("alice", "Harbor12345").await;
         assert!(world.is_login("alice", "Harbor12345").await);
         world.db.clock().advance(Duration::from_secs(61));
         assert!(world.is_login("alice", "Harbor12345").await);
         assert!(!world.is_login("alice", "Harbor12346").await);
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn robots_sign_in_with_their_full_name_until_disabled_expired_or_deleted() {
+#[test]
+fn robots_sign_in_with_their_full_name_until_disabled_expired_or_deleted() {
     each(async |world| {
         world.project("library", false).await;
         world.project("other", false).await;
@@ -178,7 +170,9 @@ async fn robots_sign_in_with_their_full_name_until_disabled_expired_or_deleted()
             let secret = world.robot(name, PULL).await;
             let caller = world.login(name, &secret).await;
             assert_eq!(caller.name(), name);
-            assert!(matches!(&caller.subject, Subject::Robot(robot) if robot.project.is_some() == name.contains('+')));
+            assert!(
+                matches!(&caller.subject, Subject::Robot(robot) if robot.project.is_some() == name.contains('+'))
+            );
             assert!(!world.is_login(name, "Harbor12345").await);
             assert!(!world.is_login("robot$other+ci", &secret).await);
             assert!(!world.is_login("robot$", &secret).await);
@@ -192,12 +186,11 @@ async fn robots_sign_in_with_their_full_name_until_disabled_expired_or_deleted()
             world.delete_robot(name).await;
             assert!(!world.is_login(name, &secret).await);
         }
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn a_robots_time_ends_without_a_write() {
+#[test]
+fn a_robots_time_ends_without_a_write() {
     each(async |world| {
         world.project("library", false).await;
         let secret = auth::robots::new_secret().unwrap();
@@ -219,12 +212,11 @@ async fn a_robots_time_ends_without_a_write() {
                 .is_none()
         );
         assert_eq!(world.bearer(&token).await, "invalid");
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn a_certificate_names_a_user_or_robot_exactly() {
+#[test]
+fn a_certificate_names_a_user_or_robot_exactly() {
     each(async |world| {
         world.user_with_hash("alice", "", false).await;
         world.robot("robot$ci", PULL).await;
@@ -240,12 +232,11 @@ async fn a_certificate_names_a_user_or_robot_exactly() {
         }
         world.disable_robot("robot$ci", true).await;
         assert!(world.auth.certified("robot$ci").await.unwrap().is_none());
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn an_upload_is_bound_to_a_number_not_to_a_name() {
+#[test]
+fn an_upload_is_bound_to_a_number_not_to_a_name() {
     each(async |world| {
         world.user("alice", "Harbor12345").await;
         let (first, id) = (
@@ -261,6 +252,5 @@ async fn an_upload_is_bound_to_a_number_not_to_a_name() {
         );
         assert_eq!(auth::Caller::anonymous().identity(), "anonymous");
         assert_eq!(world.auth.operator().identity(), "operator");
-    })
-    .await;
+    });
 }

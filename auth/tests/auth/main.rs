@@ -1,4 +1,4 @@
-//! What callers see of `auth`, on SQLite and, where TEST_POSTGRES_URL names a server, on PostgreSQL.
+//! What callers see of `auth`, on SQLite and, where there is one, on PostgreSQL.
 
 mod logins;
 mod rights;

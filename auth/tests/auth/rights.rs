@@ -10,8 +10,8 @@ use model::{
 
 use crate::world::{each, scopes_of};
 
-#[tokio::test]
-async fn roles_and_visibility_say_what_a_person_may_do_with_images() {
+#[test]
+fn roles_and_visibility_say_what_a_person_may_do_with_images() {
     each(async |world| {
         world.user("alice", "Harbor12345").await;
         world.admin("boss").await;
@@ -49,12 +49,11 @@ async fn roles_and_visibility_say_what_a_person_may_do_with_images() {
         for caller in [&alice, &boss, &Caller::anonymous()] {
             assert_eq!(world.images(caller, "missing").await, "no project");
         }
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn what_changes_is_seen_by_the_next_request() {
+#[test]
+fn what_changes_is_seen_by_the_next_request() {
     each(async |world| {
         world.user("alice", "Harbor12345").await;
         let id = world.project("library", false).await;
@@ -102,12 +101,11 @@ async fn what_changes_is_seen_by_the_next_request() {
                 .await,
             ""
         );
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn another_nodes_write_is_seen_by_the_next_request() {
+#[test]
+fn another_nodes_write_is_seen_by_the_next_request() {
     each(async |world| {
         let Some((db, other)) = world.second_node().await else {
             return;
@@ -135,12 +133,11 @@ async fn another_nodes_write_is_seen_by_the_next_request() {
         world.change_password("alice", "Another12345").await;
         assert_eq!(may_push().await, None);
         db.close().await;
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn without_anonymous_access_a_public_project_is_for_those_who_sign_in() {
+#[test]
+fn without_anonymous_access_a_public_project_is_for_those_who_sign_in() {
     each(async |world| {
         world.user("alice", "Harbor12345").await;
         world.project("public", true).await;
@@ -157,17 +154,17 @@ async fn without_anonymous_access_a_public_project_is_for_those_who_sign_in() {
         };
         assert!(may_pull(&alice).await);
         assert!(!may_pull(&Caller::anonymous()).await);
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn robots_may_what_their_permissions_say() {
+#[test]
+fn robots_may_what_their_permissions_say() {
     each(async |world| {
         let mine = world.project("mine", false).await;
         world.project("other", false).await;
         world.project("public", true).await;
-        let on = |project: ProjectId, action| (Reach::Project(project), Resource::Repository, action);
+        let on =
+            |project: ProjectId, action| (Reach::Project(project), Resource::Repository, action);
         let every = |action| (Reach::EveryProject, Resource::Repository, action);
         let system = (Reach::System, Resource::AuditLog, Action::List);
         #[rustfmt::skip]
@@ -182,17 +179,24 @@ async fn robots_may_what_their_permissions_say() {
         for (name, permissions, in_mine, in_other, in_public) in table {
             let secret = world.robot(name, &permissions).await;
             let robot = world.login(name, &secret).await;
-            for (project, expected) in [("mine", in_mine), ("other", in_other), ("public", in_public)] {
-                assert_eq!(world.images(&robot, project).await, expected, "{name} in {project}");
+            for (project, expected) in [
+                ("mine", in_mine),
+                ("other", in_other),
+                ("public", in_public),
+            ] {
+                assert_eq!(
+                    world.images(&robot, project).await,
+                    expected,
+                    "{name} in {project}"
+                );
             }
             assert_eq!(world.images(&robot, "missing").await, "no project");
         }
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn the_catalog_is_for_administrators_and_robots_that_were_given_it_but_never_for_a_token() {
+#[test]
+fn the_catalog_is_for_administrators_and_robots_that_were_given_it_but_never_for_a_token() {
     each(async |world| {
         world.user("alice", "Harbor12345").await;
         world.admin("boss").await;
@@ -224,8 +228,7 @@ async fn the_catalog_is_for_administrators_and_robots_that_were_given_it_but_nev
             let may = world.auth.may_list_catalog(&caller).await.unwrap();
             assert_eq!(may, expected, "{} via {:?}", caller.name(), caller.via);
         }
-    })
-    .await;
+    });
 }
 
 #[test]

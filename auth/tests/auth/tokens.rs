@@ -27,43 +27,59 @@ fn part(token: &str, index: usize) -> Value {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
 }
 
-#[tokio::test]
-async fn a_token_has_the_form_that_clients_of_harbor_know() {
+#[test]
+fn a_token_has_the_form_that_clients_of_harbor_know() {
     each(async |world| {
         world.user("alice", "Harbor12345").await;
         world.project("library", true).await;
         let alice = world.login("alice", "Harbor12345").await;
         let before = world.db.clock().now();
-        let issued = world.auth.issue(&alice, &scopes_of("repository:library/x:pull")).await.unwrap();
+        let issued = world
+            .auth
+            .issue(&alice, &scopes_of("repository:library/x:pull"))
+            .await
+            .unwrap();
         assert_eq!(issued.expires_in, 1800);
         assert!(issued.issued_at >= before && issued.issued_at <= world.db.clock().now());
 
         let header = part(&issued.token, 0);
-        assert_eq!((&header["alg"], &header["typ"]), (&json!("ES256"), &json!("JWT")));
+        assert_eq!(
+            (&header["alg"], &header["typ"]),
+            (&json!("ES256"), &json!("JWT"))
+        );
         let groups: Vec<&str> = header["kid"].as_str().unwrap().split(':').collect();
         assert_eq!(groups.len(), 12);
-        assert!(groups.iter().all(|group| group.len() == 4 && group.bytes().all(|b| matches!(b, b'A'..=b'Z' | b'2'..=b'7'))));
+        assert!(groups.iter().all(|group| {
+            group.len() == 4
+                && group
+                    .bytes()
+                    .all(|b| matches!(b, b'A'..=b'Z' | b'2'..=b'7'))
+        }));
 
         let claims = part(&issued.token, 1);
         let at = issued.issued_at.seconds();
         assert_eq!(claims["iss"], "harbor-token-issuer");
         assert_eq!(claims["aud"], "harbor-registry");
         assert_eq!(claims["sub"], "alice");
-        assert_eq!((&claims["iat"], &claims["nbf"], &claims["exp"]), (&json!(at), &json!(at), &json!(at + 1800)));
+        assert_eq!(
+            (&claims["iat"], &claims["nbf"], &claims["exp"]),
+            (&json!(at), &json!(at), &json!(at + 1800))
+        );
         assert_eq!(claims["jti"].as_str().unwrap().len(), 16);
         let access = json!([{ "type": "repository", "class": "", "name": "library/x", "actions": ["pull"] }]);
         assert_eq!(claims["access"], access);
 
         let login = world.token(&alice, "").await;
         assert_eq!(part(&login, 1)["access"], Value::Null);
-        let anonymous = world.token(&Caller::anonymous(), "repository:library/x:pull").await;
+        let anonymous = world
+            .token(&Caller::anonymous(), "repository:library/x:pull")
+            .await;
         assert_eq!(part(&anonymous, 1)["sub"], "");
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn a_token_holds_what_was_asked_for_as_far_as_it_is_allowed() {
+#[test]
+fn a_token_holds_what_was_asked_for_as_far_as_it_is_allowed() {
     each(async |world| {
         world.user("alice", "Harbor12345").await;
         world.admin("boss").await;
@@ -177,12 +193,11 @@ async fn a_token_holds_what_was_asked_for_as_far_as_it_is_allowed() {
                 caller.name()
             );
         }
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn the_bearer_is_whom_the_token_was_issued_to_with_its_scopes() {
+#[test]
+fn the_bearer_is_whom_the_token_was_issued_to_with_its_scopes() {
     each(async |world| {
         world.user("alice", "Harbor12345").await;
         world.project("library", false).await;
@@ -217,12 +232,11 @@ async fn the_bearer_is_whom_the_token_was_issued_to_with_its_scopes() {
             world.auth.issue(&world.auth.operator(), &[]).await,
             Err(Error::Denied(_))
         ));
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn a_token_grants_nothing_that_was_taken_away_since() {
+#[test]
+fn a_token_grants_nothing_that_was_taken_away_since() {
     each(async |world| {
         world.user("alice", "Harbor12345").await;
         world.project("library", false).await;
@@ -244,12 +258,11 @@ async fn a_token_grants_nothing_that_was_taken_away_since() {
             panic!("still a good token")
         };
         assert_eq!(world.images(&bearer, "library").await, "pull");
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn a_token_ends_with_its_time_and_a_minute_of_leeway() {
+#[test]
+fn a_token_ends_with_its_time_and_a_minute_of_leeway() {
     each(async |world| {
         world.user("alice", "Harbor12345").await;
         let alice = world.login("alice", "Harbor12345").await;
@@ -270,12 +283,11 @@ async fn a_token_ends_with_its_time_and_a_minute_of_leeway() {
         assert_eq!(issued.expires_in, 60);
         world.db.clock().advance(Duration::from_secs(122));
         assert_eq!(world.bearer(&issued.token).await, "expired");
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn a_token_ends_with_the_account_it_speaks_of() {
+#[test]
+fn a_token_ends_with_the_account_it_speaks_of() {
     each(async |world| {
         world.project("library", false).await;
         world.user("alice", "Harbor12345").await;
@@ -332,12 +344,11 @@ async fn a_token_ends_with_the_account_it_speaks_of() {
             "invalid",
             "gone with its project"
         );
-    })
-    .await;
+    });
 }
 
 /// The key that signs, as the database holds it.
-async fn signing_key(world: &World) -> (String, EncodingKey) {
+async fn signing_key(world: &World<'_>) -> (String, EncodingKey) {
     let keys = db::keys::list(&mut world.db.reader().await.unwrap(), "token")
         .await
         .unwrap();
@@ -355,8 +366,8 @@ fn sign(algorithm: Algorithm, kid: Option<&str>, claims: &Value, key: &EncodingK
     jsonwebtoken::encode(&header, claims, key).unwrap()
 }
 
-#[tokio::test]
-async fn what_we_did_not_sign_for_ourselves_is_invalid() {
+#[test]
+fn what_we_did_not_sign_for_ourselves_is_invalid() {
     each(async |world| {
         world.user("alice", "Harbor12345").await;
         let token = world
@@ -435,12 +446,11 @@ async fn what_we_did_not_sign_for_ourselves_is_invalid() {
             assert_eq!(world.bearer(&token).await, "invalid", "{what}");
         }
         assert_eq!(world.bearer(&token).await, "alice");
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn a_token_that_would_be_too_long_to_be_taken_is_not_issued() {
+#[test]
+fn a_token_that_would_be_too_long_to_be_taken_is_not_issued() {
     each(async |world| {
         world.project("public", true).await;
         let many: Vec<String> = (0..300)
@@ -455,12 +465,11 @@ async fn a_token_that_would_be_too_long_to_be_taken_is_not_issued() {
             .token(&Caller::anonymous(), &many[..50].join(" "))
             .await;
         assert_eq!(world.bearer(&token).await, "");
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn nodes_that_start_at_once_share_one_key() {
+#[test]
+fn nodes_that_start_at_once_share_one_key() {
     each(async |world| {
         world.user("alice", "Harbor12345").await;
         let keys = db::keys::list(&mut world.db.reader().await.unwrap(), "token")
@@ -476,12 +485,11 @@ async fn nodes_that_start_at_once_share_one_key() {
                 Bearer::Caller(_)
             ));
         }
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn a_key_that_another_node_makes_is_found_and_the_older_one_still_counts() {
+#[test]
+fn a_key_that_another_node_makes_is_found_and_the_older_one_still_counts() {
     each(async |world| {
         world.user("alice", "Harbor12345").await;
         let old = world
@@ -508,12 +516,11 @@ async fn a_key_that_another_node_makes_is_found_and_the_older_one_still_counts()
             .token(&world.login("alice", "Harbor12345").await, "")
             .await;
         assert_eq!(part(&newest, 0)["kid"], "NEWE:RKEY");
-    })
-    .await;
+    });
 }
 
-#[tokio::test]
-async fn a_node_with_another_key_file_does_not_start() {
+#[test]
+fn a_node_with_another_key_file_does_not_start() {
     each(async |world| {
         let other = SecretKey::load_or_create(&world.directory.path().join("other"), true).unwrap();
         assert_ne!(other.fingerprint(), world.key.fingerprint());
@@ -522,6 +529,5 @@ async fn a_node_with_another_key_file_does_not_start() {
                 .await
                 .is_err()
         );
-    })
-    .await;
+    });
 }

@@ -1,16 +1,9 @@
 //! A fresh database with people, projects and robots in it, spoken of in verbs.
 
-use std::{
-    str::FromStr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use auth::{Auth, Bearer, Caller, Config, Rights, SecretKey, password};
-use db::{Db, Engine, Tx, keys, members, projects, robots, users};
+use db::{Db, Tx, keys, members, projects, robots, users};
 use futures_util::future::BoxFuture;
 use model::{
     Result,
@@ -19,70 +12,34 @@ use model::{
     permission::{Action, Resource},
     robot::{NAME_PREFIX, Permission, Scope as Reach, parse_full_name},
     role::Role,
-    time::{Clock, Timestamp},
+    time::Timestamp,
 };
 use oci::Scope;
 use tempfile::TempDir;
+use testkit::{TestDatabase, on_both};
 
-pub struct World {
+pub struct World<'a> {
     pub db: Db,
     pub auth: Auth,
     /// Opened at the same moment as `auth`, when the database held no key yet.
     pub others: [Auth; 2],
     pub key: SecretKey,
     pub directory: TempDir,
-    engine: Engine,
+    database: &'a TestDatabase,
 }
 
-/// Runs the test on each database that there is.
-pub async fn each(test: impl AsyncFn(&World)) {
-    let world = World::new(Engine::Sqlite("auth.sqlite".into())).await;
-    test(&world).await;
-    world.db.close().await;
-    let Ok(url) = std::env::var("TEST_POSTGRES_URL") else {
-        return;
-    };
-    let name = create_database(&url).await;
-    let joint = if url.contains('?') { '&' } else { '?' };
-    let world = World::new(Engine::Postgres(format!("{url}{joint}dbname={name}"))).await;
-    test(&world).await;
-    world.db.close().await;
-    execute(&url, &format!("DROP DATABASE {name} WITH (FORCE)")).await;
+/// Runs the test on each database that this machine has.
+pub fn each(test: impl AsyncFn(&World<'_>)) {
+    on_both(async |database| test(&World::new(database).await).await);
 }
 
-async fn create_database(url: &str) -> String {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let name = format!("auth_test_{}_{number}", std::process::id());
-    execute(url, &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
-    execute(url, &format!("CREATE DATABASE {name}")).await;
-    name
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the connection ends with its client, here"
-)]
-async fn execute(url: &str, sql: &str) {
-    let config = tokio_postgres::Config::from_str(url).unwrap();
-    let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
-    let connection = tokio::spawn(connection);
-    client.batch_execute(sql).await.unwrap();
-    drop(client);
-    connection.await.unwrap().unwrap();
-}
-
-impl World {
-    /// On SQLite the path is one inside a directory of its own.
-    async fn new(engine: Engine) -> Self {
+impl<'a> World<'a> {
+    async fn new(database: &'a TestDatabase) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let engine = match engine {
-            Engine::Sqlite(name) => Engine::Sqlite(directory.path().join(name)),
-            postgres @ Engine::Postgres(_) => postgres,
-        };
-        let db = open(&engine).await;
-        db::migrate::up(&db, db::migrate::ALL).await.unwrap();
-        let key = SecretKey::load_or_create(&directory.path().join("secretkey"), true).unwrap();
+        let (db, key) = (
+            database.db.clone(),
+            SecretKey::load_or_create(&directory.path().join("secretkey"), true).unwrap(),
+        );
         let node = || Auth::open(db.clone(), key.clone(), Config::default());
         let (auth, one, two) = tokio::join!(node(), node(), node());
         let (auth, others) = (auth.unwrap(), [one.unwrap(), two.unwrap()]);
@@ -92,7 +49,7 @@ impl World {
             others,
             key,
             directory,
-            engine,
+            database,
         }
     }
 
@@ -108,7 +65,7 @@ impl World {
         if self.db.is_exclusive() {
             return None;
         }
-        let db = open(&self.engine).await;
+        let db = self.database.node("two").await;
         let auth = Auth::open(db.clone(), self.key.clone(), Config::default())
             .await
             .unwrap();
@@ -379,14 +336,4 @@ impl World {
 
 pub fn scopes_of(text: &str) -> Vec<Scope> {
     oci::scope::parse_scopes(text).map(Result::unwrap).collect()
-}
-
-async fn open(engine: &Engine) -> Db {
-    let config = db::Config {
-        engine: engine.clone(),
-        node: "node".to_owned(),
-        pool_size: 4,
-        timeout: Duration::from_secs(30),
-    };
-    Db::open(&config, Clock::default()).await.unwrap()
 }

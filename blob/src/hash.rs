@@ -141,3 +141,75 @@ fn take_up<H: SerializableState>(bytes: &[u8]) -> Result<H> {
     let state = SerializedState::<H>::try_from(bytes).map_err(|_| unknown())?;
     H::deserialize(&state).map_err(|_| unknown())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_goes_on_where_it_was_put_away() {
+        let all: Vec<u8> = (0..1000_u32).map(|n| (n * 7 % 251) as u8).collect();
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            for at in [0, 1, 63, 64, 65, 127, 128, 129, 500, 1000] {
+                let mut first = Hasher::new(algorithm);
+                first.update(&all[..at]);
+                let saved = first.state().to_bytes();
+                let state = HashState::from_bytes(&saved).unwrap();
+                assert_eq!((state.algorithm, state.offset), (algorithm, at as u64));
+                let mut second = Hasher::restore(&state).unwrap();
+                second.update(&all[at..]);
+                assert_eq!(
+                    second.digest(),
+                    digest_of(algorithm, &all),
+                    "{algorithm} {at}"
+                );
+            }
+        }
+    }
+
+    /// What a release wrote into its database the next one must read.
+    #[test]
+    fn the_written_form_stays() {
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        hasher.update(b"abc");
+        let mut expected = vec![1, 1, 3, 0, 0, 0, 0, 0, 0, 0];
+        for word in [
+            0x6a09_e667_u32,
+            0xbb67_ae85,
+            0x3c6e_f372,
+            0xa54f_f53a,
+            0x510e_527f,
+            0x9b05_688c,
+            0x1f83_d9ab,
+            0x5be0_cd19,
+        ] {
+            expected.extend_from_slice(&word.to_le_bytes());
+        }
+        expected.extend_from_slice(&0_u64.to_le_bytes());
+        expected.push(3);
+        expected.extend_from_slice(b"abc");
+        expected.resize(10 + 104, 0);
+        assert_eq!(hasher.state().to_bytes(), expected);
+    }
+
+    #[test]
+    fn what_is_no_state_is_refused() {
+        let good = Hasher::new(Algorithm::Sha256).state().to_bytes();
+        assert!(HashState::from_bytes(&good).is_ok());
+        let changed = |at: usize, to: u8| {
+            let mut bytes = good.clone();
+            bytes[at] = to;
+            bytes
+        };
+        for bad in [
+            vec![],
+            good[..9].to_vec(),
+            good[..good.len() - 1].to_vec(),
+            changed(0, 2),
+            changed(1, 2),
+            changed(1, 9),
+        ] {
+            assert!(HashState::from_bytes(&bad).is_err(), "{bad:?}");
+        }
+    }
+}

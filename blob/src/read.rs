@@ -18,14 +18,18 @@ use oci::digest::Digest;
 use rustix::{fs::Advice, io::ReadWriteFlags};
 use tokio::task::JoinHandle;
 
-use crate::{Error, Result, Store, kernel::Window, store::Shared};
+use crate::{Error, Result, Store, buffers::BUFFER, kernel::Window, store::Shared};
 
 /// Content up to this size is read at once rather than mapped.
 const SMALL: u64 = 64 << 10;
-const COPY_STEP: u64 = 256 << 10;
-const WINDOW: u64 = 4 << 20;
-/// Bytes in windows at one time: a bound on the address space and on what looks like our memory. Beyond it pulls copy.
-const MAX_MAPPED: usize = 512 << 20;
+/// The size of a piece, by how many bytes are out already: few pulls get large pieces, a thousand at once get small
+/// ones, so that what they hold together stays bounded. (Windows are page cache, yet they count as ours in `ps`.)
+const WINDOWS: [(usize, u64); 3] = [
+    (64 << 20, 4 << 20),
+    (256 << 20, 1 << 20),
+    (usize::MAX, 256 << 10),
+];
+const COPIES: [(usize, u64); 2] = [(32 << 20, BUFFER as u64), (usize::MAX, BUFFER as u64 / 4)];
 
 /// Who will look at the bytes of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,22 +126,21 @@ impl Pull {
         let left = self.end - self.position;
         if self.mode == ReadMode::Mapped
             && left > SMALL
-            && let Some(window) = self.window(left.min(WINDOW)).await?
+            && let Some(window) = self.window(left).await?
         {
             return Ok(window);
         }
-        self.copy(left.min(COPY_STEP)).await
+        self.copy(left).await
     }
 
     /// A populated window at the present position; `None` when mapping is not possible here or now.
-    async fn window(&mut self, len: u64) -> io::Result<Option<Bytes>> {
+    async fn window(&mut self, left: u64) -> io::Result<Option<Bytes>> {
         let shared = &self.reader.shared;
         if !shared.mapped.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let Some(room) = Room::take(shared, len as usize) else {
-            return Ok(None);
-        };
+        let len = left.min(piece(&WINDOWS, shared.mapped_bytes.load(Ordering::Relaxed)));
+        let room = Room::take(shared, len as usize);
         let window = Window::open(&self.reader.file, self.position, len as usize)?;
         let populated = if window.is_resident() {
             window.populate().map(|()| window)
@@ -164,14 +167,16 @@ impl Pull {
     /// While this piece is sent the disk may work on the next.
     fn advise_next(&self, len: u64) {
         let begin = self.position + len;
-        let next = std::num::NonZero::new(self.end.saturating_sub(begin).min(WINDOW));
+        let next = std::num::NonZero::new(self.end.saturating_sub(begin).min(len));
         if next.is_some() {
             // A hint.
             let _ = rustix::fs::fadvise(&*self.reader.file, begin, next, Advice::WillNeed);
         }
     }
 
-    async fn copy(&mut self, len: u64) -> io::Result<Bytes> {
+    async fn copy(&mut self, left: u64) -> io::Result<Bytes> {
+        let step = piece(&COPIES, self.reader.shared.buffers.out());
+        let len = left.min(step);
         let bytes = if let Some(ahead) = self.ahead.take() {
             ahead.await.map_err(io::Error::other)??
         } else if let Some(bytes) = self.resident(len) {
@@ -183,7 +188,7 @@ impl Pull {
         };
         let next = self.position + bytes.len() as u64;
         if self.is_cold && next < self.end {
-            self.ahead = Some(self.start(next, (self.end - next).min(COPY_STEP)).await);
+            self.ahead = Some(self.start(next, (self.end - next).min(step)).await);
         }
         Ok(bytes)
     }
@@ -193,43 +198,49 @@ impl Pull {
         if self.reader.shared.network.is_some() {
             return None;
         }
-        let mut buffer = vec![0; len as usize];
-        let mut slices = [IoSliceMut::new(&mut buffer)];
+        let mut buffer = self.reader.shared.buffers.take(len as usize);
+        let mut slices = [IoSliceMut::new(buffer.space())];
         let flags = ReadWriteFlags::NOWAIT;
         match rustix::io::preadv2(&*self.reader.file, &mut slices, self.position, flags) {
             Ok(0) | Err(_) => None,
             Ok(n) => {
                 buffer.truncate(n);
-                Some(Bytes::from(buffer))
+                Some(Bytes::from_owner(buffer))
             }
         }
     }
 
     async fn start(&self, offset: u64, len: u64) -> JoinHandle<io::Result<Bytes>> {
         let file = Arc::clone(&self.reader.file);
+        let buffers = Arc::clone(&self.reader.shared.buffers);
         let turn = self.reader.shared.reads.turn().await;
         turn.start(move || {
-            let mut buffer = vec![0; len as usize];
-            file.read_exact_at(&mut buffer, offset)?;
-            Ok(Bytes::from(buffer))
+            let mut buffer = buffers.take(len as usize);
+            file.read_exact_at(buffer.space(), offset)?;
+            Ok(Bytes::from_owner(buffer))
         })
     }
 }
 
-/// A window's share of [`MAX_MAPPED`].
+/// The size of the next piece while `out` bytes are held.
+fn piece(sizes: &[(usize, u64)], out: usize) -> u64 {
+    let fitting = sizes.iter().find(|(below, _)| out < *below);
+    fitting.map_or(BUFFER as u64 / 4, |(_, size)| *size)
+}
+
+/// Counts a window for as long as it is out.
 struct Room {
     shared: Arc<Shared>,
     len: usize,
 }
 
 impl Room {
-    fn take(shared: &Arc<Shared>, len: usize) -> Option<Self> {
-        let before = shared.mapped_bytes.fetch_add(len, Ordering::Relaxed);
-        let room = Self {
+    fn take(shared: &Arc<Shared>, len: usize) -> Self {
+        shared.mapped_bytes.fetch_add(len, Ordering::Relaxed);
+        Self {
             shared: Arc::clone(shared),
             len,
-        };
-        (before + len <= MAX_MAPPED).then_some(room)
+        }
     }
 }
 

@@ -42,7 +42,7 @@ impl Store {
         let Some(file) = open_same(&self.shared, digest, location, size).await? else {
             return Ok(None);
         };
-        let upload = Arc::new(Upload::new(claim, path, file));
+        let upload = Arc::new(Upload::opened(claim, path, file));
         let staged = Staged::new(upload, *digest, size);
         *staged.published.lock() = Some(location.to_owned());
         Ok(Some(staged))
@@ -69,7 +69,7 @@ impl Staged {
             let shared = &upload.claim.shared;
             if let Some(before) = &before {
                 let target = shared.layout.blob(&digest, &to)?;
-                if before == &to && is_same_file(&target, &upload.file) {
+                if before == &to && is_same_file(&target, upload.file()?) {
                     return sync_names(&shared.layout, &shared.known, &digest);
                 }
                 bring_back(&upload, &digest, before, size)?;
@@ -98,11 +98,11 @@ impl Staged {
 fn bring_back(upload: &Upload, digest: &Digest, before: &str, size: u64) -> Result<()> {
     remove(&upload.path)?;
     let first = upload.claim.shared.layout.blob(digest, before)?;
-    if fs::hard_link(&first, &upload.path).is_ok() && is_same_file(&upload.path, &upload.file) {
+    if fs::hard_link(&first, &upload.path).is_ok() && is_same_file(&upload.path, upload.file()?) {
         return Ok(());
     }
     remove(&upload.path)?;
-    copy(&upload.file, &upload.path, digest, size)
+    copy(upload.file()?, &upload.path, digest, size)
 }
 
 fn copy(from: &File, to: &Path, digest: &Digest, size: u64) -> Result<()> {

@@ -14,6 +14,7 @@ use std::{
 
 use crate::{
     Config, Error, Result,
+    buffers::Buffers,
     durable::{Known, sync_dir},
     lane::Lane,
     layout::Layout,
@@ -40,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) mapped: AtomicBool,
     /// Bytes in windows that are out; see `read`.
     pub(crate) mapped_bytes: AtomicUsize,
+    pub(crate) buffers: Arc<Buffers>,
     pub(crate) reads: Lane,
     pub(crate) writes: Lane,
     pub(crate) known: Known,
@@ -94,6 +96,7 @@ impl Shared {
             network,
             mapped: AtomicBool::new(mapped.unwrap_or(local)),
             mapped_bytes: AtomicUsize::new(0),
+            buffers: Arc::default(),
             reads: Lane::new(width, local),
             writes: Lane::new(width, local),
             known: Known::default(),

@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 
 use crate::{
     Error, HashState, Result, Store, Writer, hash::Hasher, store::Shared, verify::hash_on,
+    writer::Upload,
 };
 
 /// How much of an upload is copied at a time.
@@ -35,21 +36,12 @@ pub struct Unfinished {
 }
 
 impl Store {
-    /// Begins an upload under a fresh key.
+    /// Begins an upload under a fresh key. Its file is made with the first batch (or `settle`), so that beginning costs
+    /// no write; that is also where a key that is taken shows.
     pub async fn begin(&self, key: &str, algorithm: Algorithm) -> Result<Writer> {
         let path = self.shared.layout.upload(key)?;
-        let claim = self.claim(key).await;
-        let create = move || match create(&path) {
-            Ok(file) => Ok((file, path)),
-            Err(e) => Err(exists_or(e, &path)),
-        };
-        let (file, path) = self.shared.writes.quick(create).await?;
-        Ok(Writer::new(
-            claim,
-            path,
-            Arc::new(file),
-            Hasher::new(algorithm),
-        ))
+        let upload = Upload::new(self.claim(key).await, path);
+        Ok(Writer::new(upload, Hasher::new(algorithm)))
     }
 
     /// Goes on with an upload at byte `at`: cuts off what is behind it, and fails with `Short` when the file does not
@@ -73,7 +65,7 @@ impl Store {
         };
         let file = Arc::new(file);
         let hasher = hash_on(&self.shared.reads, &file, hasher, at).await?;
-        Ok(Writer::new(claim, path, file, hasher))
+        Ok(Writer::new(Upload::opened(claim, path, file), hasher))
     }
 
     /// Goes on with the first `at` bytes of the upload `from` under the fresh key `key`, for when a writer on another
@@ -172,7 +164,7 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-fn exists_or(error: io::Error, path: &Path) -> Error {
+pub(crate) fn exists_or(error: io::Error, path: &Path) -> Error {
     if error.kind() == io::ErrorKind::AlreadyExists {
         let key = path.file_name().unwrap_or_default();
         return Error::Exists(key.to_string_lossy().into_owned());

@@ -68,10 +68,11 @@ impl Store {
                 Err(e) => return Ok(Verdict::Damaged(Damage::Unreadable(e.to_string()))),
             };
             let pause = pause(rate, hasher.offset(), start.elapsed());
-            tokio::select! {
-                () = tokio::time::sleep(pause), if !pause.is_zero() => {}
-                () = cancel.cancelled() => return Err(Error::Cancelled),
-                else => {}
+            if !pause.is_zero() {
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = cancel.cancelled() => return Err(Error::Cancelled),
+                }
             }
         }
         let actual = hasher.digest();

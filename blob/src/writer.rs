@@ -11,7 +11,7 @@ use std::{
     os::unix::fs::FileExt,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -21,8 +21,14 @@ use oci::digest::Digest;
 use tokio::task::JoinHandle;
 
 use crate::{
-    Error, HashState, Result, Staged, durable::sync_dir, hash::Hasher, kernel, lane::stopped,
-    store::Shared, upload::Claim, verify::hash_on,
+    Error, HashState, Result, Staged,
+    durable::sync_dir,
+    hash::Hasher,
+    kernel,
+    lane::stopped,
+    store::Shared,
+    upload::{Claim, create, exists_or},
+    verify::hash_on,
 };
 
 /// A batch goes to the disk when it has this size and the one before is written.
@@ -52,7 +58,7 @@ pub struct Writer {
 pub(crate) struct Upload {
     pub(crate) claim: Claim,
     pub(crate) path: PathBuf,
-    pub(crate) file: Arc<File>,
+    file: OnceLock<Arc<File>>,
     /// A flush or a batch failed in a way that leaves the bytes unknown.
     lost: AtomicBool,
 }
@@ -63,9 +69,9 @@ struct Appended {
 }
 
 impl Writer {
-    pub(crate) fn new(claim: Claim, path: PathBuf, file: Arc<File>, hasher: Hasher) -> Self {
+    pub(crate) fn new(upload: Upload, hasher: Hasher) -> Self {
         Self {
-            upload: Arc::new(Upload::new(claim, path, file)),
+            upload: Arc::new(upload),
             tail: Tail::default(),
             written: hasher.offset(),
             hasher: Some(hasher),
@@ -106,7 +112,7 @@ impl Writer {
     /// Waits until everything accepted is in the file, and says how much that is. Not yet safe from a power cut.
     pub async fn settle(&mut self) -> Result<u64> {
         self.check()?;
-        while !self.tail.is_empty() {
+        if !self.tail.is_empty() || self.upload.file.get().is_none() {
             self.hand_on().await?;
         }
         self.collect().await?;
@@ -163,7 +169,7 @@ impl Writer {
 
     async fn read_back(&self, expected: &Digest, size: u64) -> Result<()> {
         let hasher = Hasher::new(expected.algorithm());
-        let hasher = hash_on(&self.shared().reads, &self.upload.file, hasher, size).await?;
+        let hasher = hash_on(&self.shared().reads, self.upload.file()?, hasher, size).await?;
         expect_digest(expected, hasher.digest())?;
         let upload = Arc::clone(&self.upload);
         self.shared().writes.run(move || upload.sync()).await
@@ -225,38 +231,63 @@ impl Writer {
 }
 
 impl Upload {
-    pub(crate) fn new(claim: Claim, path: PathBuf, file: Arc<File>) -> Self {
+    /// An upload whose file is made by its first batch.
+    pub(crate) fn new(claim: Claim, path: PathBuf) -> Self {
         Self {
             claim,
             path,
-            file,
+            file: OnceLock::new(),
             lost: AtomicBool::new(false),
         }
+    }
+
+    pub(crate) fn opened(claim: Claim, path: PathBuf, file: Arc<File>) -> Self {
+        Self {
+            file: OnceLock::from(file),
+            ..Self::new(claim, path)
+        }
+    }
+
+    /// The file, made if need be: for blocking threads. One batch at a time asks.
+    pub(crate) fn file(&self) -> Result<&Arc<File>> {
+        if let Some(file) = self.file.get() {
+            return Ok(file);
+        }
+        let made = create(&self.path).map_err(|e| exists_or(e, &self.path))?;
+        Ok(self.file.get_or_init(|| Arc::new(made)))
     }
 
     /// Writes frames at the end and hashes exactly what was written.
     fn append(&self, mut hasher: Hasher, frames: &[Bytes]) -> Appended {
         let begin = hasher.offset();
-        let result = frames
-            .iter()
-            .try_for_each(|frame| append(&self.file, &mut hasher, frame))
-            .map_err(|e| Error::io("write", &self.path, e));
+        let result = self.write_all(&mut hasher, frames);
         let shared = &self.claim.shared;
         if result.is_err() {
             shared.gauge.changed();
         }
         let (before, now) = (begin / WRITEBACK_STEP, hasher.offset() / WRITEBACK_STEP);
-        if now > before && shared.network.is_none() {
+        if let Some(file) = self.file.get()
+            && now > before
+            && shared.network.is_none()
+        {
             let from = before * WRITEBACK_STEP;
-            kernel::start_writeback(&self.file, from, (now - before) * WRITEBACK_STEP);
+            kernel::start_writeback(file, from, (now - before) * WRITEBACK_STEP);
         }
         Appended { hasher, result }
+    }
+
+    fn write_all(&self, hasher: &mut Hasher, frames: &[Bytes]) -> Result<()> {
+        let file = self.file()?;
+        for frame in frames {
+            append(file, hasher, frame).map_err(|e| Error::io("write", &self.path, e))?;
+        }
+        Ok(())
     }
 
     /// Flushes the bytes. A flush that failed may succeed when repeated although pages were thrown away, so the file
     /// goes at once.
     fn sync(&self) -> Result<()> {
-        self.file.sync_data().map_err(|e| {
+        self.file()?.sync_data().map_err(|e| {
             self.lost.store(true, Ordering::Relaxed);
             // It is lost either way; a leftover is found by its age.
             let _ = fs::remove_file(&self.path);
@@ -277,6 +308,11 @@ impl Tail {
     fn push(&mut self, frame: Bytes) {
         self.len += frame.len();
         if frame.len() < COPY_BELOW {
+            if self.len > COPY_BELOW {
+                // More will follow: grow once and not by doubling.
+                self.small
+                    .reserve(BATCH.saturating_sub(self.small.len()).max(frame.len()));
+            }
             self.small.extend_from_slice(&frame);
             return;
         }

@@ -116,9 +116,7 @@ fn another_nodes_write_is_seen_by_the_next_request() {
             .member("library", "alice", Some(Role::Developer))
             .await;
         let may_push = async || {
-            let Some(alice) = other.basic("alice", "Harbor12345").await.unwrap() else {
-                return None;
-            };
+            let alice = other.basic("alice", "Harbor12345").await.unwrap()?;
             Some(
                 other
                     .standing(&alice, "library")

@@ -30,7 +30,7 @@ pub struct World<'a> {
 
 /// Runs the test on each database that this machine has.
 pub fn each(test: impl AsyncFn(&World<'_>)) {
-    on_both(async |database| test(&World::new(database).await).await);
+    on_both(async move |database| test(&World::new(database).await).await);
 }
 
 impl<'a> World<'a> {

@@ -84,18 +84,70 @@ pub struct Opened {
     pub data: DataDir,
 }
 
-/// Opens everything. The schema is brought up to date and first rows are made.
+/// Opens everything for a server. The schema is brought up to date and first rows are made.
 pub async fn open(config: &Config) -> Result<Opened> {
     let data = DataDir::open(&config.server.data)?;
     let db = open_database(config).await?;
-    migrate_schema(&db, config).await?;
+    migrate_schema(&db).await?;
     let key = open_key(&db, &config.server.secret_key_file).await?;
     let store = open_store(config).await?;
     let store_id = settle_identity(&db, &store).await?;
+    let mut opened = put_together(config, data, db, store, &key, store_id).await?;
+    opened.new_password = first_rows(opened.registry.db(), &opened.auth).await?;
+    Ok(opened)
+}
+
+/// Opens for a command what a server has made: a mistyped directory must not become a registry.
+pub async fn open_made(config: &Config) -> Result<Opened> {
+    let path = &config.server.data;
+    if !path.is_dir() {
+        bail!("there is no registry at `{}`: name its data directory with --data, or its configuration with --config", path.display());
+    }
+    let data = DataDir::open(path)?;
+    if let DatabaseUrl::Sqlite(file) = &config.database.url
+        && !file.exists()
+    {
+        bail!("there is no registry at `{}` yet (no database `{}`): `seawall serve` makes it at its first start", path.display(), file.display());
+    }
+    let db = open_database(config).await?;
+    let status = migrate::status(&db, migrate::ALL).await?;
+    if status.version == 0 {
+        bail!("the database is empty: `seawall serve` makes a registry in it at its first start");
+    }
+    if !status.pending.is_empty() {
+        bail!("the database has schema version {}, which this binary has to bring up to date first: run `seawall migrate`, or start the server", status.version);
+    }
+    let key = open_key(&db, &config.server.secret_key_file).await?;
+    let store = open_store(config).await?;
+    let store_id = settle_identity(&db, &store).await?;
+    put_together(config, data, db, store, &key, store_id).await
+}
+
+/// Opens a new database for the store of one that was lost.
+pub async fn open_to_rebuild(config: &Config) -> Result<Opened> {
+    let data = DataDir::open(&config.server.data)?;
+    let db = open_database(config).await?;
+    migrate_schema(&db).await?;
+    // One that was interrupted goes on; a database that has lost nothing is not for this.
+    let mut reader = db.reader().await?;
+    let in_use = !db::blobs::list(&mut reader, model::id::BlobId(0), 1).await?.is_empty()
+        && projects::find_name(&mut reader, registry::rebuild::PROJECT).await?.is_none();
+    drop(reader);
+    if in_use {
+        bail!("the database is not a new one: only a database that was lost is rebuilt. `seawall fsck --repair` mends what differs from the store");
+    }
+    let key = open_key(&db, &config.server.secret_key_file).await?;
+    let store = open_store(config).await?;
+    let store_id = registry::fsck::adopt_store(&db, &store).await?;
+    let mut opened = put_together(config, data, db, store, &key, store_id).await?;
+    opened.new_password = first_rows(opened.registry.db(), &opened.auth).await?;
+    Ok(opened)
+}
+
+async fn put_together(config: &Config, data: DataDir, db: Db, store: Store, key: &SecretKey, store_id: String) -> Result<Opened> {
     let auth = Auth::open(db.clone(), key.clone(), auth_config(config)).await?;
-    let new_password = first_rows(&db, &auth).await?;
     let registry = Registry::new(db, store, registry_config(config), &key.derive("upload ids"));
-    Ok(Opened { registry, auth, store_id, new_password, data })
+    Ok(Opened { registry, auth, store_id, new_password: None, data })
 }
 
 /// The database as it is, without migrating it.
@@ -116,14 +168,6 @@ pub async fn open_database(config: &Config) -> Result<Db> {
     Ok(Db::open(&config, Clock::default()).await?)
 }
 
-/// The file of an SQLite database, for the copy that is kept before a migration.
-pub fn database_file(config: &Config) -> Option<&Path> {
-    match &config.database.url {
-        DatabaseUrl::Sqlite(path) => Some(path),
-        DatabaseUrl::Postgres(_) => None,
-    }
-}
-
 /// SQLite's locks and its shared memory do not hold on a network.
 fn refuse_network(path: &Path) -> Result<()> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
@@ -134,8 +178,8 @@ fn refuse_network(path: &Path) -> Result<()> {
     Ok(())
 }
 
-async fn migrate_schema(db: &Db, config: &Config) -> Result<()> {
-    for migration in migrate::up(db, database_file(config)).await? {
+async fn migrate_schema(db: &Db) -> Result<()> {
+    for migration in migrate::up(db, migrate::ALL).await? {
         tracing::info!(version = migration.version, name = migration.name, "database schema migrated");
     }
     Ok(())

@@ -61,7 +61,8 @@ fn app(config: &Config, opened: &Opened, telemetry: &Arc<Telemetry>) -> App {
 }
 
 fn job_config(config: &Config) -> jobs::Config {
-    jobs::Config { collect_every: config.gc.interval, ..jobs::Config::default() }
+    let intervals = jobs::schedule::Intervals { collect: config.gc.interval, ..jobs::schedule::Intervals::default() };
+    jobs::Config { intervals, ..jobs::Config::default() }
 }
 
 /// The first SIGTERM or SIGINT begins the drain, a second one ends it at once; SIGHUP opens the log files anew.

@@ -29,16 +29,16 @@ pub fn run(args: Args) -> Result<()> {
 async fn migrate(args: &Args, config: &Config) -> Result<()> {
     let _data = DataDir::open(&config.server.data)?;
     let db = boot::open_database(config).await?;
-    let status = migrate::status(&db).await?;
+    let status = migrate::status(&db, migrate::ALL).await?;
     let pending = names(status.pending);
     let text = if status.pending.is_empty() {
         format!("schema version {}: nothing to do", status.version)
     } else if args.check {
         anyhow::bail!("schema version {}, pending: {pending}", status.version);
     } else if args.dry_run {
-        format!("schema version {}, these would work on your data: {}", status.version, names(&migrate::rehearse(&db).await?))
+        format!("schema version {}, these would work on your data: {}", status.version, names(&migrate::rehearse(&db, migrate::ALL).await?))
     } else {
-        format!("schema version {}, applied: {}", status.version, names(&migrate::up(&db, boot::database_file(config)).await?))
+        format!("schema version {}, applied: {}", status.version, names(&migrate::up(&db, migrate::ALL).await?))
     };
     super::say(&text);
     db.close().await;

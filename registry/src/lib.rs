@@ -12,6 +12,8 @@ pub mod scrub;
 pub mod session;
 pub mod store_fault;
 pub mod upload;
+#[cfg(test)]
+mod world;
 
 use std::{sync::Arc, time::Duration};
 

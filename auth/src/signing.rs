@@ -76,6 +76,7 @@ impl Signing {
         if let Some(key) = self.keys.read().find(kid) {
             return Ok(Some(key));
         }
+        // Held while the keys are read, on purpose: whoever comes with the same new key waits for it instead of being refused.
         let mut reloaded_at = self.reloaded_at.lock().await;
         let now = db.clock().now();
         if reloaded_at.is_none_or(|at| now.since(at) >= RELOAD_EVERY) {

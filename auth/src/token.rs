@@ -4,7 +4,6 @@
 use std::{
     hash::{Hash, Hasher},
     sync::Arc,
-    time::Duration,
 };
 
 use jsonwebtoken::{Algorithm, Validation};
@@ -202,39 +201,21 @@ impl Auth {
     /// A token for what was asked for, as far as the caller may do it now. What he may not do, and what does not exist, stands
     /// in it without actions.
     pub async fn issue(&self, caller: &Caller, requested: &[Scope]) -> Result<Issued> {
-        if caller.via == Via::Bearer {
-            return Err(Error::Denied(
-                "a token cannot be exchanged for another: sign in with a password".to_owned(),
-            ));
-        }
-        if caller.via == Via::Socket {
-            return Err(Error::Denied(
-                "the server's own socket needs no token".to_owned(),
-            ));
-        }
-        let mut access: Vec<Access> = Vec::new();
-        for scope in requested {
-            let actions = self.granted(caller, scope).await?;
-            match access
-                .iter_mut()
-                .find(|access| access.kind == scope.kind && access.name == scope.name)
-            {
-                Some(known) => known.actions.extend(
-                    actions
-                        .into_iter()
-                        .filter(|action| !known.actions.contains(action))
-                        .collect::<Vec<_>>(),
-                ),
-                None => access.push(Access {
-                    kind: scope.kind.clone(),
-                    class: String::new(),
-                    name: scope.name.clone(),
-                    actions,
-                }),
+        match caller.via {
+            Via::Bearer => {
+                return Err(denied(
+                    "a token cannot be exchanged for another: sign in with a password",
+                ));
             }
+            Via::Socket => return Err(denied("the server's own socket needs no token")),
+            Via::None | Via::Basic | Via::Certificate => {}
         }
-        let now = self.now();
-        let life = self.0.config.token_expiration.max(Duration::from_secs(1));
+        let access = if requested.is_empty() {
+            None
+        } else {
+            Some(self.access(caller, requested).await?)
+        };
+        let (now, life) = (self.now(), self.0.config.token_expiration);
         let token = self.0.signing.sign(&Claims {
             iss: ISSUER.to_owned(),
             sub: caller.name().to_owned(),
@@ -243,7 +224,7 @@ impl Auth {
             nbf: now.seconds(),
             iat: now.seconds(),
             jti: random::text(16)?,
-            access: (!requested.is_empty()).then_some(access),
+            access,
             caller: caller.identity(),
             version: caller.subject.version(),
         })?;
@@ -258,6 +239,30 @@ impl Auth {
             expires_in: life.as_secs(),
             issued_at: now,
         })
+    }
+
+    /// One entry for each thing that was asked for, however often.
+    async fn access(&self, caller: &Caller, requested: &[Scope]) -> Result<Vec<Access>> {
+        let mut access: Vec<Access> = Vec::new();
+        for scope in requested {
+            let mut actions = self.granted(caller, scope).await?;
+            match access
+                .iter_mut()
+                .find(|known| known.kind == scope.kind && known.name == scope.name)
+            {
+                Some(known) => {
+                    actions.retain(|action| !known.actions.contains(action));
+                    known.actions.append(&mut actions);
+                }
+                None => access.push(Access {
+                    kind: scope.kind.clone(),
+                    class: String::new(),
+                    name: scope.name.clone(),
+                    actions,
+                }),
+            }
+        }
+        Ok(access)
     }
 
     async fn granted(&self, caller: &Caller, scope: &Scope) -> Result<Vec<String>> {
@@ -282,4 +287,8 @@ impl Auth {
             });
         Ok(granted.map(|action| action.as_str().to_owned()).collect())
     }
+}
+
+fn denied(why: &str) -> Error {
+    Error::Denied(why.to_owned())
 }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 /// How long to wait after an error that the next `accept` would meet too, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
 /// The least time between two warnings about the same shortage.
-const QUIET: Duration = Duration::from_secs(60);
+const QUIET: Duration = Duration::from_mins(1);
 
 /// A socket that takes connections.
 pub(super) trait Accept {

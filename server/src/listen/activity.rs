@@ -88,6 +88,11 @@ impl Activity {
         InFlight(Arc::clone(self))
     }
 
+    /// What the peer has sent will not be read.
+    pub(super) fn leave_unread(&self) {
+        self.unread.store(true, Relaxed);
+    }
+
     /// The peer may still be sending: closing now would reset the connection and take the answer with it.
     pub(super) fn unread(&self) -> bool {
         self.unread.load(Relaxed)

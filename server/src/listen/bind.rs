@@ -158,7 +158,7 @@ fn remove_stale(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Lets the process open as many files as it may, since each connection is one and shells start programs with 1,024.
-pub fn raise_file_limit() {
+pub(super) fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,

@@ -81,16 +81,14 @@ pub fn rfc4514(name: &X509Name<'_>) -> String {
 
 fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
     let oid = attribute.attr_type().to_id_string();
-    match (short_name(&oid), attribute.as_str()) {
-        (Some(short), Ok(value)) => format!("{short}={}", escaped(value)),
-        _ => {
-            let mut text = format!("{oid}=#");
-            for byte in attribute_der(attribute) {
-                let _ = write!(text, "{byte:02x}");
-            }
-            text
-        }
+    if let (Some(short), Ok(value)) = (short_name(&oid), attribute.as_str()) {
+        return format!("{short}={}", escaped(value));
     }
+    let mut text = format!("{oid}=#");
+    for byte in attribute_der(attribute) {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 /// Tag, length and value again, as section 2.4 wants it for values without a text form.

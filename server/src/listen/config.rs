@@ -263,7 +263,7 @@ impl Default for Limits {
             max_header_bytes: 64 * 1024,
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
-            write_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_mins(1),
             linger: Duration::from_secs(5),
             tls_timeout: Duration::from_secs(10),
             proxy_timeout: Duration::from_secs(5),

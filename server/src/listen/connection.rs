@@ -142,9 +142,19 @@ where
     let config = tls.server_config(door.config.client_certificates(tls.config()));
     let handshake = async {
         if speaks_plain_http(&mut stream).await? {
-            return refuse_plain_http(&mut stream).await;
+            return refuse_plain_http(stream).await;
         }
-        TlsAcceptor::from(config).accept(stream).await
+        match TlsAcceptor::from(config)
+            .accept(stream)
+            .into_fallible()
+            .await
+        {
+            Ok(stream) => Ok(stream),
+            Err((error, stream)) => {
+                stream.turn_away().await;
+                Err(error)
+            }
+        }
     };
     let stream = timeout(limits.tls_timeout, handshake).await??;
     let session = stream.get_ref().1;
@@ -224,12 +234,12 @@ async fn speaks_plain_http(stream: &mut Stream<TcpStream>) -> io::Result<bool> {
     Ok(stream.ahead().first().is_some_and(u8::is_ascii_uppercase))
 }
 
-async fn refuse_plain_http<T>(stream: &mut Stream<TcpStream>) -> io::Result<T> {
+async fn refuse_plain_http<T>(mut stream: Stream<TcpStream>) -> io::Result<T> {
     const ANSWER: &[u8] =
         b"HTTP/1.0 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
         this port speaks https\n";
     stream.write_all(ANSWER).await?;
-    stream.shutdown().await?;
+    stream.turn_away().await;
     Err(io::Error::other("plain HTTP on a port with TLS"))
 }
 
@@ -280,12 +290,12 @@ where
     if http2 {
         let connection = pin!(shared.protocols.http2.serve_connection(io, service));
         watch
-            .drive(connection, |connection| connection.graceful_shutdown())
+            .drive(connection, http2::Connection::graceful_shutdown)
             .await
     } else {
         let connection = pin!(shared.protocols.http1.serve_connection(io, service));
         watch
-            .drive(connection, |connection| connection.graceful_shutdown())
+            .drive(connection, http1::Connection::graceful_shutdown)
             .await
     }
 }

@@ -28,7 +28,7 @@ use self::{
     connection::{Door, Protocols, Shared, Streams},
 };
 pub use self::{
-    bind::{Bound, raise_file_limit},
+    bind::Bound,
     certificates::Expiry,
     config::{
         Address, CertificateFiles, ClientCertificates, ClientMap, Config, Drain, Limits,
@@ -61,6 +61,7 @@ pub struct Stop {
 
 /// Opens all listeners and reads the certificates. Needs a tokio runtime, and blocks for the files.
 pub fn open(config: Config) -> anyhow::Result<Listeners> {
+    bind::raise_file_limit();
     let bound = bind::bind_all(&config)?;
     let tls = if config.tls.certificates.is_empty() {
         None
@@ -119,7 +120,7 @@ impl Listeners {
             if let Some(tls) = &self.tls {
                 Arc::clone(tls).watch(stop.shutdown.clone()).await;
             }
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         tokio::select! {
             _ = loops => {}
@@ -203,7 +204,7 @@ impl Ending {
             stop.cut.run_until_cancelled(tokio::time::sleep(wait)).await;
             step.cancel();
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     time::{Instant, Sleep},
 };
 
@@ -85,6 +85,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             self.ahead = Vec::new();
             self.at = 0;
         }
+    }
+
+    /// Ends a connection that cannot be served, without losing what was written to say why.
+    pub(super) async fn turn_away(mut self) {
+        self.activity.leave_unread();
+        // An error here is the same end.
+        let _ = self.shutdown().await;
     }
 
     fn wrote(
@@ -211,7 +218,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
 
 /// Reads and forgets; 0 at the end or on an error.
 fn poll_discard<S: AsyncRead + Unpin>(socket: &mut S, cx: &mut Context<'_>) -> Poll<usize> {
-    let mut scratch = [MaybeUninit::uninit(); 32 * 1024];
+    let mut scratch = [MaybeUninit::uninit(); 16 * 1024];
     let mut buf = ReadBuf::uninit(&mut scratch);
     match ready!(Pin::new(socket).poll_read(cx, &mut buf)) {
         Ok(()) => Poll::Ready(buf.filled().len()),

@@ -32,7 +32,7 @@ use super::{
 };
 
 const POLL: Duration = Duration::from_secs(10);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const DAY: Duration = Duration::from_hours(24);
 /// From here on the end of a certificate is in the log every day.
 const SOON_DAYS: i64 = 30;
 
@@ -72,12 +72,10 @@ impl Tls {
 
     /// Reads the files again; true when they had changed. An error leaves everything as it was. Blocks.
     pub fn reload(&self) -> anyhow::Result<bool> {
-        let (fingerprint, files) = read(&self.config);
-        if fingerprint == self.loaded.load().fingerprint {
+        let Some((_, loaded)) = self.look() else {
             return Ok(false);
-        }
-        let loaded = build(&self.config, fingerprint, &files?)?;
-        self.loaded.store(Arc::new(loaded));
+        };
+        self.loaded.store(Arc::new(loaded?));
         Ok(true)
     }
 
@@ -117,19 +115,31 @@ impl Tls {
                 return;
             }
             let tls = Arc::clone(&self);
-            let poll = tokio::task::spawn_blocking(move || tls.poll(failed)).await;
-            failed = poll.unwrap_or(failed);
+            if let Ok(look) = tokio::task::spawn_blocking(move || tls.look()).await {
+                failed = self.take_over(look, failed);
+            }
         }
     }
 
-    /// One look at the files; gives back what failed. The second look at the same broken content tells the log, and no later one:
-    /// the first may have come between the writing of a certificate and of its key.
-    fn poll(&self, failed: Option<Failed>) -> Option<Failed> {
+    /// What is in the files now; none when it is what was loaded last.
+    fn look(&self) -> Option<(u64, anyhow::Result<Loaded>)> {
         let (fingerprint, files) = read(&self.config);
         if fingerprint == self.loaded.load().fingerprint {
             return None;
         }
-        match files.and_then(|files| build(&self.config, fingerprint, &files)) {
+        let loaded = files.and_then(|files| build(&self.config, fingerprint, &files));
+        Some((fingerprint, loaded))
+    }
+
+    /// Takes over what a look found, or gives back what is wrong with it. The second look at the same broken content tells the
+    /// log, and no later one: the first may have come between the writing of a certificate and of its key.
+    fn take_over(
+        &self,
+        look: Option<(u64, anyhow::Result<Loaded>)>,
+        failed: Option<Failed>,
+    ) -> Option<Failed> {
+        let (fingerprint, loaded) = look?;
+        match loaded {
             Ok(loaded) => {
                 self.loaded.store(Arc::new(loaded));
                 tracing::info!("TLS certificates were reloaded");
@@ -144,10 +154,8 @@ impl Tls {
                         "changed TLS files cannot be used, the ones loaded before stay"
                     );
                 }
-                Some(Failed {
-                    fingerprint,
-                    told: seen.is_some(),
-                })
+                let told = seen.is_some();
+                Some(Failed { fingerprint, told })
             }
         }
     }

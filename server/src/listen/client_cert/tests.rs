@@ -131,7 +131,7 @@ fn subjects_are_written_as_rfc_4514_says() {
         (vec![(DnType::CommonName, " a ")], r"CN=\ a\ "),
         (
             vec![(DnType::CommonName, "#1+<2>;\"\\#")],
-            r##"CN=\#1\+\<2\>\;\"\\#"##,
+            r#"CN=\#1\+\<2\>\;\"\\#"#,
         ),
         (
             vec![(DnType::CommonName, "ä=ö"), (department, "build")],

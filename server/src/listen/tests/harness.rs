@@ -1,0 +1,143 @@
+//! A server on ports of its own choice, with a handler that tells what it sees.
+
+use std::{convert::Infallible, net::SocketAddr, pin::Pin, sync::Arc};
+
+use api::connection::Connection;
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+    service::Service,
+};
+use tokio::{sync::Notify, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::listen::{self, Config, ListenerConfig, Stop, Tls};
+
+pub(super) struct Server {
+    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) stop: Stop,
+    pub(super) tls: Option<Arc<Tls>>,
+    pub(super) handler: TellTale,
+    task: JoinSet<()>,
+}
+
+impl Server {
+    pub(super) fn start(config: Config) -> Self {
+        let listeners = listen::open(config).expect("the listeners open");
+        let stop = Stop {
+            shutdown: CancellationToken::new(),
+            cut: CancellationToken::new(),
+        };
+        let handler = TellTale::default();
+        let mut server = Self {
+            addresses: listeners
+                .bound()
+                .iter()
+                .map(|bound| bound.address)
+                .collect(),
+            stop: stop.clone(),
+            tls: listeners.tls().cloned(),
+            handler: handler.clone(),
+            task: JoinSet::new(),
+        };
+        server.task.spawn(listeners.serve(handler, stop));
+        server
+    }
+
+    /// One plain listener on loopback.
+    pub(super) fn plain() -> Self {
+        Self::start(config([listener()]))
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    /// Waits until `serve` has returned.
+    pub(super) async fn stopped(mut self) {
+        self.task
+            .join_next()
+            .await
+            .expect("one task")
+            .expect("no panic");
+    }
+}
+
+pub(super) fn listener() -> ListenerConfig {
+    ListenerConfig::plain(SocketAddr::from(([127, 0, 0, 1], 0)))
+}
+
+pub(super) fn config(listeners: impl Into<Vec<ListenerConfig>>) -> Config {
+    Config {
+        listeners: listeners.into(),
+        ..Config::default()
+    }
+}
+
+/// `/` tells the connection; `/refuse` answers before the body, `/length` after it; `/wait` answers when it is released, with the
+/// head at once and the body then; `/bytes` is long.
+#[derive(Clone, Default)]
+pub(super) struct TellTale {
+    pub(super) entered: Arc<Notify>,
+    pub(super) release: Arc<Notify>,
+}
+
+pub(super) const BYTES: usize = 64 << 20;
+
+impl Service<Request<Incoming>> for TellTale {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move { Ok(this.answer(request).await) })
+    }
+}
+
+impl TellTale {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        match request.uri().path() {
+            "/refuse" => {
+                let mut answer = Response::new(Full::from("no rights"));
+                *answer.status_mut() = StatusCode::FORBIDDEN;
+                answer
+            }
+            "/length" => {
+                let body = request.into_body().collect().await;
+                let length = body.map(|body| body.to_bytes().len());
+                Response::new(Full::from(format!("{length:?}")))
+            }
+            "/wait" => {
+                self.entered.notify_one();
+                self.release.notified().await;
+                Response::new(Full::from("waited"))
+            }
+            "/bytes" => Response::new(Full::from(vec![b'x'; BYTES])),
+            _ => Response::new(Full::from(tell(&request))),
+        }
+    }
+}
+
+fn tell(request: &Request<Incoming>) -> String {
+    let connection = request
+        .extensions()
+        .get::<Connection>()
+        .expect("beside each request");
+    let remote = connection.remote.map(|remote| remote.ip().to_string());
+    let tls = connection.tls.as_ref();
+    let client = tls.and_then(|tls| tls.client.as_ref());
+    format!(
+        "version={:?} remote={} trusted={} metrics_only={} plain_http1={} sni={} subject={} name={}",
+        request.version(),
+        remote.as_deref().unwrap_or("-"),
+        connection.trusted,
+        connection.metrics_only,
+        connection.plain_http1,
+        tls.and_then(|tls| tls.server_name.as_deref())
+            .unwrap_or("-"),
+        client.map_or("-", |client| &client.subject),
+        connection.certified_name().unwrap_or("-"),
+    )
+}

@@ -45,10 +45,13 @@ impl Known {
         word.fetch_or(bit, Ordering::Release);
     }
 
-    /// A directory was missing that should stand for ever: somebody worked on the tree by hand, so nothing is known.
-    fn forget(&self) {
-        for word in self.bits.iter().flatten() {
-            word.store(0, Ordering::Release);
+    /// The digest's outer directory was missing. When it was known, somebody worked on the tree by hand, so nothing is
+    /// known any more.
+    fn doubt(&self, digest: &Digest) {
+        if self.contains(digest) {
+            for word in self.bits.iter().flatten() {
+                word.store(0, Ordering::Release);
+            }
         }
     }
 }
@@ -65,7 +68,7 @@ pub(crate) fn place(
     let target = layout.blob(digest, location)?;
     let dir = layout.dir(digest);
     for _ in 0..TRIES {
-        make_dir(layout, known, &dir)?;
+        make_dir(layout, known, digest, &dir)?;
         match fs::rename(from, &target) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 fs::symlink_metadata(from).map_err(|e| Error::found("look at", from, e))?;
@@ -77,27 +80,28 @@ pub(crate) fn place(
     Err(Error::io("rename to", &target, gone))
 }
 
-/// Makes a directory below the blob tree. The tree's own root is never made here: when it is missing the store is not
-/// mounted, and nothing may be put into the empty directory beneath.
-fn make_dir(layout: &Layout, known: &Known, dir: &Path) -> Result<()> {
-    let missing = match fs::create_dir(dir) {
-        Ok(()) => return Ok(()),
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => e,
-        Err(e) => return Err(Error::io("make directory", dir, e)),
-    };
-    match dir.parent() {
-        Some(parent) if dir != layout.blobs() && parent != layout.blobs() => {
-            known.forget();
-            make_dir(layout, known, parent)?;
-            match fs::create_dir(dir) {
-                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
-                    Err(Error::io("make directory", dir, e))
-                }
-                _ => Ok(()),
-            }
+/// Makes the directory of a digest and those around it, but never the blob tree's own root: when that is missing the
+/// store is not mounted, and nothing may be put into the empty directory beneath.
+fn make_dir(layout: &Layout, known: &Known, digest: &Digest, dir: &Path) -> Result<()> {
+    match fs::create_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        done => return made(dir, done),
+    }
+    known.doubt(digest);
+    let outer = dir.parent().expect("a digest's directory lies in another");
+    let algorithm = layout.algorithm(digest.algorithm());
+    for dir in [algorithm.as_path(), outer, dir] {
+        made(dir, fs::create_dir(dir))?;
+    }
+    Ok(())
+}
+
+fn made(dir: &Path, done: io::Result<()>) -> Result<()> {
+    match done {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+            Err(Error::io("make directory", dir, e))
         }
-        _ => Err(Error::io("make directory", dir, missing)),
+        _ => Ok(()),
     }
 }
 

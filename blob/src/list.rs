@@ -114,6 +114,7 @@ fn step(shared: &Shared, stack: &mut Vec<ReadDir>, batch: &mut Batch) -> Result<
                 .modified()
                 .map_err(|e| Error::io("look at", &path, e))?,
         }),
+        None if is_deleted(&path) => {}
         None => batch.strange.push(shared.layout.shown(&path)),
     }
     Ok(true)
@@ -125,6 +126,11 @@ fn open_dir(dir: &Path) -> Result<ReadDir> {
 
 fn name(path: &Path) -> Option<&str> {
     path.file_name()?.to_str()
+}
+
+/// Network file systems keep a deleted file that somebody reads under such a name until it is closed.
+fn is_deleted(path: &Path) -> bool {
+    name(path).is_some_and(|name| name.starts_with(".nfs") || name.starts_with(".fuse_hidden"))
 }
 
 /// Whether a directory of this name belongs at this depth.

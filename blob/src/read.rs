@@ -141,7 +141,10 @@ impl Pull {
         }
         let len = left.min(piece(&WINDOWS, shared.mapped_bytes.load(Ordering::Relaxed)));
         let room = Room::take(shared, len as usize);
-        let window = Window::open(&self.reader.file, self.position, len as usize)?;
+        // No address space left, or a file system without mappings: not the end of this pull.
+        let Ok(window) = Window::open(&self.reader.file, self.position, len as usize) else {
+            return Ok(None);
+        };
         let populated = if window.is_resident() {
             window.populate().map(|()| window)
         } else {

@@ -29,7 +29,7 @@ pub struct Staged {
 
 impl Store {
     /// For a PUT that is repeated after a failed commit: the upload is gone because its bytes lie at `location`
-    /// already. They are read and compared; `None` when they are not there or not the same.
+    /// already. They are read and compared; `None` when they are not there or not the same. Waits as `resume` does.
     pub async fn restage(
         &self,
         key: &str,

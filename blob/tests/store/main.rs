@@ -4,6 +4,7 @@
 mod content;
 mod full;
 mod identity;
+mod network;
 mod publish;
 mod pulls;
 mod uploads;
@@ -33,6 +34,12 @@ impl Home {
         let mut config = Config::new(dir.path());
         config.reserve = Some(0);
         Store::open(config).await.unwrap()
+    }
+
+    /// Whether open files that are deleted vanish at once (a network keeps them beside their place until they are
+    /// closed) and pulls are mapped.
+    fn is_local(&self) -> bool {
+        self.store.network().is_none()
     }
 
     /// The store as another process sees it.

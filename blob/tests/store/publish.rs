@@ -47,12 +47,10 @@ async fn the_bytes_follow_to_another_location() {
         // The collector comes late: it may only hit the old bytes.
         home.store.delete(&[old]).await.remove(0).unwrap();
         assert_eq!(home.read(&staged.digest, &next).await.unwrap(), all);
-        assert_eq!(
-            fs::metadata(home.blob(&staged.digest, &next))
-                .unwrap()
-                .nlink(),
-            1
-        );
+        if home.is_local() {
+            let published = fs::metadata(home.blob(&staged.digest, &next)).unwrap();
+            assert_eq!(published.nlink(), 1);
+        }
         assert_eq!(home.store.uploads().await.unwrap(), []);
     }
 }
@@ -153,10 +151,10 @@ async fn nothing_is_put_beneath_a_share_that_went_away() {
     let home = Home::new().await;
     let staged = home.stage("orphan", b"orphan").await;
     let blobs = home.path("docker/registry/v2/blobs");
-    fs::remove_dir_all(&blobs).unwrap();
+    fs::rename(&blobs, home.path("elsewhere")).unwrap();
     assert!(staged.publish("data").await.is_err());
     assert!(!blobs.exists());
-    fs::remove_dir_all(home.path("uploads")).unwrap();
+    fs::rename(home.path("uploads"), home.path("uploads-elsewhere")).unwrap();
     let mut writer = home.store.begin("fresh", Sha256).await.unwrap();
     writer.write("bytes".into()).await.unwrap();
     assert!(writer.settle().await.is_err());
@@ -191,7 +189,9 @@ async fn publishing_and_collecting_one_digest_at_once_loses_nothing() {
         done.unwrap();
     }
     assert!(home.list().await.found.is_empty());
-    assert!(!home.blob(&digest, "data").parent().unwrap().exists());
+    if home.is_local() {
+        assert!(!home.blob(&digest, "data").parent().unwrap().exists());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -17,7 +17,6 @@ use crate::{
 
 /// Runs the server. Answers when it has drained.
 pub async fn run(config: Config, telemetry: Arc<Telemetry>) -> Result<()> {
-    listen::raise_file_limit();
     let opened = boot::open(&config).await?;
     let listeners = listen::open(config.listening())?;
     let first = listeners.bound().first().map(url);

@@ -148,11 +148,13 @@ impl Pull {
         let populated = if window.is_resident() {
             window.populate().map(|()| window)
         } else {
-            self.advise_next(len);
+            let (file, begin, end) = (Arc::clone(&self.reader.file), self.position, self.end);
             let turn = self.reader.shared.reads.turn().await;
-            turn.start(move || window.populate().map(|()| window))
-                .await
-                .map_err(io::Error::other)?
+            let fetch = move || {
+                advise(&file, begin, end.min(begin + 2 * len));
+                window.populate().map(|()| window)
+            };
+            turn.start(fetch).await.map_err(io::Error::other)?
         };
         match populated {
             Ok(window) => Ok(Some(Bytes::from_owner(Held {
@@ -164,16 +166,6 @@ impl Pull {
                 Ok(None)
             }
             Err(e) => Err(e),
-        }
-    }
-
-    /// While this piece is sent the disk may work on the next.
-    fn advise_next(&self, len: u64) {
-        let begin = self.position + len;
-        let next = std::num::NonZero::new(self.end.saturating_sub(begin).min(len));
-        if next.is_some() {
-            // A hint.
-            let _ = rustix::fs::fadvise(&*self.reader.file, begin, next, Advice::WillNeed);
         }
     }
 
@@ -223,6 +215,12 @@ impl Pull {
             Ok(Bytes::from_owner(buffer))
         })
     }
+}
+
+/// Has the disk fetch a window and the one after it, which is then there when this one was sent. A hint.
+fn advise(file: &File, begin: u64, end: u64) {
+    let len = std::num::NonZero::new(end - begin);
+    let _ = rustix::fs::fadvise(file, begin, len, Advice::WillNeed);
 }
 
 /// The size of the next piece while `out` bytes are held.

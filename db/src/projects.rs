@@ -32,6 +32,15 @@ fn read(row: &Row<'_>) -> Result<Project> {
     })
 }
 
+pub async fn find(conn: &mut Conn, id: ProjectId) -> Result<Option<Project>> {
+    conn.row(
+        "SELECT id, uid, name, public, owner_id, created_at FROM projects WHERE id = $1 AND deleted_at IS NULL",
+        &[id.into()],
+        read,
+    )
+    .await
+}
+
 pub async fn find_name(conn: &mut Conn, name: &str) -> Result<Option<Project>> {
     conn.row(
         "SELECT id, uid, name, public, owner_id, created_at FROM projects WHERE name = $1 AND deleted_at IS NULL",

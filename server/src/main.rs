@@ -1,6 +1,7 @@
 //! `seawall`: the server, and the commands that look after it. One file per command in `commands/`.
 
 mod boot;
+mod checks;
 mod commands;
 mod config;
 mod control;

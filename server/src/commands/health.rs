@@ -23,15 +23,15 @@ pub struct Args {
 pub fn run(args: &Args) -> ExitCode {
     match ask(args) {
         Ok((200, body)) => {
-            super::say(&body);
+            super::screen::say(&body);
             ExitCode::SUCCESS
         }
         Ok((_, body)) => {
-            super::say(&body);
+            super::screen::say(&body);
             ExitCode::from(1)
         }
         Err(error) => {
-            super::complain(&anyhow::anyhow!("no answer from {}: {error}", args.address));
+            super::screen::complain(&anyhow::anyhow!("no answer from {}: {error}", args.address));
             ExitCode::from(2)
         }
     }

@@ -40,7 +40,7 @@ async fn migrate(args: &Args, config: &Config) -> Result<()> {
     } else {
         format!("schema version {}, applied: {}", status.version, names(&migrate::up(&db, migrate::ALL).await?))
     };
-    super::say(&text);
+    super::screen::say(&text);
     db.close().await;
     Ok(())
 }

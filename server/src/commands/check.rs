@@ -1,0 +1,217 @@
+//! `seawall check`: everything that the server needs, looked at one by one. It makes and changes nothing.
+
+use std::{
+    io::{self, IsTerminal},
+    path::Path,
+};
+
+use anyhow::Result;
+
+use super::{
+    Told, block_on,
+    screen::{self, printable, say},
+};
+use crate::{
+    boot::{self, DataDir},
+    checks::{self, Finding, State},
+    config::{Config, DatabaseUrl, Flags, Sources, StorageUrl},
+    control::{Session, request::Request},
+};
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    flags: Flags,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Fails when a check has failed; a warning is none.
+pub fn run(args: &Args) -> Result<()> {
+    let findings = block_on(async { Ok(look(args).await) })?;
+    if args.json {
+        screen::json(&findings);
+    } else {
+        show(&findings);
+    }
+    if findings
+        .iter()
+        .any(|finding| finding.state == State::Failed)
+    {
+        Err(Told.into())
+    } else {
+        Ok(())
+    }
+}
+
+async fn look(args: &Args) -> Vec<Finding> {
+    let part = "configuration";
+    let loaded = Sources::of_process(args.flags.clone()).and_then(|sources| {
+        let file = sources.file.as_ref().map(|file| file.name.clone());
+        Ok((Config::load(sources)?, file))
+    });
+    let (config, file) = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            return vec![Finding::failed(
+                part,
+                error.to_string(),
+                "nothing else was looked at",
+            )];
+        }
+    };
+    let seen = file.map_or_else(
+        || "no file; defaults, environment and flags".to_owned(),
+        |file| format!("`{file}` is read"),
+    );
+    let mut findings = vec![Finding::ok(part, seen)];
+    findings.extend(files(&config));
+    let (key_file, key) = checks::key_file(&config.server.secret_key_file);
+    findings.push(key_file);
+    let served = Session::is_served(&config).await;
+    let is_served = matches!(served, Ok(true));
+    match served {
+        Ok(true) => findings.extend(ask(&config, key).await),
+        Ok(false) => findings.extend(open(&config, key.as_deref()).await),
+        Err(error) => findings.push(Finding::error("server", &error)),
+    }
+    findings.extend(checks::addresses(&config.listening(), is_served));
+    findings.extend(checks::certificates(
+        &config.tls,
+        model::time::Clock::default().now(),
+    ));
+    findings.push(checks::open_files(config.limits.max_connections));
+    findings
+}
+
+fn files(config: &Config) -> Vec<Finding> {
+    let data = &config.server.data;
+    let StorageUrl::File(storage) = &config.storage.url;
+    let mut findings = vec![checks::data_directory(data)];
+    if let DatabaseUrl::Sqlite(path) = &config.database.url {
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        findings.push(checks::file_system("database files", folder, true));
+    }
+    findings.push(checks::file_system("store files", storage, false));
+    findings.push(checks::space("room", storage, config.storage.reserve));
+    findings.extend(checks::log_target(&config.log.target));
+    findings.extend(
+        config
+            .log
+            .access_target
+            .as_ref()
+            .and_then(checks::log_target),
+    );
+    findings
+}
+
+/// A server runs: it looks at what it has open.
+async fn ask(config: &Config, key: Option<String>) -> Vec<Finding> {
+    let mut findings = vec![Finding::ok(
+        "server",
+        format!(
+            "runs, and answers at `{}`",
+            DataDir::socket(&config.server.data).display()
+        ),
+    )];
+    let session = Session::Server(DataDir::socket(&config.server.data));
+    match session.ask::<Vec<Finding>>(Request::Check { key }).await {
+        Ok(seen) => findings.extend(seen),
+        Err(error) => findings.push(Finding::error("server", &error)),
+    }
+    findings
+}
+
+/// No server runs: each part is opened here, as far as it is there.
+async fn open(config: &Config, key: Option<&str>) -> Vec<Finding> {
+    let mut findings = vec![Finding::ok("server", "does not run on this data directory")];
+    // Held while the database is open, so that no server starts on it meanwhile.
+    let data = &config.server.data;
+    let lock = if data.is_dir() {
+        DataDir::open(data).map(Some)
+    } else {
+        Ok(None)
+    };
+    if let Err(error) = lock {
+        findings.push(Finding::error("server", &error));
+        return findings;
+    }
+    if let DatabaseUrl::Sqlite(path) = &config.database.url
+        && !path.exists()
+    {
+        findings.push(Finding::ok(
+            "database",
+            format!("`{}` is made at the first start", path.display()),
+        ));
+        return findings;
+    }
+    let db = match boot::open_database(config).await {
+        Ok(db) => db,
+        Err(error) => {
+            findings.push(Finding::failed(
+                "database",
+                format!("{error:#}"),
+                "see whether it runs, and database.url",
+            ));
+            return findings;
+        }
+    };
+    let StorageUrl::File(storage) = &config.storage.url;
+    if !storage.exists() {
+        findings.extend(checks::database(&db).await);
+        findings.push(checks::key(&db, key).await);
+        findings.push(checks::missing_store(&db, storage).await);
+    } else {
+        match boot::open_store(config).await {
+            Ok(store) => findings.extend(checks::of_parts(&db, &store, key).await),
+            Err(error) => findings.push(Finding::error("store", &error)),
+        }
+    }
+    db.close().await;
+    findings
+}
+
+fn show(findings: &[Finding]) {
+    let colours = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let width = findings
+        .iter()
+        .map(|finding| finding.part.len())
+        .max()
+        .unwrap_or(0);
+    for finding in findings {
+        say(&line(finding, width, colours));
+        if let Some(advice) = &finding.advice {
+            say(&format!("{:9}{:width$}  → {}", "", "", printable(advice)));
+        }
+    }
+    let count = |state| {
+        findings
+            .iter()
+            .filter(|finding| finding.state == state)
+            .count()
+    };
+    say(&match (count(State::Failed), count(State::Warning)) {
+        (0, 0) => "\nall is well".to_owned(),
+        (0, warnings) => format!("\nnothing failed, {warnings} warnings"),
+        (failed, warnings) => format!("\n{failed} failed, {warnings} warnings"),
+    });
+}
+
+fn line(finding: &Finding, width: usize, colours: bool) -> String {
+    let word = format!("{:7}", finding.state.as_str());
+    let word = match finding.state {
+        _ if !colours => word,
+        State::Ok => format!("\x1b[32m{word}\x1b[0m"),
+        State::Warning => format!("\x1b[33m{word}\x1b[0m"),
+        State::Failed => format!("\x1b[31m{word}\x1b[0m"),
+    };
+    format!(
+        "{word}  {:width$}  {}",
+        finding.part,
+        printable(&finding.seen)
+    )
+}

@@ -1,0 +1,332 @@
+//! `seawall fsck`: does the database say what the store holds, and the other way round?
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
+use indicatif::HumanBytes;
+use model::id::UserId;
+use registry::rebuild::{RebuildOptions, RebuildProgress, RebuildReport};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Place, Told, block_on, on_registry,
+    screen::{self, Bar, printable, say},
+};
+use crate::{
+    boot::{self, ADMIN},
+    config::Config,
+    control::{Progress, Session, request::Request},
+};
+
+/// What was found of a kind, named in people's words; and whether it is a fault that a repair cannot undo.
+const KINDS: &[(&str, &str, bool)] = &[
+    (
+        "missing",
+        "contents whose bytes are missing; push them again",
+        true,
+    ),
+    (
+        "wrong-length",
+        "contents whose file has another length",
+        false,
+    ),
+    (
+        "damaged",
+        "contents whose bytes are damaged; push them again",
+        true,
+    ),
+    (
+        "lost",
+        "contents that are known to be missing or damaged; push them again",
+        true,
+    ),
+    ("unheld", "contents that no repository holds", false),
+    ("stray", "files that the database does not know", false),
+    (
+        "unlinked",
+        "manifests that name what their repository does not hold",
+        false,
+    ),
+    (
+        "given-up",
+        "manifests that name what was given up; push it again",
+        true,
+    ),
+    ("loose-tag", "tags that do not point where they say", false),
+    ("stray-upload", "files of uploads that nobody knows", false),
+];
+/// What is worth knowing and passes by itself.
+const REMARKS: &[(&str, &str)] = &[
+    (
+        "upload-without-file",
+        "uploads that have to be started again",
+    ),
+    ("young", "files that may be on their way"),
+    ("going", "files of collected contents, about to go"),
+    ("foreign", "names in the store that are not ours"),
+];
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    place: Place,
+    /// Read all bytes and compare digests, instead of lengths alone
+    #[arg(long)]
+    deep: bool,
+    /// Put right what can be: mark what is lost, remove what nobody knows, mend links and tags
+    #[arg(long, conflicts_with = "rebuild")]
+    repair: bool,
+    /// The database is lost: make a new one from the store (tags, users and projects are not in the store)
+    #[arg(long)]
+    rebuild: bool,
+}
+
+/// What a check found.
+#[derive(Serialize, Deserialize)]
+struct Report {
+    identity: Option<String>,
+    contents: u64,
+    bytes: u64,
+    stored: u64,
+    manifests: u64,
+    tags: u64,
+    findings: BTreeMap<String, Tally>,
+    complete: bool,
+    #[serde(flatten)]
+    more: Map<String, Value>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Tally {
+    count: u64,
+    repaired: u64,
+    examples: Vec<String>,
+}
+
+/// Fails when something is left that is wrong.
+pub fn run(args: &Args) -> Result<()> {
+    if args.rebuild {
+        let config = args.place.config()?;
+        return block_on(rebuild(&config, args));
+    }
+    on_registry(&args.place, async |session| {
+        let bar = Bar::new();
+        let request = Request::Fsck {
+            deep: args.deep,
+            repair: args.repair,
+        };
+        let report: Report = session
+            .follow(request, |progress| bar.show(progress))
+            .await?;
+        drop(bar);
+        if args.place.json {
+            screen::json(&report);
+        } else {
+            show(&report, args.repair);
+        }
+        if report.is_well() {
+            Ok(())
+        } else {
+            Err(Told.into())
+        }
+    })
+}
+
+impl Report {
+    fn is_well(&self) -> bool {
+        let left = KINDS
+            .iter()
+            .filter_map(|(kind, _, stays)| self.findings.get(*kind).map(|tally| (tally, *stays)));
+        let is_well = left
+            .into_iter()
+            .all(|(tally, stays)| !stays && tally.repaired == tally.count);
+        is_well && self.complete && self.identity.is_none()
+    }
+}
+
+fn show(report: &Report, repair: bool) {
+    if let Some(why) = &report.identity {
+        return say(&format!("{why}\nNothing else was looked at."));
+    }
+    say(&format!(
+        "{} contents ({}), {} files, {} manifests, {} tags",
+        report.contents,
+        HumanBytes(report.bytes),
+        report.stored,
+        report.manifests,
+        report.tags
+    ));
+    let mut faults = 0;
+    for (kind, words, _) in KINDS {
+        if let Some(tally) = report.findings.get(*kind) {
+            faults += tally.count;
+            let repaired = if repair {
+                format!(" ({} put right)", tally.repaired)
+            } else {
+                String::new()
+            };
+            say(&format!("{} {words}{repaired}", tally.count));
+            show_examples(tally);
+        }
+    }
+    for (kind, words) in REMARKS {
+        if let Some(tally) = report.findings.get(*kind) {
+            say(&format!("{} {words}", tally.count));
+            show_examples(tally);
+        }
+    }
+    if faults == 0 {
+        say("nothing is wrong");
+    } else if !repair {
+        say("`seawall fsck --repair` puts right what can be");
+    }
+}
+
+fn show_examples(tally: &Tally) {
+    for example in &tally.examples {
+        say(&format!("  {}", printable(example)));
+    }
+    let more = tally.count.saturating_sub(tally.examples.len() as u64);
+    if more > 0 {
+        say(&format!("  and {more} more"));
+    }
+}
+
+/// Makes a new database from the store. No server may run meanwhile, so nobody is asked.
+async fn rebuild(config: &Config, args: &Args) -> Result<()> {
+    if Session::is_served(config).await? {
+        bail!("a server runs on this data directory: stop it first");
+    }
+    let opened = boot::open_to_rebuild(config).await?;
+    let options = RebuildOptions {
+        verify: args.deep,
+        owner: UserId(1),
+    };
+    let bar = Bar::new();
+    let show = |done: &RebuildProgress| {
+        let text = format!(
+            "{} files, {} contents, {} manifests",
+            done.found, done.contents, done.manifests
+        );
+        bar.show(Progress {
+            text,
+            done: done.found,
+            total: None,
+        });
+    };
+    let report = opened
+        .registry
+        .rebuild(&options, &CancellationToken::new(), show)
+        .await;
+    drop(bar);
+    opened.registry.db().close().await;
+    show_rebuilt(&report?, opened.new_password.as_deref(), args.place.json)
+}
+
+fn show_rebuilt(report: &RebuildReport, password: Option<&str>, json: bool) -> Result<()> {
+    if json {
+        let mut answer = serde_json::to_value(report)?;
+        answer["admin_password"] = password.into();
+        screen::json(&answer);
+        return Ok(());
+    }
+    let done = &report.done;
+    say(&format!(
+        "{} contents ({}) and {} manifests are back, in the private repository {}",
+        done.contents,
+        HumanBytes(done.bytes),
+        done.manifests,
+        registry::rebuild::REPOSITORY
+    ));
+    if done.incomplete > 0 {
+        say(&format!(
+            "{} manifests name something that is not in the store",
+            done.incomplete
+        ));
+    }
+    if done.refused > 0 {
+        say(&format!("{} files were left out", done.refused));
+    }
+    for example in &report.examples {
+        say(&format!("  {}", printable(example)));
+    }
+    if let Some(password) = password {
+        say(&format!(
+            "Sign in as user `{ADMIN}` with password `{password}`. It is not shown again."
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use registry::fsck::Kind;
+
+    use super::*;
+
+    /// Every kind as the registry spells it.
+    const ALL: &[Kind] = &[
+        Kind::Missing,
+        Kind::WrongLength,
+        Kind::Damaged,
+        Kind::Lost,
+        Kind::Unheld,
+        Kind::Stray,
+        Kind::Unlinked,
+        Kind::GivenUp,
+        Kind::LooseTag,
+        Kind::StrayUpload,
+        Kind::UploadWithoutFile,
+        Kind::Young,
+        Kind::Going,
+        Kind::Foreign,
+    ];
+
+    #[test]
+    fn every_kind_of_finding_has_words() {
+        for kind in ALL {
+            let name = serde_json::to_value(kind).expect("serialises");
+            let is_fault = KINDS.iter().any(|(known, ..)| name == *known);
+            let is_remark = REMARKS.iter().any(|(known, _)| name == *known);
+            assert_eq!(
+                (is_fault, is_remark),
+                (kind.is_fault(), !kind.is_fault()),
+                "{name}"
+            );
+        }
+        assert_eq!(KINDS.len() + REMARKS.len(), ALL.len());
+    }
+
+    #[test]
+    fn all_is_well_again_when_everything_that_can_be_was_put_right() {
+        let report = |kind: &str, repaired| Report {
+            identity: None,
+            contents: 1,
+            bytes: 1,
+            stored: 1,
+            manifests: 1,
+            tags: 1,
+            findings: BTreeMap::from([(
+                kind.to_owned(),
+                Tally {
+                    count: 2,
+                    repaired,
+                    examples: Vec::new(),
+                },
+            )]),
+            complete: true,
+            more: Map::new(),
+        };
+        for (kind, repaired, well) in [
+            ("stray", 0, false),
+            ("stray", 1, false),
+            ("stray", 2, true),
+            ("damaged", 2, false),
+            ("young", 0, true),
+        ] {
+            assert_eq!(report(kind, repaired).is_well(), well, "{kind} {repaired}");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What requests are answered with. These are also what `--json` prints, so names and meanings stay.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// One line of an answer on the socket: any number of `progress`, then one of the others.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Line {
+    Progress(Progress),
+    Done(Value),
+    Error(String),
+}
+
+/// How far long work has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// For the person who waits.
+    pub text: String,
+    pub done: u64,
+    /// What `done` will be at the end, where that is known.
+    pub total: Option<u64>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct User {
+    pub name: String,
+    pub email: Option<String>,
+    pub realname: Option<String>,
+    pub admin: bool,
+    pub created_at: String,
+}
+
+/// A name with the password or secret that was just made up for it. It is nowhere else.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Credential {
+    pub name: String,
+    /// None when it was given, not made up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Project {
+    pub id: i64,
+    pub name: String,
+    pub public: bool,
+    /// None when the owner was deleted.
+    pub owner: Option<String>,
+    pub created_at: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Member {
+    pub user: String,
+    pub role: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Robot {
+    pub id: i64,
+    /// The full name, with which it signs in.
+    pub name: String,
+    pub project: Option<String>,
+    /// `enabled`, `disabled` or `expired`
+    pub state: String,
+    pub expires_at: Option<String>,
+    pub created_at: String,
+    pub permissions: Vec<Permission>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Permission {
+    /// `system`, `*` for every project, or a project's name.
+    pub scope: String,
+    pub resource: String,
+    pub action: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Tag {
+    pub name: String,
+    pub digest: String,
+    pub media_type: String,
+}
+
+/// What a collection has done.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Collected {
+    /// The job that did it, when a server runs.
+    pub job: Option<i64>,
+    pub links_asked: u64,
+    pub links_ended: u64,
+    pub freed: u64,
+    pub bytes_freed: u64,
+    pub failed: u64,
+}
+
+/// What a scrub has done.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Scrubbed {
+    /// The job that did it, when a server runs.
+    pub job: Option<i64>,
+    pub checked: u64,
+    pub bytes: u64,
+    pub lost: u64,
+    /// The first of what is lost, and why.
+    pub details: Vec<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Job {
+    pub id: i64,
+    pub kind: String,
+    pub state: String,
+    pub attempt: i64,
+    pub node: Option<String>,
+    pub progress: Option<Value>,
+    pub message: Option<String>,
+    pub created_at: String,
+    pub started_at: Option<String>,
+    pub ended_at: Option<String>,
+    /// Somebody asked it to stop.
+    pub stopping: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct JobLog {
+    #[serde(flatten)]
+    pub job: Job,
+    pub lines: Vec<LogLine>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LogLine {
+    pub at: String,
+    pub text: String,
+}

@@ -1,0 +1,148 @@
+//! Executes what commands ask for, on an open registry. Whoever came this far is the operator: nothing is refused for want
+//! of rights, only what cannot be.
+
+mod care;
+mod contents;
+mod jobs;
+mod projects;
+mod robots;
+mod users;
+
+use auth::Auth;
+use db::Db;
+use model::{Result, error::internal, name::check_password};
+use registry::Registry;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    answer::Progress,
+    request::{Password, Request},
+};
+use crate::checks;
+
+/// An open registry, as commands use it.
+pub struct House {
+    pub registry: Registry,
+    pub auth: Auth,
+    /// Whether this process runs jobs, so that long work can be left to them.
+    pub runs_jobs: bool,
+}
+
+impl House {
+    fn db(&self) -> &Db {
+        self.registry.db()
+    }
+}
+
+/// One request under way.
+pub struct Work {
+    /// Cancelled when whoever asked has gone away, or the server stops.
+    pub cancel: CancellationToken,
+    progress: watch::Sender<Option<Progress>>,
+}
+
+impl Work {
+    pub fn new(cancel: CancellationToken) -> (Self, watch::Receiver<Option<Progress>>) {
+        let (progress, seen) = watch::channel(None);
+        (Self { cancel, progress }, seen)
+    }
+
+    fn show(&self, progress: Progress) {
+        self.progress.send_replace(Some(progress));
+    }
+}
+
+/// Executes a request; the answer is the JSON of a type in `answer`.
+pub async fn execute(house: &House, request: Request, work: &Work) -> Result<Value> {
+    match request {
+        Request::UserCreate(new) => json(users::create(house, new).await?),
+        Request::UserList { after } => json(users::list(house, &after).await?),
+        Request::UserDelete { name } => json(users::delete(house, name).await?),
+        Request::UserSetAdmin { name, admin } => json(users::set_admin(house, name, admin).await?),
+        Request::UserResetPassword { name, password } => {
+            json(users::reset_password(house, name, password).await?)
+        }
+
+        Request::ProjectCreate {
+            name,
+            public,
+            owner,
+        } => json(projects::create(house, name, public, owner).await?),
+        Request::ProjectList { after } => json(projects::list(house, &after).await?),
+        Request::ProjectDelete { name } => json(projects::delete(house, name).await?),
+        Request::ProjectSetPublic { name, public } => {
+            json(projects::set_public(house, name, public).await?)
+        }
+        Request::MemberSet {
+            project,
+            user,
+            role,
+        } => json(projects::set_member(house, project, user, role).await?),
+        Request::MemberRemove { project, user } => {
+            json(projects::remove_member(house, project, user).await?)
+        }
+        Request::MemberList { project, after } => {
+            json(projects::members(house, &project, &after).await?)
+        }
+
+        Request::RobotCreate(new) => json(robots::create(house, new).await?),
+        Request::RobotList { after } => json(robots::list(house, after).await?),
+        Request::RobotSetDisabled { robot, disabled } => {
+            json(robots::set_disabled(house, robot, disabled).await?)
+        }
+        Request::RobotRefreshSecret { robot, secret } => {
+            json(robots::refresh_secret(house, robot, secret).await?)
+        }
+        Request::RobotDelete { robot } => json(robots::delete(house, robot).await?),
+
+        Request::RepositoryList { project, after } => {
+            json(contents::repositories(house, project.as_deref(), &after).await?)
+        }
+        Request::TagList { repository, after } => {
+            json(contents::tags(house, &repository, &after).await?)
+        }
+
+        Request::Collect {} => json(care::collect(house, work).await?),
+        Request::CollectPreview { limit } => json(house.registry.collect_preview(limit).await?),
+        Request::Scrub {} => json(care::scrub(house, work).await?),
+        Request::Fsck { deep, repair } => json(care::fsck(house, work, deep, repair).await?),
+        Request::JobList { limit } => json(jobs::list(house, limit).await?),
+        Request::JobLog { id } => json(jobs::log(house, id).await?),
+        Request::JobStop { id } => json(jobs::stop(house, id).await?),
+
+        Request::Check { key } => {
+            let store = house.registry.store();
+            json(checks::of_parts(house.db(), store, key.as_deref()).await)
+        }
+    }
+}
+
+fn json(answer: impl Serialize) -> Result<Value> {
+    serde_json::to_value(answer).map_err(internal("writing an answer"))
+}
+
+/// A password or secret, its hash, and whether it was made up here.
+struct Chosen {
+    hash: String,
+    /// What was made up, to be shown once.
+    made_up: Option<String>,
+}
+
+/// Takes the password that was given, or makes one up.
+async fn choose_password(house: &House, given: Option<Password>) -> Result<Chosen> {
+    let (password, made_up) = match given {
+        Some(Password(password)) => {
+            check_password(&password)?;
+            (password, None)
+        }
+        None => {
+            let password = auth::robots::new_secret()?.text;
+            (password.clone(), Some(password))
+        }
+    };
+    let hash = house.auth.hash_password(password).await?;
+    Ok(Chosen { hash, made_up })
+}

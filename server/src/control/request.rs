@@ -1,0 +1,205 @@
+//! What a command can ask of a registry, whether a server runs it or the command opened it itself. Names are parsed when a
+//! request is made; on the socket a request is one JSON object.
+
+use std::{fmt, str::FromStr};
+
+use model::{
+    Error, What,
+    name::{ProjectName, RobotName, UserName},
+    permission::{Action, Resource},
+    robot::FullName,
+    role::Role,
+};
+use oci::name::RepoName;
+use serde::{Deserialize, Serialize};
+
+/// Rows of a list in one answer; whoever asked goes on after the last of them.
+pub const PAGE: i64 = 500;
+
+/// Everything that can be asked.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub enum Request {
+    UserCreate(NewUser),
+    UserList {
+        after: String,
+    },
+    UserDelete {
+        name: String,
+    },
+    UserSetAdmin {
+        name: String,
+        admin: bool,
+    },
+    UserResetPassword {
+        name: String,
+        password: Option<Password>,
+    },
+
+    ProjectCreate {
+        name: ProjectName,
+        public: bool,
+        owner: String,
+    },
+    ProjectList {
+        after: String,
+    },
+    ProjectDelete {
+        name: String,
+    },
+    ProjectSetPublic {
+        name: String,
+        public: bool,
+    },
+    MemberSet {
+        project: String,
+        user: String,
+        role: Role,
+    },
+    MemberRemove {
+        project: String,
+        user: String,
+    },
+    MemberList {
+        project: String,
+        after: String,
+    },
+
+    RobotCreate(NewRobot),
+    RobotList {
+        after: i64,
+    },
+    RobotSetDisabled {
+        robot: FullName,
+        disabled: bool,
+    },
+    RobotRefreshSecret {
+        robot: FullName,
+        secret: Option<Password>,
+    },
+    RobotDelete {
+        robot: FullName,
+    },
+
+    RepositoryList {
+        project: Option<String>,
+        after: String,
+    },
+    TagList {
+        repository: RepoName,
+        after: String,
+    },
+
+    Collect {},
+    CollectPreview {
+        limit: usize,
+    },
+    Scrub {},
+    Fsck {
+        deep: bool,
+        repair: bool,
+    },
+    JobList {
+        limit: i64,
+    },
+    JobLog {
+        id: i64,
+    },
+    JobStop {
+        id: i64,
+    },
+
+    /// What only the process that has the database and the store open can check; with the fingerprint of the key file.
+    Check {
+        key: Option<String>,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct NewUser {
+    pub name: UserName,
+    pub email: Option<String>,
+    pub realname: Option<String>,
+    pub admin: bool,
+    /// One is made up when none is given.
+    pub password: Option<Password>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct NewRobot {
+    pub name: RobotName,
+    pub description: Option<String>,
+    /// The project it belongs to; a robot of the system without one.
+    pub project: Option<ProjectName>,
+    /// What it may do in its project, or in the projects of `reach`.
+    pub rights: Vec<Right>,
+    /// What a robot of the system may do outside projects.
+    pub system_rights: Vec<Right>,
+    pub reach: Reach,
+    /// Seconds; for ever without.
+    pub expires_in: Option<u64>,
+}
+
+/// The projects in which a robot of the system has its rights.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reach {
+    Projects(Vec<ProjectName>),
+    Everywhere,
+}
+
+/// A password or secret on its way; no debug output shows it.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Password(pub String);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// `repository:push`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Right {
+    pub resource: Resource,
+    pub action: Action,
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.resource, self.action)
+    }
+}
+
+impl FromStr for Right {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let (resource, action) = text.split_once(':').ok_or_else(|| {
+            Error::invalid(
+                What::Robot,
+                format!("`{text}` is not a permission such as `repository:pull`"),
+            )
+        })?;
+        Ok(Self {
+            resource: resource.parse()?,
+            action: action.parse()?,
+        })
+    }
+}
+
+impl TryFrom<String> for Right {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self, Error> {
+        text.parse()
+    }
+}
+
+impl From<Right> for String {
+    fn from(right: Right) -> Self {
+        right.to_string()
+    }
+}

@@ -157,7 +157,7 @@ pub async fn expired(
     conn.rows(
         "SELECT id, repository, node, epoch, received, hash_state, finished, cancelled, updated_at FROM uploads
           WHERE updated_at < $3
-            AND (updated_at < $1 OR (updated_at < $2 AND (finished IS NOT NULL OR cancelled)))
+            AND updated_at < CASE WHEN finished IS NOT NULL OR cancelled THEN $2 ELSE $1 END
           ORDER BY updated_at, id
           LIMIT $4",
         &[

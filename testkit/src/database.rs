@@ -1,15 +1,15 @@
 //! The same test on SQLite and on PostgreSQL, each time with a database of its own.
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::{io::Write, panic::AssertUnwindSafe, sync::OnceLock, time::Duration};
 
 use db::{Config, Db, Engine, migrate};
 use futures_util::FutureExt;
 use model::time::Clock;
 
-use crate::postgres::{Database, postgres};
+use crate::postgres::{Database, Server, postgres};
 
 /// A test that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A database of one test, and a node on it.
 pub struct TestDatabase {
@@ -26,14 +26,22 @@ enum Home {
 }
 
 /// Runs a test on each engine that this machine has, on a migrated database. A failure says on which.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a test is written where it is run"
+)]
 pub fn on_both(test: impl AsyncFn(&TestDatabase)) {
     on_sqlite(&test);
     on_postgres(&test);
 }
 
 /// The same on databases that were never migrated.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a test is written where it is run"
+)]
 pub fn on_both_empty(test: impl AsyncFn(&TestDatabase)) {
-    let homes = [Some(sqlite_home()), postgres_home()];
+    let homes = [Some(sqlite_home()), postgres_home(false)];
     for home in homes.into_iter().flatten() {
         run(home, false, &test);
     }
@@ -46,7 +54,7 @@ pub fn on_sqlite(test: impl AsyncFn(&TestDatabase)) {
 
 /// Runs a test on PostgreSQL alone, where there is one.
 pub fn on_postgres(test: impl AsyncFn(&TestDatabase)) {
-    if let Some(home) = postgres_home() {
+    if let Some(home) = postgres_home(true) {
         run(home, true, test);
     }
 }
@@ -54,7 +62,10 @@ pub fn on_postgres(test: impl AsyncFn(&TestDatabase)) {
 /// A migrated database on each engine that this machine has, for tests that bring their own runtime.
 pub async fn databases() -> Vec<TestDatabase> {
     let mut all = Vec::new();
-    for home in [Some(sqlite_home()), postgres_home()].into_iter().flatten() {
+    for home in [Some(sqlite_home()), postgres_home(true)]
+        .into_iter()
+        .flatten()
+    {
         let database = TestDatabase::open(home).await;
         migrate::up(&database.db, migrate::ALL)
             .await
@@ -116,10 +127,41 @@ fn sqlite_home() -> Home {
     Home::Sqlite(tempfile::tempdir().expect("a temporary directory"))
 }
 
-fn postgres_home() -> Option<Home> {
-    postgres().map(|server| Home::Postgres(server.fresh_database()))
+fn postgres_home(migrated: bool) -> Option<Home> {
+    let server = postgres()?;
+    let database = if migrated {
+        server.copy_of(template(&server))
+    } else {
+        server.fresh_database()
+    };
+    Some(Home::Postgres(database))
 }
 
+/// Migrated once for this process: a copy is made far sooner.
+fn template(server: &Server) -> &'static Database {
+    static TEMPLATE: OnceLock<Database> = OnceLock::new();
+    TEMPLATE.get_or_init(|| {
+        let home = Home::Postgres(server.fresh_database());
+        let migrating = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
+            runtime.block_on(async {
+                let test = TestDatabase::open(home).await;
+                migrate::up(&test.db, migrate::ALL).await.expect("migrates");
+                test.db.close().await;
+                test.home
+            })
+        });
+        match migrating.join().expect("migrates") {
+            Home::Postgres(database) => database,
+            Home::Sqlite(_) => unreachable!("made above"),
+        }
+    })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "as those who call it")]
 fn run(home: Home, migrated: bool, test: impl AsyncFn(&TestDatabase)) {
     let engine = match &home {
         Home::Sqlite(_) => "sqlite",
@@ -145,9 +187,9 @@ fn run(home: Home, migrated: bool, test: impl AsyncFn(&TestDatabase)) {
     match outcome {
         Ok(Ok(())) => {}
         Ok(Err(panic)) => {
-            eprintln!("this failed on {engine}");
+            let _ = writeln!(std::io::stderr(), "this failed on {engine}");
             std::panic::resume_unwind(panic);
         }
-        Err(_) => panic!("this hung on {engine}"),
+        Err(late) => panic!("this hung on {engine}: {late}"),
     }
 }

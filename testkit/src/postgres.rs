@@ -26,7 +26,8 @@ pub struct Private {
     stdin: Option<ChildStdin>,
 }
 
-/// A database that goes when this is dropped.
+/// A database that goes when this is dropped, or with the server where that is of this run alone: dropping one costs more
+/// than making one.
 #[derive(Debug)]
 pub struct Database {
     name: String,
@@ -87,8 +88,17 @@ pub fn private_postgres() -> Option<Private> {
 impl Server {
     /// A new, empty database.
     pub fn fresh_database(&self) -> Database {
+        self.create("")
+    }
+
+    /// A copy of a database that nobody is connected to.
+    pub(crate) fn copy_of(&self, template: &Database) -> Database {
+        self.create(&format!("TEMPLATE {}", template.name))
+    }
+
+    fn create(&self, from: &str) -> Database {
         let name = format!("test_{}", model::id::new_uid().replace('-', ""));
-        self.run(&self.url, &format!("CREATE DATABASE {name}"));
+        self.run(&self.url, &format!("CREATE DATABASE {name} {from}"));
         Database {
             name,
             server: self.clone(),
@@ -139,7 +149,9 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        let server_goes_too = std::env::var_os("TEST_POSTGRES_CTL").is_some()
+            || std::env::var_os("TEST_POSTGRES_URL").is_none();
+        if !server_goes_too && !std::thread::panicking() {
             self.execute_outside("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
         }
     }

@@ -1,0 +1,174 @@
+//! What a test finds when it begins.
+
+use db::{
+    Db,
+    artifacts::{self, Artifact, NewArtifact},
+    blobs, links,
+    projects::{self, Project},
+    repositories, tags,
+    users::{self, NewUser, User},
+};
+use model::{
+    Error,
+    id::{ArtifactId, BlobId, RepositoryId},
+    name::ProjectName,
+    time::Timestamp,
+};
+use oci::{
+    digest::Digest,
+    name::{RepoName, Tag},
+};
+
+pub const NOW: Timestamp = Timestamp(1_700_000_000_000_000);
+pub const SECOND: i64 = 1_000_000;
+
+pub fn later(seconds: i64) -> Timestamp {
+    Timestamp(NOW.0 + seconds * SECOND)
+}
+
+/// A digest that no bytes have.
+pub fn digest(number: u64) -> Digest {
+    format!("sha256:{number:064x}").parse().unwrap()
+}
+
+/// Asserts what kind of error it is; the error's words are for people.
+#[track_caller]
+pub fn assert_kind<T: std::fmt::Debug>(outcome: Result<T, Error>, is: fn(&Error) -> bool) {
+    match outcome {
+        Err(error) if is(&error) => {}
+        other => panic!("not the error that was expected: {other:?}"),
+    }
+}
+
+pub async fn user(db: &Db, name: &str) -> User {
+    let new = NewUser {
+        name: name.parse().unwrap(),
+        email: Some(format!("{name}@example.com")),
+        realname: None,
+        password: Some("hash".to_owned()),
+        admin: false,
+    };
+    transact!(db, [new], |tx| users::insert(tx, &new, NOW).await).unwrap();
+    users::get_name(&mut db.reader().await.unwrap(), name)
+        .await
+        .unwrap()
+}
+
+/// A project of `alice`, who is made with the first one.
+pub async fn project(db: &Db, name: &str) -> Project {
+    let alice = users::find_name(&mut db.reader().await.unwrap(), "alice")
+        .await
+        .unwrap();
+    let owner = match alice {
+        Some(alice) => alice.id,
+        None => user(db, "alice").await.id,
+    };
+    let wanted: ProjectName = name.parse().unwrap();
+    transact!(db, [wanted], |tx| projects::insert(
+        tx, &wanted, false, owner, NOW
+    )
+    .await)
+    .unwrap();
+    projects::get_name(&mut db.reader().await.unwrap(), name)
+        .await
+        .unwrap()
+}
+
+/// A repository; its project is made with it when there is none.
+pub async fn repository(db: &Db, name: &str) -> RepositoryId {
+    let name: RepoName = name.parse().unwrap();
+    let found = projects::find_name(&mut db.reader().await.unwrap(), name.project())
+        .await
+        .unwrap();
+    let project = match found {
+        Some(project) => project,
+        None => project(db, name.project()).await,
+    };
+    transact!(db, [name], |tx| repositories::ensure(
+        tx, project.id, &name, NOW
+    )
+    .await)
+    .unwrap()
+}
+
+/// A content in the store that no repository holds.
+pub async fn blob(db: &Db, number: u64) -> BlobId {
+    let digest = digest(number);
+    transact!(db, |tx| blobs::insert(tx, &digest, 0, 100, "data", NOW)
+        .await)
+    .unwrap()
+    .unwrap()
+}
+
+/// A content that a repository holds; the collector asks about it after a day.
+pub async fn held(db: &Db, repository: RepositoryId, number: u64) -> BlobId {
+    let blob = blob(db, number).await;
+    transact!(db, |tx| links::add(
+        tx,
+        repository,
+        blob,
+        Some(later(86_400)),
+        NOW
+    )
+    .await)
+    .unwrap();
+    blob
+}
+
+/// A manifest whose bytes have this number, naming contents and manifests of the repository.
+pub async fn manifest(
+    db: &Db,
+    repository: RepositoryId,
+    number: u64,
+    contents: &[BlobId],
+    children: &[ArtifactId],
+) -> ArtifactId {
+    let own = held(db, repository, number).await;
+    let new = NewArtifact {
+        digest: digest(number),
+        blob: own,
+        media_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),
+        artifact_type: None,
+        config_media_type: None,
+        size: 300,
+        subject: None,
+        annotations: None,
+        blobs: contents.iter().copied().chain([own]).collect(),
+        children: children.to_vec(),
+    };
+    transact!(db, [new], |tx| artifacts::ensure(
+        tx,
+        repository,
+        "library/app",
+        &new,
+        NOW
+    )
+    .await)
+    .unwrap()
+}
+
+pub async fn tag(db: &Db, repository: RepositoryId, name: &str, artifact: ArtifactId, number: u64) {
+    let (name, digest): (Tag, Digest) = (name.parse().unwrap(), digest(number));
+    transact!(db, [name], |tx| {
+        tags::set(tx, repository, "library/app", &name, artifact, &digest, NOW).await
+    })
+    .unwrap();
+}
+
+pub async fn find(db: &Db, repository: RepositoryId, number: u64) -> Option<Artifact> {
+    artifacts::find(&mut db.reader().await.unwrap(), repository, &digest(number))
+        .await
+        .unwrap()
+}
+
+/// The kinds and keys of all changes, the oldest first.
+pub async fn changes(db: &Db) -> Vec<String> {
+    let newest = db::changes::list(&mut db.reader().await.unwrap(), None, 1000)
+        .await
+        .unwrap();
+    newest
+        .into_iter()
+        .rev()
+        .map(|change| format!("{} {}", change.kind, change.key))
+        .collect()
+}

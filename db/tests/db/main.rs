@@ -1,0 +1,30 @@
+//! Every table and both engines, on real databases. One program, so that one PostgreSQL server serves all of it.
+
+/// One writing transaction. What it uses of its surroundings is named and cloned, since it may run more than once.
+macro_rules! transact {
+    ($db:expr, [$($name:ident),*], |$tx:ident| $body:expr) => {{
+        $(let $name = $name.clone();)*
+        $db.write(move |$tx| {
+            $(let $name = $name.clone();)*
+            Box::pin(async move { $body })
+        })
+        .await
+    }};
+    ($db:expr, |$tx:ident| $body:expr) => {
+        transact!($db, [], |$tx| $body)
+    };
+}
+
+mod content;
+mod given;
+mod group_commit;
+mod jobs;
+mod log;
+mod migrations;
+mod people;
+mod pgbouncer;
+mod robots;
+mod schema;
+mod tags;
+mod transactions;
+mod uploads;

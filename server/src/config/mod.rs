@@ -20,9 +20,8 @@ pub use self::{
     sections::{
         Auth, Cache, Database, Drain, Gc, Limits, Metrics, Redis, Scrub, Server, Storage, Uploads,
     },
-    sources::{ConfigFile, Flags, Sources},
-    urls::{DatabaseUrl, ExternalUrl, StorageUrl},
-    values::Secret,
+    sources::{Flags, Sources},
+    urls::{DatabaseUrl, StorageUrl},
 };
 use self::{
     tree::{Kind, Node, Origin},

@@ -1,7 +1,8 @@
 use std::{fs, path::Path, time::Duration};
 
 use super::{
-    values::{parse_duration, parse_size},
+    sources::ConfigFile,
+    values::{Secret, parse_duration, parse_size},
     *,
 };
 use crate::telemetry::Format;

@@ -33,10 +33,7 @@ use self::{
     style::Style,
     syslog::{Header, Syslog},
 };
-pub use self::{
-    metrics::Metrics,
-    target::{SyslogAddress, Target},
-};
+pub use self::{metrics::Metrics, target::Target};
 use crate::config::values;
 
 /// How long the end of the process waits for the last lines.

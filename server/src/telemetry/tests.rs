@@ -4,7 +4,7 @@ use ::api::access::AccessRecord;
 use model::time::Timestamp;
 use serde_json::{Value, json};
 
-use super::*;
+use super::{target::SyslogAddress, *};
 
 mod delivery;
 

@@ -1,7 +1,7 @@
 //! How lines reach their targets, over real files and sockets.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader},
     net::{TcpListener, TcpStream, UdpSocket},
     os::unix::net::{UnixDatagram, UnixListener},
 };

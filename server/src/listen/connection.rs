@@ -256,7 +256,8 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-async fn serve_http<S, B, T>(
+/// Serves HTTP on what is left of a connection after PROXY header and TLS.
+pub(super) async fn serve_http<S, B, T>(
     shared: &Shared<S>,
     stream: T,
     facts: Facts,

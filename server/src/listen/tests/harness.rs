@@ -2,17 +2,23 @@
 
 use std::{convert::Infallible, net::SocketAddr, pin::Pin, sync::Arc};
 
-use api::connection::Connection;
+use api::connection::{Connection, Facts, TrustedProxies};
 use http_body_util::{BodyExt, Full};
 use hyper::{
     Request, Response, StatusCode,
     body::{Bytes, Incoming},
     service::Service,
 };
-use tokio::{sync::Notify, task::JoinSet};
-use tokio_util::sync::CancellationToken;
+use tokio::{io::DuplexStream, sync::Notify, task::JoinSet};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::listen::{self, Config, ListenerConfig, Stop, Tls};
+use crate::listen::{
+    self, Config, ListenerConfig, Stop, Tls,
+    accept::Ending,
+    activity::Activity,
+    connection::{Shared, serve_http},
+    stream::Stream,
+};
 
 pub(super) struct Server {
     pub(super) addresses: Vec<SocketAddr>,
@@ -61,6 +67,45 @@ impl Server {
             .await
             .expect("one task")
             .expect("no panic");
+    }
+}
+
+/// A connection without a kernel in between, so that a paused clock cannot jump while bytes are on their way.
+pub(super) struct InMemory {
+    pub(super) client: DuplexStream,
+    pub(super) handler: TellTale,
+    /// Ends with this.
+    _task: JoinSet<()>,
+}
+
+impl InMemory {
+    pub(super) fn connect(http2: bool) -> Self {
+        let config = Config::default();
+        let (client, server) = tokio::io::duplex(64 << 10);
+        let handler = TellTale::default();
+        let (ending, streams) = (Ending::new(), TaskTracker::new());
+        let shared = Shared::new(handler.clone(), &config, &ending, &streams);
+        let activity = Arc::new(Activity::new());
+        let facts = Facts {
+            remote: None,
+            local: None,
+            tls: None,
+            trusted: false,
+            metrics_only: false,
+            plain_http1: !http2,
+            proxies: TrustedProxies::default(),
+        };
+        let stream = Stream::new(server, Arc::clone(&activity), &config.limits);
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            // The client's end of it is what the tests look at.
+            let _ = serve_http(&shared, stream, facts, activity, http2, None).await;
+        });
+        Self {
+            client,
+            handler,
+            _task: task,
+        }
     }
 }
 

@@ -1,22 +1,23 @@
-//! Time-outs against slow clients, on a paused clock.
+//! Time-outs against slow clients, on a paused clock: it jumps when nothing else is left to do.
 
 use std::time::Duration;
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     time::{Instant, sleep, timeout},
 };
 
 use super::{
     clients::{Authority, connect, read_to},
-    harness::{BYTES, Server, config, listener},
-    tls::with_certificate,
+    harness::{BYTES, InMemory, Server, config, listener},
+    tls::{secure, with_certificate},
 };
 use crate::listen::{Config, ListenerConfig, ProxyProtocol};
 
+const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+
 /// Seconds until the server closes the connection.
-async fn seconds_to_end(stream: &mut TcpStream) -> u64 {
+async fn seconds_to_end(stream: &mut (impl AsyncRead + Unpin)) -> u64 {
     let start = Instant::now();
     let mut rest = Vec::new();
     // It may be reset, when something it was sent was not read.
@@ -32,117 +33,11 @@ async fn a_client_that_sends_nothing_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_drips_is_cut_at_the_time_out() {
-    let server = Server::plain();
-    let mut stream = connect(server.address()).await;
-    stream
-        .write_all(b"GET / HTTP/1.1\r\nx: ")
-        .await
-        .expect("sent");
-    let start = Instant::now();
-    let mut byte = [0];
-    while timeout(Duration::from_secs(3), stream.read(&mut byte))
-        .await
-        .is_err()
-    {
-        stream.write_all(b"x").await.expect("sent");
-    }
-    assert_eq!(start.elapsed().as_secs(), 10);
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_idle_connection_is_closed_after_the_idle_time() {
-    let server = Server::plain();
-    let mut stream = connect(server.address()).await;
-    for pause in [0, 70, 70] {
-        sleep(Duration::from_secs(pause)).await;
-        stream
-            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
-            .await
-            .expect("sent");
-        read_to(&mut stream, "name=-").await;
-    }
-    assert_eq!(seconds_to_end(&mut stream).await, 75);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_later_head_has_the_same_time_as_the_first() {
-    let server = Server::plain();
-    let mut stream = connect(server.address()).await;
-    stream
-        .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
-        .await
-        .expect("sent");
-    read_to(&mut stream, "name=-").await;
-    sleep(Duration::from_secs(33)).await;
-    stream.write_all(b"GET / HT").await.expect("sent");
-    assert_eq!(seconds_to_end(&mut stream).await, 10);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_request_that_takes_long_is_not_idle() {
-    let server = Server::plain();
-    let mut stream = connect(server.address()).await;
-    stream
-        .write_all(b"GET /wait HTTP/1.1\r\nhost: a\r\n\r\n")
-        .await
-        .expect("sent");
-    server.handler.entered.notified().await;
-    sleep(Duration::from_hours(1)).await;
-    server.handler.release.notify_one();
-    assert!(
-        read_to(&mut stream, "waited")
-            .await
-            .starts_with("HTTP/1.1 200 OK\r\n")
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_client_that_takes_nothing_of_its_answer_is_cut() {
-    let server = Server::plain();
-    let mut stream = connect(server.address()).await;
-    stream
-        .write_all(b"GET /bytes HTTP/1.1\r\nhost: a\r\n\r\n")
-        .await
-        .expect("sent");
-    sleep(Duration::from_secs(61)).await;
-    let mut taken = Vec::new();
-    let _ = stream.read_to_end(&mut taken).await;
-    assert!(taken.len() < BYTES, "{} bytes", taken.len());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_client_that_takes_its_answer_slowly_gets_all_of_it() {
-    let server = Server::plain();
-    let mut stream = connect(server.address()).await;
-    stream
-        .write_all(b"GET /bytes HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
-        .await
-        .expect("sent");
-    let mut taken = 0;
-    let mut chunk = vec![0; 8 << 20];
-    // Longer than the idle time in all, and each pause shorter than the time-out of a write.
-    for _ in 0..6 {
-        sleep(Duration::from_secs(50)).await;
-        taken += stream.read_exact(&mut chunk).await.expect("more");
-    }
-    let mut rest = Vec::new();
-    taken += stream.read_to_end(&mut rest).await.expect("the rest");
-    assert!(taken > BYTES, "{taken} bytes with the head");
-}
-
-#[tokio::test(start_paused = true)]
 async fn handshakes_have_their_time() {
     let authority = Authority::new();
     let identity = authority.server(&["reg.example"]);
-    let secure = with_certificate(
-        &identity,
-        config([ListenerConfig {
-            tls: true,
-            ..listener()
-        }]),
-    );
-    let server = Server::start(secure.config.clone());
+    let files = with_certificate(&identity, config([secure()]));
+    let server = Server::start(files.config.clone());
     let mut stream = connect(server.address()).await;
     stream.write_all(&[0x16, 3, 1]).await.expect("sent");
     assert_eq!(seconds_to_end(&mut stream).await, 10);
@@ -160,9 +55,102 @@ async fn handshakes_have_their_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_head_that_drips_is_cut_at_the_time_out() {
+    let mut memory = InMemory::connect(false);
+    let stream = &mut memory.client;
+    let start = Instant::now();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nx: ")
+        .await
+        .expect("sent");
+    let mut byte = [0];
+    while timeout(Duration::from_secs(3), stream.read(&mut byte))
+        .await
+        .is_err()
+    {
+        stream.write_all(b"x").await.expect("sent");
+    }
+    assert_eq!(start.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_closed_after_the_idle_time() {
+    let mut memory = InMemory::connect(false);
+    let stream = &mut memory.client;
+    for pause in [0, 70, 70] {
+        sleep(Duration::from_secs(pause)).await;
+        stream.write_all(GET).await.expect("sent");
+        read_to(stream, "name=-").await;
+    }
+    assert_eq!(seconds_to_end(stream).await, 75);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_head_has_the_same_time_as_the_first() {
+    let mut memory = InMemory::connect(false);
+    let stream = &mut memory.client;
+    stream.write_all(GET).await.expect("sent");
+    read_to(stream, "name=-").await;
+    sleep(Duration::from_secs(33)).await;
+    stream.write_all(b"GET / HT").await.expect("sent");
+    assert_eq!(seconds_to_end(stream).await, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_takes_long_is_not_idle() {
+    let mut memory = InMemory::connect(false);
+    let stream = &mut memory.client;
+    stream
+        .write_all(b"GET /wait HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .expect("sent");
+    memory.handler.entered.notified().await;
+    sleep(Duration::from_hours(1)).await;
+    memory.handler.release.notify_one();
+    let answer = read_to(stream, "waited").await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+}
+
+const GET_BYTES: &[u8] = b"GET /bytes HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_nothing_of_its_answer_is_cut() {
+    let mut memory = InMemory::connect(false);
+    let stream = &mut memory.client;
+    stream.write_all(GET_BYTES).await.expect("sent");
+    let mut head = vec![0; 1 << 20];
+    stream.read_exact(&mut head).await.expect("it begins");
+    sleep(Duration::from_secs(61)).await;
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.expect("closed");
+    assert!(
+        rest.len() <= 64 << 10,
+        "{} bytes, more than were on their way",
+        rest.len()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_its_answer_slowly_gets_all_of_it() {
+    let mut memory = InMemory::connect(false);
+    let stream = &mut memory.client;
+    stream.write_all(GET_BYTES).await.expect("sent");
+    let mut taken = 0;
+    let mut chunk = vec![0; 8 << 20];
+    // Longer than the idle time in all, and each pause shorter than the time-out of a write.
+    for _ in 0..6 {
+        sleep(Duration::from_secs(50)).await;
+        taken += stream.read_exact(&mut chunk).await.expect("more");
+    }
+    let mut rest = Vec::new();
+    taken += stream.read_to_end(&mut rest).await.expect("the rest");
+    assert!(taken > BYTES, "{taken} bytes with the head");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_http2_client_that_no_longer_answers_is_dropped() {
-    let server = Server::plain();
-    let mut stream = connect(server.address()).await;
+    let mut memory = InMemory::connect(true);
+    let stream = &mut memory.client;
     // The preface and an empty SETTINGS frame, and then never an answer to a ping.
     let begin = [
         &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..],
@@ -170,5 +158,5 @@ async fn an_http2_client_that_no_longer_answers_is_dropped() {
     ]
     .concat();
     stream.write_all(&begin).await.expect("sent");
-    assert_eq!(seconds_to_end(&mut stream).await, 40);
+    assert_eq!(seconds_to_end(stream).await, 40);
 }

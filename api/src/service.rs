@@ -12,7 +12,10 @@ use std::{
 };
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
-use hyper::{body::Incoming, service::Service};
+use hyper::{
+    body::{Body as HttpBody, Incoming},
+    service::Service,
+};
 use model::time::Timestamp;
 use oci::route::{self, Route};
 
@@ -86,12 +89,23 @@ async fn serve(app: Arc<App>, request: Request<Incoming>) -> Response<Body> {
     let read = body.counter();
     let mut ask = Ask { app, head, connection, request_id, identity: None, route: "unknown" };
     let mut response = dispatch(&mut ask, body).await;
+    if ask.head.method == Method::HEAD {
+        leave_out_body(&mut response);
+    }
     if let Ok(id) = HeaderValue::from_str(ask.request_id.as_str()) {
         response.headers_mut().insert("x-request-id", id);
     }
     let finish = Finish { started, time, status: response.status(), read, ask };
     response.body_mut().attach(Box::new(finish));
     response
+}
+
+/// HEAD tells the length of what GET would send. Over HTTP/2 a body that is there is sent, and clients call that a broken stream.
+fn leave_out_body(response: &mut Response<Body>) {
+    let body = std::mem::replace(response.body_mut(), Body::empty());
+    if let Some(length @ 1..) = body.size_hint().exact() {
+        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+    }
 }
 
 async fn dispatch(ask: &mut Ask, body: RequestBody) -> Response<Body> {
@@ -196,5 +210,26 @@ fn class(status: StatusCode) -> &'static str {
         3 => "3xx",
         4 => "4xx",
         _ => "5xx",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head_of(body: &'static str, length: Option<&'static str>) -> (Option<HeaderValue>, bool) {
+        let mut response = Response::new(Body::whole(body));
+        if let Some(length) = length {
+            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static(length));
+        }
+        leave_out_body(&mut response);
+        (response.headers().get(header::CONTENT_LENGTH).cloned(), response.body().is_end_stream())
+    }
+
+    #[test]
+    fn head_tells_the_length_and_sends_nothing() {
+        assert_eq!(head_of("{}", None), (Some(HeaderValue::from_static("2")), true));
+        assert_eq!(head_of("", Some("1523")), (Some(HeaderValue::from_static("1523")), true));
+        assert_eq!(head_of("", None), (None, true));
     }
 }

@@ -32,6 +32,8 @@ pub use preview::Candidate;
 
 /// Links or contents in one transaction: a few milliseconds of the one writer that SQLite has.
 const BATCH: i64 = 100;
+/// Deletes at once: each waits for the file system's journal, which lets many through together.
+const PARALLEL: usize = 16;
 /// How long the row of a freed content stays: a collector that stood still must not find its location used anew.
 const TOMBSTONE: Duration = Duration::from_secs(3600);
 /// A claim that was read longer ago than this is read again before its bytes go. Far below `TOMBSTONE`.
@@ -163,8 +165,7 @@ impl<P: Fn(&CollectProgress) + Send + Sync> Run<'_, P> {
         if self.registry.db().now().await?.since(at) > MAX_DELAY {
             return Ok(());
         }
-        let places: Vec<(Digest, String)> = claimed.iter().map(|blob| (blob.digest, blob.location.clone())).collect();
-        let answers = self.registry.store().delete(&places).await;
+        let answers = self.registry.delete_bytes(&claimed).await;
         let (mut freed, mut bytes) = (Vec::with_capacity(claimed.len()), 0);
         for (blob, answer) in claimed.iter().zip(answers) {
             match answer {
@@ -211,6 +212,14 @@ impl<P: Fn(&CollectProgress) + Send + Sync> Run<'_, P> {
 }
 
 impl Registry {
+    /// Each as `Store::delete` answers it, in order.
+    async fn delete_bytes(&self, claimed: &[Blob]) -> Vec<blob::Result<u64>> {
+        let places: Vec<(Digest, String)> = claimed.iter().map(|blob| (blob.digest, blob.location.clone())).collect();
+        let store = self.store();
+        let parts = places.chunks(places.len().div_ceil(PARALLEL).max(1)).map(|part| store.delete(part));
+        futures_util::future::join_all(parts).await.into_iter().flatten().collect()
+    }
+
     /// One batch of due links in one transaction; answers how many ended.
     async fn end_links(&self, due: Vec<Due>) -> Result<u64> {
         self.db()

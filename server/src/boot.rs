@@ -190,16 +190,15 @@ async fn open_key(db: &Db, path: &Path) -> Result<SecretKey> {
     let expected = facts::find(&mut *db.reader().await?, facts::KEY_FINGERPRINT).await?;
     let key = SecretKey::load_or_create(path, expected.is_none())?;
     let fingerprint = key.fingerprint();
-    let settled = match expected {
-        Some(expected) => expected,
-        None => {
+    let settled = if let Some(expected) = expected {
+        expected
+    } else {
+        let fingerprint = fingerprint.clone();
+        db.write(move |tx| {
             let fingerprint = fingerprint.clone();
-            db.write(move |tx| {
-                let fingerprint = fingerprint.clone();
-                Box::pin(async move { facts::settle(tx, facts::KEY_FINGERPRINT, &fingerprint).await })
-            })
-            .await?
-        }
+            Box::pin(async move { facts::settle(tx, facts::KEY_FINGERPRINT, &fingerprint).await })
+        })
+        .await?
     };
     if settled != fingerprint {
         bail!(

@@ -187,7 +187,8 @@ pub fn key_file(path: &Path) -> (Finding, Option<String>) {
         Err(error) => return (Finding::error(part, &error), None),
     };
     let mode = fs::metadata(path).map_or(0o600, |metadata| metadata.mode());
-    let finding = if mode & 0o077 == 0 {
+    let others = mode & 0o077;
+    let finding = if others == 0 {
         Finding::ok(
             part,
             format!("`{shown}` can be read; keep a copy of it apart from the backups"),

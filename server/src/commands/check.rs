@@ -161,15 +161,15 @@ async fn open(config: &Config, key: Option<&str>) -> Vec<Finding> {
         }
     };
     let StorageUrl::File(storage) = &config.storage.url;
-    if !storage.exists() {
-        findings.extend(checks::database(&db).await);
-        findings.push(checks::key(&db, key).await);
-        findings.push(checks::missing_store(&db, storage).await);
-    } else {
+    if storage.exists() {
         match boot::open_store(config).await {
             Ok(store) => findings.extend(checks::of_parts(&db, &store, key).await),
             Err(error) => findings.push(Finding::error("store", &error)),
         }
+    } else {
+        findings.extend(checks::database(&db).await);
+        findings.push(checks::key(&db, key).await);
+        findings.push(checks::missing_store(&db, storage).await);
     }
     db.close().await;
     findings

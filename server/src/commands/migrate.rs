@@ -1,17 +1,22 @@
 //! `seawall migrate`: the schema by hand. `serve` does the same at its start.
 
 use anyhow::Result;
-use db::migrate;
+use db::migrate::{self, Migration};
+use serde_json::json;
 
+use super::{
+    Place, Told, block_on,
+    screen::{self, say},
+};
 use crate::{
     boot::{self, DataDir},
-    config::{Config, Flags, Sources},
+    config::Config,
 };
 
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    flags: Flags,
+    place: Place,
     /// Say which migrations are pending; exit code 1 when there are any
     #[arg(long, conflicts_with = "dry_run")]
     check: bool,
@@ -20,31 +25,47 @@ pub struct Args {
     dry_run: bool,
 }
 
-pub fn run(args: Args) -> Result<()> {
-    let config = Config::load(Sources::of_process(args.flags.clone())?)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    runtime.block_on(migrate(&args, &config))
+pub fn run(args: &Args) -> Result<()> {
+    let config = args.place.config()?;
+    block_on(migrate(args, &config))
 }
 
 async fn migrate(args: &Args, config: &Config) -> Result<()> {
     let _data = DataDir::open(&config.server.data)?;
     let db = boot::open_database(config).await?;
     let status = migrate::status(&db, migrate::ALL).await?;
-    let pending = names(status.pending);
-    let text = if status.pending.is_empty() {
-        format!("schema version {}: nothing to do", status.version)
-    } else if args.check {
-        anyhow::bail!("schema version {}, pending: {pending}", status.version);
+    let (what, steps) = if args.check {
+        ("pending", status.pending.to_vec())
     } else if args.dry_run {
-        format!("schema version {}, these would work on your data: {}", status.version, names(&migrate::rehearse(&db, migrate::ALL).await?))
+        (
+            "would work on your data",
+            migrate::rehearse(&db, migrate::ALL).await?,
+        )
     } else {
-        format!("schema version {}, applied: {}", status.version, names(&migrate::up(&db, migrate::ALL).await?))
+        ("applied", migrate::up(&db, migrate::ALL).await?)
     };
-    super::screen::say(&text);
     db.close().await;
-    Ok(())
+    show(status.version, what, &steps, args.place.json);
+    if args.check && !steps.is_empty() {
+        Err(Told.into())
+    } else {
+        Ok(())
+    }
 }
 
-fn names(migrations: &[migrate::Migration]) -> String {
-    migrations.iter().map(|migration| format!("{:04} {}", migration.version, migration.name)).collect::<Vec<_>>().join(", ")
+fn show(version: i64, what: &str, steps: &[Migration], json: bool) {
+    let names: Vec<String> = steps
+        .iter()
+        .map(|step| format!("{:04} {}", step.version, step.name))
+        .collect();
+    if json {
+        screen::json(&json!({ "version": version, "what": what, "migrations": names }));
+    } else if names.is_empty() {
+        say(&format!("schema version {version}: nothing to do"));
+    } else {
+        say(&format!(
+            "schema version {version}, {what}: {}",
+            names.join(", ")
+        ));
+    }
 }

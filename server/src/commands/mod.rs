@@ -104,7 +104,7 @@ pub fn run() -> ExitCode {
         Command::Fsck(args) => fsck::run(&args),
         Command::Scrub(args) => scrub::run(&args),
         Command::Job(args) => job::run(args),
-        Command::Migrate(args) => migrate::run(args),
+        Command::Migrate(args) => migrate::run(&args),
         Command::Version { json } => {
             version(json);
             Ok(())

@@ -270,7 +270,9 @@ fn permissions(robot: &Robot) -> String {
             text.push_str(": ");
             scope = Some(&permission.scope);
         }
-        text.push_str(&format!("{}:{}", permission.resource, permission.action));
+        text.push_str(&permission.resource);
+        text.push(':');
+        text.push_str(&permission.action);
     }
     text
 }

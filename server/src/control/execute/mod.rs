@@ -133,15 +133,12 @@ struct Chosen {
 
 /// Takes the password that was given, or makes one up.
 async fn choose_password(house: &House, given: Option<Password>) -> Result<Chosen> {
-    let (password, made_up) = match given {
-        Some(Password(password)) => {
-            check_password(&password)?;
-            (password, None)
-        }
-        None => {
-            let password = auth::robots::new_secret()?.text;
-            (password.clone(), Some(password))
-        }
+    let (password, made_up) = if let Some(Password(password)) = given {
+        check_password(&password)?;
+        (password, None)
+    } else {
+        let password = auth::robots::new_secret()?.text;
+        (password.clone(), Some(password))
     };
     let hash = house.auth.hash_password(password).await?;
     Ok(Chosen { hash, made_up })

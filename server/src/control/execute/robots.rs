@@ -10,7 +10,7 @@ use db::{
 use model::{
     Error, Result, What,
     id::{ProjectId, RobotId},
-    name::check_password,
+    name::{ProjectName, check_password},
     robot::{self, FullName, Permission, Scope},
     time::Timestamp,
 };
@@ -87,7 +87,7 @@ async fn insert(
         }
     }
     let name = full_name(
-        new.project.as_ref().map(|name| name.as_str()),
+        new.project.as_ref().map(ProjectName::as_str),
         new.name.as_str(),
     );
     let expires_at = new
@@ -197,15 +197,12 @@ pub(super) async fn refresh_secret(
     given: Option<Password>,
 ) -> Result<answer::Credential> {
     let (_, name) = get(&mut *house.db().reader().await?, &robot).await?;
-    let (hash, made_up) = match given {
-        Some(secret) => {
-            check_password(&secret.0)?;
-            (house.auth.hash_password(secret.0).await?, None)
-        }
-        None => {
-            let secret = auth::robots::new_secret()?;
-            (secret.hash, Some(secret.text))
-        }
+    let (hash, made_up) = if let Some(Password(secret)) = given {
+        check_password(&secret)?;
+        (house.auth.hash_password(secret).await?, None)
+    } else {
+        let secret = auth::robots::new_secret()?;
+        (secret.hash, Some(secret.text))
     };
     let expires_at = house
         .db()
@@ -242,7 +239,7 @@ pub(super) async fn delete(house: &House, robot: FullName) -> Result<()> {
 
 /// The robot and its full name.
 async fn get(conn: &mut Conn, robot: &FullName) -> Result<(Robot, String)> {
-    let project = robot.project.as_ref().map(|name| name.as_str());
+    let project = robot.project.as_ref().map(ProjectName::as_str);
     let name = full_name(project, robot.name.as_str());
     let row = robots::find_name(conn, project, robot.name.as_str()).await?;
     let row = row.ok_or_else(|| {

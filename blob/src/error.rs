@@ -17,9 +17,6 @@ pub enum Error {
     /// An upload's file holds fewer bytes than were counted: what is missing cannot be brought back.
     #[error("the upload holds {have} bytes, {want} were counted")]
     Short { have: u64, want: u64 },
-    /// An upload of this key exists already.
-    #[error("an upload `{0}` exists already")]
-    Exists(String),
     #[error("content has digest `{actual}`, expected `{expected}`")]
     DigestMismatch {
         expected: Box<Digest>,

@@ -36,8 +36,8 @@ pub struct Unfinished {
 }
 
 impl Store {
-    /// Begins an upload under a fresh key. Its file is made with the first batch (or `settle`), so that beginning costs
-    /// no write; that is also where a key that is taken shows.
+    /// Begins an upload. Its file is made with the first batch (or `settle`), so that beginning costs no write; bytes that
+    /// an earlier request left under the key go then.
     pub async fn begin(&self, key: &str, algorithm: Algorithm) -> Result<Writer> {
         let path = self.shared.layout.upload(key)?;
         let upload = Upload::new(self.claim(key).await, path);
@@ -164,12 +164,15 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-pub(crate) fn exists_or(error: io::Error, path: &Path) -> Error {
-    if error.kind() == io::ErrorKind::AlreadyExists {
-        let key = path.file_name().unwrap_or_default();
-        return Error::Exists(key.to_string_lossy().into_owned());
+/// Makes the file anew. One that an earlier request left under the key, and whose bytes nobody counted, goes.
+pub(crate) fn create_over(path: &Path) -> Result<File> {
+    match create(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            remove(path)?;
+            create(path).map_err(|e| Error::io("create", path, e))
+        }
+        made => made.map_err(|e| Error::io("create", path, e)),
     }
-    Error::io("create", path, error)
 }
 
 /// Opens an upload for appending at `at`. A file that has a second name is content already (a crash between two steps

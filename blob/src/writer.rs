@@ -27,7 +27,7 @@ use crate::{
     kernel,
     lane::stopped,
     store::Shared,
-    upload::{Claim, create, exists_or},
+    upload::{Claim, create_over},
     verify::hash_on,
 };
 
@@ -253,7 +253,7 @@ impl Upload {
         if let Some(file) = self.file.get() {
             return Ok(file);
         }
-        let made = create(&self.path).map_err(|e| exists_or(e, &self.path))?;
+        let made = create_over(&self.path)?;
         Ok(self.file.get_or_init(|| Arc::new(made)))
     }
 

@@ -209,11 +209,7 @@ impl Registry {
         let saved = parked.as_deref().or(flushed.as_ref());
         let store = self.store();
         let writer = if have == 0 {
-            match store.begin(&session.key, session.algorithm).await {
-                // Bytes of a request that ended before its row was made.
-                Err(blob::Error::Exists(_)) => store.resume(&session.key, 0, None, session.algorithm).await,
-                begun => begun,
-            }
+            store.begin(&session.key, session.algorithm).await
         } else {
             store.resume(&session.key, have, saved, session.algorithm).await
         };

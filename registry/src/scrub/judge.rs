@@ -64,7 +64,7 @@ impl Registry {
     }
 
     /// The row, marked; `None` when it was not any more as it was read.
-    async fn mark(&self, blob: Blob, is_missing: bool) -> Result<Option<Blob>> {
+    pub(super) async fn mark(&self, blob: Blob, is_missing: bool) -> Result<Option<Blob>> {
         self.db()
             .write(move |tx| {
                 let blob = blob.clone();
@@ -85,7 +85,7 @@ impl Registry {
     }
 
     /// The last look: a push may have put good bytes there after our last reading and before our mark.
-    async fn settle_mark(&self, blob: &Blob, marked: &Blob, is_missing: bool, why: String) -> Result<Finding> {
+    pub(super) async fn settle_mark(&self, blob: &Blob, marked: &Blob, is_missing: bool, why: String) -> Result<Finding> {
         let never = CancellationToken::new();
         let verdict = self.store().verify(&blob.digest, &blob.location, None, &never).await.map_err(store_error)?;
         if complaint(&verdict).is_none() {

@@ -243,7 +243,7 @@ impl Default for Limits {
         Self {
             max_connections: connections.max_connections,
             uploads: 256,
-            downloads: 2000,
+            downloads: 8000,
             requests: 4000,
             body_idle: connections.write_timeout,
             header_timeout: connections.header_timeout,

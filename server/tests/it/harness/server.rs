@@ -1,0 +1,202 @@
+//! The process under test: started on a fresh data directory, stopped with the test.
+
+use std::{
+    io::{BufRead, BufReader},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+use testkit::Database;
+
+use super::{Client, PASSWORD};
+
+/// A server that is not ready by then never will be.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running server.
+pub struct Seawall {
+    child: Option<Child>,
+    address: String,
+    data: PathBuf,
+    settings: Vec<(String, String)>,
+    _home: Option<TempDir>,
+    _database: Option<Database>,
+}
+
+/// Runs a test against a fresh server on SQLite, then on PostgreSQL where there is one. A failure says on which.
+pub fn on_both(test: impl AsyncFn(&mut Seawall)) {
+    on_both_with(&[], test);
+}
+
+/// The same with settings, as `SEAWALL_SECTION__KEY` names them.
+pub fn on_both_with(settings: &[(&str, &str)], test: impl AsyncFn(&mut Seawall)) {
+    run("sqlite", Seawall::start(settings, None), &test);
+    if let Some(server) = testkit::postgres() {
+        run("postgres", Seawall::start(settings, Some(server.fresh_database())), &test);
+    }
+}
+
+/// On SQLite alone, for what has nothing to do with the database.
+pub fn on_sqlite_with(settings: &[(&str, &str)], test: impl AsyncFn(&mut Seawall)) {
+    run("sqlite", Seawall::start(settings, None), &test);
+}
+
+fn run(engine: &str, mut server: Seawall, test: &impl AsyncFn(&mut Seawall)) {
+    eprintln!("on {engine}");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    runtime.block_on(test(&mut server));
+    server.stop();
+}
+
+impl Seawall {
+    fn start(settings: &[(&str, &str)], database: Option<Database>) -> Self {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let mut settings: Vec<_> = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        if let Some(database) = &database {
+            settings.push(("SEAWALL_DATABASE__URL".to_owned(), database.url()));
+        }
+        let mut server = Self {
+            child: None,
+            address: String::new(),
+            data: home.path().join("data"),
+            settings,
+            _home: Some(home),
+            _database: database,
+        };
+        server.launch();
+        server
+    }
+
+    /// On a directory of the caller's, for disks that fail.
+    pub fn start_in(data: &Path, settings: &[(&str, &str)]) -> Self {
+        let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let mut server =
+            Self { child: None, address: String::new(), data: data.to_owned(), settings, _home: None, _database: None };
+        server.launch();
+        server
+    }
+
+    /// The command line of this server.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
+        command.env_clear().env("SEAWALL_ADMIN_PASSWORD", PASSWORD).env("SEAWALL_LOG__ACCESS", "false");
+        command.envs(self.settings.iter().map(|(key, value)| (key, value)));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(&self.data);
+        command
+    }
+
+    /// Starts the process again on the same data.
+    pub fn launch(&mut self) {
+        let mut command = self.command();
+        command.stdout(Stdio::piped()).stderr(Stdio::inherit());
+        // A test that dies takes its server with it.
+        command.process_group(0);
+        let mut child = command.spawn().expect("the binary starts");
+        let output = BufReader::new(child.stdout.take().expect("piped"));
+        let (ready, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                if let Some((_, url)) = line.split_once(" is ready at http://") {
+                    let _ = ready.send(url.trim().to_owned());
+                }
+            }
+        });
+        match told.recv_timeout(PATIENCE) {
+            Ok(address) => self.address = address,
+            Err(_) => {
+                let _ = child.kill();
+                panic!("the server did not become ready: {:?}", child.wait());
+            }
+        }
+        self.child = Some(child);
+    }
+
+    /// Host and port.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    pub fn is_postgres(&self) -> bool {
+        self._database.is_some()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("running").id()
+    }
+
+    /// A client that brings the administrator's name and password.
+    pub fn admin(&self) -> Client {
+        Client::new(&self.address).with_basic("admin", PASSWORD)
+    }
+
+    /// A client that brings nothing.
+    pub fn stranger(&self) -> Client {
+        Client::new(&self.address)
+    }
+
+    /// Runs a `seawall` command on the server's data directory and gives what it printed.
+    pub fn run(&self, arguments: &[&str]) -> String {
+        let output = self.try_run(arguments, "");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// The same with its standard input, and whatever comes of it.
+    pub fn try_run(&self, arguments: &[&str], input: &str) -> std::process::Output {
+        use std::io::Write;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
+        command.env_clear().envs(self.settings.iter().map(|(key, value)| (key, value)));
+        command.args(arguments).arg("--data").arg(&self.data);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary starts");
+        child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("read");
+        child.wait_with_output().expect("ends")
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([format!("-{signal}"), self.pid().to_string()]).status().expect("kill");
+        assert!(status.success(), "kill -{signal}");
+    }
+
+    /// As a power cut would for the process: no goodbye.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("running");
+        child.kill().expect("killed");
+        child.wait().expect("gone");
+    }
+
+    /// SIGTERM; the server drains and exits with 0.
+    pub fn stop(&mut self) {
+        if self.child.is_none() {
+            return;
+        }
+        self.signal("TERM");
+        let mut child = self.child.take().expect("running");
+        let began = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait().expect("asked") {
+                assert!(status.success(), "the server stopped with {status}");
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "the server does not stop");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Seawall {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The server as its clients see it: the real binary, over real sockets, on both databases.
+
+mod harness;
+
+mod collection;
+mod crash;
+mod identity;
+mod lists;
+mod manifests;
+mod pulls;
+mod refusals;
+mod uploads;

@@ -1,6 +1,10 @@
 //! Our own certificates, chosen by the host name that the client asks for.
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context, bail, ensure};
 use rustls::{
@@ -26,6 +30,7 @@ pub(super) struct Certificates {
 /// When a certificate ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expiry {
+    pub file: PathBuf,
     /// The first name in the certificate, or its subject.
     pub name: String,
     /// Seconds since 1970.
@@ -46,7 +51,7 @@ impl Certificates {
         };
         for (path, chain, key) in files {
             certificates
-                .add(chain, key, provider)
+                .add(path, chain, key, provider)
                 .with_context(|| format!("certificate `{}`", path.display()))?;
         }
         ensure!(!certificates.all.is_empty(), "there is no certificate");
@@ -57,7 +62,13 @@ impl Certificates {
         &self.expiry
     }
 
-    fn add(&mut self, chain: &[u8], key: &[u8], provider: &CryptoProvider) -> anyhow::Result<()> {
+    fn add(
+        &mut self,
+        path: &Path,
+        chain: &[u8],
+        key: &[u8],
+        provider: &CryptoProvider,
+    ) -> anyhow::Result<()> {
         let chain = chain_from_pem(chain)?;
         let Some(leaf) = chain.first() else {
             bail!("the file holds no certificate in PEM");
@@ -77,7 +88,12 @@ impl Certificates {
 
         let index = self.all.len();
         self.all.push(Arc::new(certified));
-        self.expiry.push(Expiry { name, not_after });
+        let file = path.to_owned();
+        self.expiry.push(Expiry {
+            file,
+            name,
+            not_after,
+        });
         for name in names {
             match name.strip_prefix("*.") {
                 Some(parent) => self

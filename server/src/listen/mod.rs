@@ -15,7 +15,7 @@ mod proxy_protocol;
 mod redirect;
 mod service;
 mod stream;
-pub mod tls;
+mod tls;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -25,15 +25,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     accept::{Ending, accept_all},
+    config::Only,
     connection::{Door, Protocols, Shared, Streams},
 };
 pub use self::{
     bind::Bound,
-    certificates::Expiry,
-    config::{
-        Address, CertificateFiles, ClientCertificates, ClientMap, Config, Drain, Limits,
-        ListenerConfig, MinVersion, NameSource, Only, ProxyProtocol, Redirect, TlsConfig,
-    },
+    config::{Config, Drain, Limits, ListenerConfig, ProxyProtocol, TlsConfig},
     service::{Answer, Handler},
     tls::Tls,
 };
@@ -215,18 +212,6 @@ async fn end_streams(streams: TaskTracker) {
             streams = streams.len(),
             "requests on HTTP/2 did not end with their connections"
         );
-    }
-}
-
-impl Bound {
-    /// What to type into a client on this machine.
-    pub fn url(&self) -> String {
-        let scheme = if self.config.tls { "https" } else { "http" };
-        if self.address.ip().is_unspecified() {
-            format!("{scheme}://localhost:{}", self.address.port())
-        } else {
-            format!("{scheme}://{}", self.address)
-        }
     }
 }
 

@@ -163,6 +163,9 @@ impl Tls {
     fn tell_expiry(&self, now: i64) {
         let loaded = self.loaded.load();
         for expiry in loaded.certificates.expiry() {
+            let file = expiry.file.display().to_string();
+            metrics::gauge!("seawall_tls_certificate_not_after_seconds", "certificate" => file)
+                .set(expiry.not_after as f64);
             let days = (expiry.not_after - now).div_euclid(24 * 60 * 60);
             if expiry.not_after <= now {
                 tracing::error!(certificate = expiry.name, "a TLS certificate has expired");

@@ -12,7 +12,7 @@ use super::{
     harness::{BYTES, InMemory, Server, config, listener},
     tls::{secure, with_certificate},
 };
-use crate::listen::{Config, ListenerConfig, ProxyProtocol};
+use crate::listen::{Config, ListenerConfig, config::ProxyProtocol};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 

@@ -14,8 +14,8 @@ use super::{
     harness::{Server, TellTale, config, listener},
 };
 use crate::listen::{
-    self, Address, Config, ListenerConfig, Only, ProxyProtocol, Redirect, Stop, UnixSocket,
-    config::Limits,
+    self, Config, Limits, ListenerConfig, Stop, UnixSocket,
+    config::{Address, Only, ProxyProtocol, Redirect},
 };
 
 fn at(address: &str) -> ListenerConfig {

@@ -9,7 +9,7 @@ use super::{
     harness::{Server, config, listener},
     tls::with_certificate,
 };
-use crate::listen::{Config, ListenerConfig, config::Limits};
+use crate::listen::{Config, Limits, ListenerConfig};
 
 /// Sends a body of 32 MiB whole before it reads, as many clients do.
 async fn push(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), chunked: bool) -> String {

@@ -10,8 +10,8 @@ use super::{
     harness::{Server, config, listener},
 };
 use crate::listen::{
-    CertificateFiles, ClientCertificates, ClientMap, Config, ListenerConfig, MinVersion,
-    NameSource, config::TlsConfig,
+    Config, ListenerConfig, TlsConfig,
+    config::{CertificateFiles, ClientCertificates, ClientMap, MinVersion, NameSource},
 };
 
 /// A configuration whose files live as long as it does.

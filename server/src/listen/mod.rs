@@ -25,12 +25,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     accept::{Ending, accept_all},
-    config::Only,
     connection::{Door, Protocols, Shared, Streams},
 };
 pub use self::{
     bind::Bound,
-    config::{Config, Drain, Limits, ListenerConfig, ProxyProtocol, TlsConfig},
+    config::{Config, Drain, Limits, ListenerConfig, Only, ProxyProtocol, TlsConfig},
     service::{Answer, Handler},
     tls::Tls,
 };

@@ -58,16 +58,17 @@ pub async fn find(conn: &mut Conn, id: UserId) -> Result<Option<User>> {
     .await
 }
 
-/// By user name, or by e-mail address as Harbor lets people sign in.
+/// By user name, or else by e-mail address, as Harbor lets people sign in.
 pub async fn find_login(conn: &mut Conn, login: &str) -> Result<Option<User>> {
     if login.contains('\0') {
         return Ok(None); // PostgreSQL would refuse to look for it
     }
+    // Two queries: asked for either at once, SQLite reads all names.
+    if let Some(user) = find_name(conn, login).await? {
+        return Ok(Some(user));
+    }
     conn.row(
-        "SELECT id, uid, name, email, realname, password, admin, version, created_at FROM users
-          WHERE (name = $1 OR email = $1) AND deleted_at IS NULL
-          ORDER BY CASE WHEN name = $1 THEN 0 ELSE 1 END
-          LIMIT 1",
+        "SELECT id, uid, name, email, realname, password, admin, version, created_at FROM users WHERE email = $1 AND deleted_at IS NULL",
         &[login.into()],
         read,
     )

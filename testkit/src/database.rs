@@ -1,6 +1,6 @@
 //! The same test on SQLite and on PostgreSQL, each time with a database of its own.
 
-use std::{io::Write, panic::AssertUnwindSafe, sync::OnceLock, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::OnceLock, time::Duration};
 
 use db::{Config, Db, Engine, migrate};
 use futures_util::FutureExt;
@@ -187,7 +187,10 @@ fn run(home: Home, migrated: bool, test: impl AsyncFn(&TestDatabase)) {
     match outcome {
         Ok(Ok(())) => {}
         Ok(Err(panic)) => {
-            let _ = writeln!(std::io::stderr(), "this failed on {engine}");
+            #[expect(clippy::print_stderr, reason = "shown beside the test's own words")]
+            {
+                eprintln!("this failed on {engine}");
+            }
             std::panic::resume_unwind(panic);
         }
         Err(late) => panic!("this hung on {engine}: {late}"),

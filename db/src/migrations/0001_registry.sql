@@ -51,6 +51,7 @@ CREATE TABLE projects (
     deleted_at BIGINT
 );
 CREATE UNIQUE INDEX projects_name_key ON projects (name) WHERE deleted_at IS NULL;
+CREATE INDEX projects_owner ON projects (owner_id);
 
 CREATE TABLE members (
     id         {id},
@@ -78,6 +79,7 @@ CREATE TABLE robots (
     updated_at  BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX robots_name_key ON robots (COALESCE(project_id, 0), name);
+CREATE INDEX robots_project ON robots (project_id);
 
 -- scope: 0 the system, -1 every project, otherwise a project's number.
 CREATE TABLE robot_permissions (
@@ -87,6 +89,7 @@ CREATE TABLE robot_permissions (
     action   TEXT NOT NULL,
     PRIMARY KEY (robot_id, scope, resource, action)
 );
+CREATE INDEX robot_permissions_scope ON robot_permissions (scope);
 
 CREATE TABLE repositories (
     id         {id},

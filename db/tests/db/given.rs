@@ -115,6 +115,22 @@ pub async fn held(db: &Db, repository: RepositoryId, number: u64) -> BlobId {
     blob
 }
 
+/// A manifest that was not pushed yet.
+pub fn new_artifact(number: u64, own: BlobId, contents: &[BlobId]) -> NewArtifact {
+    NewArtifact {
+        digest: digest(number),
+        blob: own,
+        media_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),
+        artifact_type: None,
+        config_media_type: None,
+        size: 300,
+        subject: None,
+        annotations: None,
+        blobs: contents.iter().copied().chain([own]).collect(),
+        children: vec![],
+    }
+}
+
 /// A manifest whose bytes have this number, naming contents and manifests of the repository.
 pub async fn manifest(
     db: &Db,
@@ -125,16 +141,8 @@ pub async fn manifest(
 ) -> ArtifactId {
     let own = held(db, repository, number).await;
     let new = NewArtifact {
-        digest: digest(number),
-        blob: own,
-        media_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),
-        artifact_type: None,
-        config_media_type: None,
-        size: 300,
-        subject: None,
-        annotations: None,
-        blobs: contents.iter().copied().chain([own]).collect(),
         children: children.to_vec(),
+        ..new_artifact(number, own, contents)
     };
     transact!(db, [new], |tx| artifacts::ensure(
         tx,

@@ -15,6 +15,7 @@ macro_rules! transact {
     };
 }
 
+mod blobs;
 mod content;
 mod given;
 mod group_commit;
@@ -23,6 +24,8 @@ mod log;
 mod migrations;
 mod people;
 mod pgbouncer;
+mod plans;
+mod races;
 mod robots;
 mod schema;
 mod tags;

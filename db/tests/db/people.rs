@@ -244,44 +244,6 @@ fn nothing_is_added_to_a_project_that_was_deleted() {
     });
 }
 
-/// Without a lock each would miss what the other has not committed yet.
-#[test]
-fn a_project_is_not_deleted_while_a_repository_is_made_in_it() {
-    testkit::on_postgres(async |test| {
-        let library = project(&test.db, "library").await;
-        let (made, go_on) = (
-            tokio::sync::Semaphore::new(0),
-            tokio::sync::Semaphore::new(0),
-        );
-        let (made, go_on) = (std::sync::Arc::new(made), std::sync::Arc::new(go_on));
-        let name: RepoName = "library/app".parse().unwrap();
-        let push = async {
-            transact!(test.db, [name, made, go_on], |tx| {
-                let id = repositories::ensure(tx, library.id, &name, NOW).await?;
-                made.add_permits(1);
-                let _ = go_on.acquire().await;
-                Ok(id)
-            })
-        };
-        let delete = async {
-            let _ = made.acquire().await;
-            let deleting = async {
-                transact!(test.db, [library], |tx| projects::delete(tx, &library, NOW)
-                    .await)
-            };
-            let mut deleting = std::pin::pin!(deleting);
-            let early =
-                tokio::time::timeout(std::time::Duration::from_millis(200), &mut deleting).await;
-            assert!(early.is_err(), "the deletion did not wait: {early:?}");
-            go_on.add_permits(1);
-            deleting.await
-        };
-        let (pushed, deleted) = tokio::join!(push, delete);
-        pushed.unwrap();
-        assert_kind(deleted, |error| matches!(error, Error::Precondition(_)));
-    });
-}
-
 #[test]
 fn a_member_has_one_role_until_removed() {
     testkit::on_both(async |test| {

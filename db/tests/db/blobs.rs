@@ -1,0 +1,365 @@
+//! Contents and who holds them.
+
+use db::{
+    blobs::{self, State},
+    links,
+};
+use model::id::BlobId;
+
+use crate::given::{NOW, blob, digest, held, later, manifest, repository};
+
+const NONE: BlobId = BlobId(0);
+
+#[test]
+fn a_content_is_read_only_where_it_is_held() {
+    testkit::on_both(async |test| {
+        let (app, other) = (
+            repository(&test.db, "library/app").await,
+            repository(&test.db, "library/other").await,
+        );
+        let layer = held(&test.db, app, 1).await;
+        transact!(test.db, |tx| links::add(tx, other, layer, None, NOW).await).unwrap();
+        {
+            let reader = &mut *test.db.reader().await.unwrap();
+            assert_eq!(
+                links::find(reader, app, &digest(1))
+                    .await
+                    .unwrap()
+                    .unwrap()
+                    .id,
+                layer
+            );
+            assert!(
+                links::find(reader, app, &digest(2))
+                    .await
+                    .unwrap()
+                    .is_none()
+            );
+            assert_eq!(
+                links::holders(reader, &digest(1), 10).await.unwrap(),
+                ["library/app", "library/other"]
+            );
+            assert_eq!(
+                links::holders(reader, &digest(1), 1).await.unwrap(),
+                ["library/app"]
+            );
+        }
+        let hold = transact!(test.db, |tx| links::hold(tx, app, &[digest(2), digest(1)])
+            .await)
+        .unwrap();
+        assert_eq!(hold.iter().map(|blob| blob.id).collect::<Vec<_>>(), [layer]);
+        assert!(
+            transact!(test.db, |tx| links::remove_unless_named(tx, app, layer)
+                .await)
+            .unwrap()
+        );
+        assert!(
+            !transact!(test.db, |tx| links::remove_unless_named(tx, app, layer)
+                .await)
+            .unwrap()
+        );
+        assert!(
+            links::find(&mut test.db.reader().await.unwrap(), app, &digest(1))
+                .await
+                .unwrap()
+                .is_none()
+        );
+        manifest(&test.db, other, 10, &[layer], &[]).await;
+        assert!(
+            !transact!(test.db, |tx| links::remove_unless_named(tx, other, layer)
+                .await)
+            .unwrap()
+        );
+    });
+}
+
+#[test]
+fn due_links_end_unless_a_manifest_names_them() {
+    testkit::on_both(async |test| {
+        let app = repository(&test.db, "library/app").await;
+        let (named, unnamed) = (held(&test.db, app, 1).await, held(&test.db, app, 2).await);
+        manifest(&test.db, app, 10, &[named], &[]).await;
+        assert!(
+            !links::any_due(&mut test.db.reader().await.unwrap(), later(86_399))
+                .await
+                .unwrap()
+        );
+        let tomorrow = later(86_400);
+        assert!(
+            links::any_due(&mut test.db.reader().await.unwrap(), tomorrow)
+                .await
+                .unwrap()
+        );
+        let would = links::unnamed(&mut test.db.reader().await.unwrap(), tomorrow, 10)
+            .await
+            .unwrap();
+        assert_eq!(
+            would
+                .iter()
+                .map(|link| (link.digest, link.held_elsewhere))
+                .collect::<Vec<_>>(),
+            [(digest(2), false)]
+        );
+        let ended = transact!(test.db, |tx| links::collect(
+            tx,
+            app,
+            &[named, unnamed],
+            tomorrow
+        )
+        .await)
+        .unwrap();
+        assert_eq!(ended, [unnamed]);
+        let due = links::due(&mut test.db.reader().await.unwrap(), later(1_000_000), 10)
+            .await
+            .unwrap();
+        assert!(
+            due.iter().all(|due| due.blob != named),
+            "a named one is not asked about again"
+        );
+    });
+}
+
+#[test]
+fn a_content_lives_is_condemned_claimed_freed_and_buried() {
+    testkit::on_both(async |test| {
+        let app = repository(&test.db, "library/app").await;
+        let (held, free) = (held(&test.db, app, 1).await, blob(&test.db, 2).await);
+        let both = vec![held, free];
+        assert!(
+            !blobs::any_to_collect(&mut test.db.reader().await.unwrap(), later(99))
+                .await
+                .unwrap()
+        );
+        let condemned = transact!(test.db, [both], |tx| blobs::condemn_unheld(tx, &both, NOW)
+            .await)
+        .unwrap();
+        assert_eq!(condemned, [free]);
+        assert!(!transact!(test.db, |tx| blobs::condemn_if_unheld(tx, held, NOW).await).unwrap());
+        assert!(
+            blobs::any_to_collect(&mut test.db.reader().await.unwrap(), later(99))
+                .await
+                .unwrap()
+        );
+        let listed = blobs::condemned(&mut test.db.reader().await.unwrap(), NONE, 10)
+            .await
+            .unwrap();
+        assert_eq!(
+            listed.iter().map(|blob| blob.id).collect::<Vec<_>>(),
+            [free]
+        );
+        assert!(
+            blobs::condemned(&mut test.db.reader().await.unwrap(), free, 10)
+                .await
+                .unwrap()
+                .is_empty()
+        );
+
+        // Taken back by a push, condemned again, then the final step.
+        transact!(test.db, |tx| blobs::revive(tx, free, 100, NOW).await).unwrap();
+        assert!(transact!(test.db, |tx| blobs::condemn_if_unheld(tx, free, NOW).await).unwrap());
+        let claimed = transact!(test.db, [both], |tx| blobs::claim_unheld(tx, &both, NOW)
+            .await)
+        .unwrap();
+        assert_eq!(claimed, [free]);
+        transact!(test.db, |tx| blobs::revive(tx, free, 100, NOW).await).unwrap();
+        let newest = blobs::newest(&mut test.db.reader().await.unwrap(), &digest(2))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(newest.state, State::Deleting, "the final step is final");
+
+        // A push stores beside it.
+        let beside = transact!(test.db, |tx| blobs::insert(
+            tx,
+            &digest(2),
+            1,
+            100,
+            "data.1",
+            NOW
+        )
+        .await)
+        .unwrap();
+        let twice = transact!(test.db, |tx| blobs::insert(
+            tx,
+            &digest(2),
+            2,
+            100,
+            "data.2",
+            NOW
+        )
+        .await)
+        .unwrap();
+        assert!(
+            beside.is_some() && twice.is_none(),
+            "one generation lives at a time"
+        );
+        let locked =
+            transact!(test.db, |tx| blobs::lock(tx, &[digest(2), digest(1)]).await).unwrap();
+        assert_eq!(
+            locked.iter().map(|blob| blob.id).collect::<Vec<_>>(),
+            [held, beside.unwrap()]
+        );
+
+        let claimed = blobs::claimed(&mut test.db.reader().await.unwrap(), NONE, 10)
+            .await
+            .unwrap();
+        assert_eq!(
+            claimed
+                .iter()
+                .map(|blob| blob.location.as_str())
+                .collect::<Vec<_>>(),
+            ["data"]
+        );
+        transact!(test.db, |tx| blobs::set_freed(tx, &[free, held], NOW).await).unwrap();
+        assert!(
+            blobs::claimed(&mut test.db.reader().await.unwrap(), NONE, 10)
+                .await
+                .unwrap()
+                .is_empty()
+        );
+        assert_eq!(
+            transact!(test.db, |tx| blobs::bury(tx, NOW, 10).await).unwrap(),
+            0
+        );
+        assert_eq!(
+            transact!(test.db, |tx| blobs::bury(tx, later(1), 10).await).unwrap(),
+            1
+        );
+        let all = blobs::find_all(
+            &mut test.db.reader().await.unwrap(),
+            &[digest(1), digest(2)],
+        )
+        .await
+        .unwrap();
+        assert_eq!(
+            all.iter().map(|blob| blob.generation).collect::<Vec<_>>(),
+            [0, 1]
+        );
+        assert_eq!(all[0].state, State::Live, "only what was claimed is freed");
+    });
+}
+
+#[test]
+fn lost_and_damaged_contents_are_healed_by_the_next_push() {
+    testkit::on_both(async |test| {
+        let id = blob(&test.db, 1).await;
+        assert!(transact!(test.db, |tx| blobs::mark_lost(tx, id, NOW).await).unwrap());
+        assert!(!transact!(test.db, |tx| blobs::mark_lost(tx, id, NOW).await).unwrap());
+        transact!(test.db, |tx| blobs::revive(tx, id, 100, NOW).await).unwrap();
+        let seen = transact!(test.db, |tx| blobs::lock_newest(tx, &digest(1)).await)
+            .unwrap()
+            .unwrap();
+        assert_eq!(seen.state, State::Live);
+        let damaged = transact!(test.db, [seen], |tx| blobs::mark_damaged(tx, &seen, NOW)
+            .await)
+        .unwrap()
+        .unwrap();
+        assert_eq!(
+            (damaged.state, damaged.generation, damaged.location.as_str()),
+            (State::Lost, 1, "data.1")
+        );
+        let again = transact!(test.db, [seen], |tx| blobs::mark_damaged(tx, &seen, NOW)
+            .await)
+        .unwrap();
+        assert!(again.is_none(), "the row moved on");
+        assert!(
+            transact!(test.db, [damaged], |tx| blobs::unmark_lost(
+                tx, &damaged, "data", NOW
+            )
+            .await)
+            .unwrap()
+        );
+        assert!(
+            !transact!(test.db, [damaged], |tx| blobs::unmark_lost(
+                tx, &damaged, "data", NOW
+            )
+            .await)
+            .unwrap()
+        );
+    });
+}
+
+#[test]
+fn contents_are_walked_checked_and_counted() {
+    testkit::on_both(async |test| {
+        let app = repository(&test.db, "library/app").await;
+        let (one, two) = (held(&test.db, app, 1).await, blob(&test.db, 2).await);
+        {
+            let reader = &mut *test.db.reader().await.unwrap();
+            let unchecked = blobs::unchecked(reader, later(1), 10).await.unwrap();
+            assert_eq!(
+                unchecked.iter().map(|blob| blob.id).collect::<Vec<_>>(),
+                [one, two]
+            );
+            assert!(blobs::unchecked(reader, NOW, 10).await.unwrap().is_empty());
+            assert_eq!(blobs::list(reader, one, 10).await.unwrap()[0].id, two);
+            let unheld = blobs::unheld(reader, NONE, two).await.unwrap();
+            assert_eq!(unheld.iter().map(|blob| blob.id).collect::<Vec<_>>(), [two]);
+        }
+        transact!(test.db, |tx| blobs::set_checked(tx, &[one], later(5)).await).unwrap();
+        transact!(test.db, |tx| blobs::set_size(tx, two, 50).await).unwrap();
+        transact!(test.db, |tx| blobs::mark_lost(tx, two, NOW).await).unwrap();
+        let reader = &mut *test.db.reader().await.unwrap();
+        assert_eq!(
+            blobs::totals(reader).await.unwrap(),
+            [(State::Live, 1, 100), (State::Lost, 1, 50)]
+        );
+        assert!(
+            blobs::unchecked(reader, later(5), 10)
+                .await
+                .unwrap()
+                .is_empty()
+        );
+    });
+}
+
+#[test]
+fn bytes_that_no_row_knows_are_claimed_only_when_no_row_knows_them() {
+    testkit::on_both(async |test| {
+        blob(&test.db, 1).await;
+        let known = transact!(test.db, |tx| blobs::claim_stray(
+            tx,
+            &digest(1),
+            "data",
+            9,
+            NOW
+        )
+        .await)
+        .unwrap();
+        assert!(known.is_none());
+        let beside = transact!(test.db, |tx| blobs::claim_stray(
+            tx,
+            &digest(1),
+            "data.7",
+            9,
+            NOW
+        )
+        .await)
+        .unwrap()
+        .unwrap();
+        assert_eq!(
+            (beside.state, beside.location.as_str()),
+            (State::Deleting, "data.7")
+        );
+        let newest = blobs::newest(&mut test.db.reader().await.unwrap(), &digest(1))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            newest.state,
+            State::Live,
+            "a living generation stays the newest"
+        );
+        let alone = transact!(test.db, |tx| blobs::claim_stray(
+            tx,
+            &digest(2),
+            "data",
+            9,
+            NOW
+        )
+        .await)
+        .unwrap()
+        .unwrap();
+        assert_eq!(alone.generation, 0);
+    });
+}

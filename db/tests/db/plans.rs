@@ -1,0 +1,138 @@
+//! Every SQL text of this crate is explained on SQLite: none may read a whole table but those named here with their reason.
+
+use std::{fs, path::Path};
+
+/// Reads that are meant to run over a whole table or index, by what their text contains.
+const WHOLE: &[(&str, &str)] = &[
+    (
+        "FROM jobs ORDER BY id DESC LIMIT",
+        "the newest rows by number, and no more than asked for",
+    ),
+    (
+        "FROM changes ORDER BY id DESC LIMIT 1000",
+        "the newest rows by number, and no more than asked for",
+    ),
+    (
+        "FROM blobs WHERE freed_at IS NULL GROUP BY state",
+        "the space report counts everything",
+    ),
+    (
+        "FROM jobs\n              WHERE ended_at IS NULL AND",
+        "of the jobs that have not ended there is one of a kind",
+    ),
+    ("FROM keys WHERE purpose", "a handful of rows"),
+    ("MAX(version)", "a handful of rows"),
+];
+
+/// Texts that only PostgreSQL understands.
+const POSTGRES: &[&str] = &["clock_timestamp", "pg_advisory", "to_regclass"];
+
+#[test]
+fn no_query_reads_a_whole_table() {
+    testkit::on_sqlite(async |test| {
+        let conn = rusqlite::Connection::open(test.sqlite().unwrap()).unwrap();
+        let tables = tables(&conn);
+        let (mut explained, mut whole) = (0, Vec::new());
+        for sql in texts(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
+            if POSTGRES.iter().any(|word| sql.contains(word)) {
+                continue;
+            }
+            explained += 1;
+            let scans = plan(&conn, &sql).into_iter().filter(|step| {
+                let scanned = step
+                    .strip_prefix("SCAN ")
+                    .and_then(|rest| rest.split(' ').next());
+                // An alias is at most two letters in this house, and is no virtual table.
+                scanned
+                    .is_some_and(|name| tables.iter().any(|table| table == name) || name.len() <= 2)
+            });
+            let scans: Vec<String> = scans.collect();
+            if !scans.is_empty() && !WHOLE.iter().any(|(known, _)| sql.contains(known)) {
+                whole.push(format!("{scans:?} {sql}"));
+            }
+        }
+        assert!(explained > 100, "only {explained} texts were found");
+        assert!(
+            whole.is_empty(),
+            "these read a whole table:\n{}",
+            whole.join("\n\n")
+        );
+    });
+}
+
+fn tables(conn: &rusqlite::Connection) -> Vec<String> {
+    let mut statement = conn
+        .prepare("SELECT name FROM sqlite_master WHERE type = 'table'")
+        .unwrap();
+    statement
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect()
+}
+
+fn plan(conn: &rusqlite::Connection, sql: &str) -> Vec<String> {
+    let mut statement = conn
+        .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+        .unwrap_or_else(|error| panic!("{error}: {sql}"));
+    // Its placeholders stay empty: nothing is run.
+    let (mut steps, mut all) = (statement.raw_query(), Vec::new());
+    while let Some(step) = steps.next().unwrap() {
+        all.push(step.get(3).unwrap());
+    }
+    all
+}
+
+/// All SQL of the crate, as SQLite gets it.
+fn texts(dir: &Path) -> Vec<String> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(texts(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let source = fs::read_to_string(&path).unwrap();
+            all.extend(
+                calls(&source)
+                    .into_iter()
+                    .filter_map(|literals| sqlite_text(&literals)),
+            );
+        }
+    }
+    all
+}
+
+/// Runs of string literals with nothing but a comma between them: the arguments of one call.
+fn calls(source: &str) -> Vec<Vec<String>> {
+    let code: Vec<&str> = source
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or_default())
+        .collect();
+    let code = code.join("\n");
+    let mut all: Vec<Vec<String>> = Vec::new();
+    for (index, part) in code.split('"').enumerate() {
+        match index % 2 {
+            1 => all.last_mut().unwrap().push(part.to_owned()),
+            _ if part.trim() == "," => {}
+            _ => all.push(Vec::new()),
+        }
+    }
+    all
+}
+
+fn sqlite_text(literals: &[String]) -> Option<String> {
+    let first = literals.first()?;
+    if !["SELECT ", "INSERT ", "UPDATE ", "DELETE "]
+        .iter()
+        .any(|verb| first.starts_with(verb))
+    {
+        return None;
+    }
+    // A list comes as one JSON array, as the macros in `dialect` write it.
+    match (first.trim_end().ends_with(" IN"), literals) {
+        (true, [_, param, after, ..]) => Some(format!(
+            "{first} (SELECT value FROM json_each({param})) {after}"
+        )),
+        _ => Some(first.clone()),
+    }
+}

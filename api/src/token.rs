@@ -1,5 +1,6 @@
 //! `GET /service/token`: Harbor's token service. What a token allows is what was asked for and the caller may do now.
 
+use auth::Caller;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use model::Result;
 use oci::{query, scope::parse_scopes};
@@ -8,7 +9,7 @@ use serde::Serialize;
 use crate::{
     body::Body,
     error::{self, Dialect},
-    identity::identify,
+    identity::{Presented, identify},
     service::Ask,
 };
 
@@ -43,7 +44,9 @@ async fn issue(ask: &mut Ask) -> Result<Response<Body>> {
     if let Some(service) = query::first(ask.query(), "service").filter(|service| service != SERVICE) {
         return Ok(unknown_service(&service));
     }
-    let (caller, _) = identify(&ask.app.auth, &ask.head.headers, ask.connection.as_ref()).await?;
+    let (caller, presented) = identify(&ask.app.auth, &ask.head.headers, ask.connection.as_ref()).await?;
+    // A token begets no token, or it would never end.
+    let caller = if presented == Presented::Bearer { Caller::anonymous() } else { caller };
     ask.identity = caller.is_authenticated().then(|| caller.name().into());
     let asked: Vec<_> = query::all(ask.query(), "scope")
         .flat_map(|text| parse_scopes(&text).filter_map(Result::ok).collect::<Vec<_>>())

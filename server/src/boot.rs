@@ -264,7 +264,7 @@ async fn first_rows(db: &Db, auth: &Auth) -> Result<Option<String>> {
         None => auth::robots::new_secret()?.text,
     };
     let hash = auth.hash_password(password.clone()).await?;
-    let made = db
+    let made = match db
         .write(move |tx| {
             let hash = hash.clone();
             Box::pin(async move {
@@ -280,7 +280,12 @@ async fn first_rows(db: &Db, auth: &Auth) -> Result<Option<String>> {
                 Ok(true)
             })
         })
-        .await?;
+        .await
+    {
+        // Of several nodes that start at once one is first.
+        Err(model::Error::Conflict(_)) => false,
+        made => made?,
+    };
     Ok((made && made_up).then_some(password))
 }
 

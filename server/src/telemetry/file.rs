@@ -34,6 +34,8 @@ struct Open {
     looked: Instant,
     /// The last write ended within a line.
     torn: bool,
+    /// Devices and pipes (`/dev/null`) stay where they are.
+    rotates: bool,
 }
 
 impl Open {
@@ -57,6 +59,7 @@ impl Open {
             identity,
             looked: Instant::now(),
             torn: false,
+            rotates: metadata.is_file(),
         })
     }
 
@@ -102,7 +105,7 @@ impl RotatingFile {
     fn write_some(&mut self, lines: &[u8]) -> io::Result<usize> {
         let (path, max_size) = (self.path.clone(), self.max_size);
         let open = self.current()?;
-        let room = if max_size == 0 {
+        let room = if max_size == 0 || !open.rotates {
             u64::MAX
         } else {
             max_size.saturating_sub(open.size)
@@ -231,6 +234,21 @@ mod tests {
         assert_eq!(read(&numbered(&path, 1)), "longer than a file\n");
         assert_eq!(read(&numbered(&path, 2)), "four\n");
         assert!(!numbered(&path, 3).exists());
+    }
+
+    #[test]
+    fn a_pipe_or_device_is_never_rotated() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        let mut reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let mut file = RotatingFile::open(path.clone(), 4, 1).unwrap();
+        assert_eq!(file.write(b"one\ntwo\nthree\n"), 0);
+        let mut read = [0; 14];
+        io::Read::read_exact(&mut reader, &mut read).unwrap();
+        assert_eq!(&read, b"one\ntwo\nthree\n");
+        assert!(!numbered(&path, 1).exists());
     }
 
     #[test]

@@ -20,7 +20,8 @@ containerd_checks() {
   prints "containerd: run" 'hello from the registry' containerd_run
   ctr images tag "$image:1" "$local/nowhere/app:1" >/dev/null
   refused "containerd: a missing project is refused" 'authorization|unauthorized|401' ctr images push "${who[@]}" "$local/nowhere/app:1"
-  refused "containerd: a guest pushes nothing" 'authorization|unauthorized|401|403' ctr images push --plain-http --user "guest:$password" "$image:guest" "$image:1"
+  # Into a repository that has none of the blobs: this version hangs when only the manifest is refused.
+  refused "containerd: a guest pushes nothing" 'authorization|unauthorized|401' ctr images push --plain-http --user "guest:$password" "$image-guest:1" "$image:1"
   refused "containerd: a missing tag is unknown" 'not found' ctr images pull "${who[@]}" "$image:none"
   if [ -d skopeo-index ]; then
     check "containerd: pull an index for all platforms" ctr images pull "${who[@]}" --all-platforms "$local/library/skopeo:index"

@@ -3,7 +3,11 @@
 mod harness;
 
 mod collection;
+mod commands;
 mod crash;
+mod crowd;
+mod disks;
+mod frozen;
 mod identity;
 mod lists;
 mod manifests;

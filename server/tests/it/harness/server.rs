@@ -24,7 +24,7 @@ pub struct Seawall {
     data: PathBuf,
     settings: Vec<(String, String)>,
     _home: Option<TempDir>,
-    _database: Option<Database>,
+    database: Option<Database>,
 }
 
 /// Runs a test against a fresh server on SQLite, then on PostgreSQL where there is one. A failure says on which.
@@ -65,8 +65,27 @@ impl Seawall {
             data: home.path().join("data"),
             settings,
             _home: Some(home),
-            _database: database,
+            database,
         };
+        server.launch();
+        server
+    }
+
+    /// On a database of the caller's.
+    pub fn start_on(database: Database, settings: &[(&str, &str)]) -> Self {
+        Self::start(settings, Some(database))
+    }
+
+    /// Another node on the same database and the same store.
+    pub fn start_beside(&self, settings: &[(&str, &str)]) -> Self {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let data = home.path().join("data");
+        let mut settings: Vec<_> = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        settings.push(("SEAWALL_DATABASE__URL".to_owned(), self.database.as_ref().expect("PostgreSQL").url()));
+        settings.push(("SEAWALL_STORAGE__URL".to_owned(), format!("file://{}/storage", self.data.display())));
+        settings.push(("SEAWALL_SERVER__SECRET_KEY_FILE".to_owned(), self.data.join("secretkey").display().to_string()));
+        settings.push(("SEAWALL_SERVER__NODE".to_owned(), "beside".to_owned()));
+        let mut server = Self { child: None, address: String::new(), data, settings, _home: Some(home), database: None };
         server.launch();
         server
     }
@@ -75,7 +94,7 @@ impl Seawall {
     pub fn start_in(data: &Path, settings: &[(&str, &str)]) -> Self {
         let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let mut server =
-            Self { child: None, address: String::new(), data: data.to_owned(), settings, _home: None, _database: None };
+            Self { child: None, address: String::new(), data: data.to_owned(), settings, _home: None, database: None };
         server.launch();
         server
     }
@@ -124,10 +143,6 @@ impl Seawall {
         &self.data
     }
 
-    pub fn is_postgres(&self) -> bool {
-        self._database.is_some()
-    }
-
     pub fn pid(&self) -> u32 {
         self.child.as_ref().expect("running").id()
     }
@@ -159,6 +174,14 @@ impl Seawall {
         let mut child = command.spawn().expect("the binary starts");
         child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("read");
         child.wait_with_output().expect("ends")
+    }
+
+    /// A `seawall` command that runs beside the test.
+    pub fn spawn(&self, arguments: &[&str]) -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
+        command.env_clear().envs(self.settings.iter().map(|(key, value)| (key, value)));
+        command.args(arguments).arg("--data").arg(&self.data).stdout(Stdio::null());
+        command.spawn().expect("the binary starts")
     }
 
     pub fn signal(&self, signal: &str) {

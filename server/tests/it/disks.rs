@@ -1,0 +1,189 @@
+//! Disks that fill up and machines that lose their power, on small file systems of their own. Needs root for the mounts.
+
+use std::{path::PathBuf, process::Command};
+
+use bytes::Bytes;
+use tempfile::TempDir;
+
+use crate::harness::{Client, Image, Seawall, digest, image::content, image::MANIFEST};
+
+/// An ext4 file system in a file.
+struct Disk {
+    home: TempDir,
+    mounted: bool,
+}
+
+impl Disk {
+    /// `None`, said loudly, where this process may not mount.
+    fn new(megabytes: u64) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            testkit::left_out("mount", "only root can mount the file systems of this test");
+            return None;
+        }
+        let home = tempfile::tempdir().expect("a directory");
+        let image = home.path().join("image");
+        std::fs::File::create(&image).and_then(|file| file.set_len(megabytes << 20)).expect("an image");
+        run(Command::new("mkfs.ext4").args(["-q", "-m", "0"]).arg(&image));
+        std::fs::create_dir(home.path().join("mnt")).expect("a directory");
+        let mut disk = Self { home, mounted: false };
+        disk.mount();
+        Some(disk)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.home.path().join("mnt")
+    }
+
+    fn mount(&mut self) {
+        run(Command::new("mount").args(["-o", "loop"]).arg(self.home.path().join("image")).arg(self.path()));
+        self.mounted = true;
+    }
+
+    fn unmount(&mut self) {
+        run(Command::new("umount").arg(self.path()));
+        self.mounted = false;
+    }
+
+    /// What was not flushed is gone, and nothing more is written (EXT4_IOC_SHUTDOWN without flushing the log).
+    fn lose_power(&self) {
+        const SHUTDOWN: &str = "open(my $d, '<', $ARGV[0]) or die $!; my $how = pack('L', 2); ioctl($d, 0x8004587d, $how) or die $!;";
+        run(Command::new("perl").args(["-e", SHUTDOWN]).arg(self.path()));
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if self.mounted {
+            let _ = Command::new("umount").arg("-l").arg(self.path()).status();
+        }
+    }
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().expect("starts");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime").block_on(future)
+}
+
+#[test]
+fn a_full_disk_refuses_uploads_and_room_is_made_through_the_server_alone() {
+    let Some(disk) = Disk::new(64) else { return };
+    let settings = [("SEAWALL_STORAGE__RESERVE", "8MiB"), ("SEAWALL_GC__GRACE", "0s"), ("SEAWALL_UPLOADS__EXPIRE", "1h")];
+    let mut seawall = Seawall::start_in(&disk.path().join("data"), &settings);
+    block_on(async {
+        let admin = seawall.admin();
+        let mut pushed = Vec::new();
+        let (location, size) = loop {
+            let image = Image::with_layer("full", content(&pushed.len().to_string(), 5 << 20));
+            let start = admin.post("/v2/library/full/blobs/uploads/").await;
+            if start.status != 202 {
+                break (None, start.refused(507, "DENIED").body.len());
+            }
+            let location = start.header("location").to_owned();
+            let layer = admin.put(&format!("{location}?digest={}", digest(&image.layer)), image.layer.clone()).await;
+            if layer.status != 201 {
+                let size = layer.refused(507, "DENIED").body.len();
+                break (Some(location), size);
+            }
+            admin.push_blob("library/full", &image.config).await;
+            let tag = format!("t{}", pushed.len());
+            let manifest = admin.put_manifest("library/full", &tag, MANIFEST, &image.manifest).await.expect(201);
+            pushed.push((tag, manifest.header("docker-content-digest").to_owned(), image));
+            assert!(pushed.len() < 20, "the disk does not fill");
+        };
+        assert!(size > 0 && pushed.len() > 3);
+        if let Some(location) = location {
+            // The session is still there, with what it received.
+            admin.get(&location).await.expect(204);
+        }
+        // Pulls, sign-in and deletes go on; collection makes room; pushes go on without a restart.
+        let (tag, _, image) = &pushed[0];
+        admin.pull("library/full", tag, image).await;
+        for (_, manifest, _) in &pushed[1..] {
+            admin.delete(&format!("/v2/library/full/manifests/{manifest}")).await.expect(202);
+        }
+        tokio::task::block_in_place(|| seawall.run(&["gc"]));
+        let again = Image::with_layer("again", content("again", 5 << 20));
+        let mut attempts = 0;
+        loop {
+            // The room is looked at once a second at most.
+            let start = admin.post("/v2/library/full/blobs/uploads/").await;
+            if start.status == 202 {
+                break;
+            }
+            attempts += 1;
+            assert!(attempts < 5000, "no room was made: {}", start.text());
+        }
+        admin.push("library/full", "again", &again).await;
+        admin.pull("library/full", "again", &again).await;
+    });
+    seawall.stop();
+}
+
+async fn push_until_the_end(client: Client, number: usize, round: usize) -> Vec<(String, String, Image)> {
+    let mut acknowledged = Vec::new();
+    for n in 0.. {
+        let seed = format!("{round}-{number}-{n}");
+        let image = Image::with_layer(&seed, content(&seed, 20_000));
+        let repository = format!("library/power-{number}");
+        let done: anyhow::Result<bool> = async {
+            for part in [&image.config, &image.layer] {
+                let path = format!("/v2/{repository}/blobs/uploads/?digest={}", digest(part));
+                let answer = client.request("POST", &path).body(part.clone()).try_send().await?;
+                if answer.status != 201 {
+                    return Ok(false);
+                }
+            }
+            let path = format!("/v2/{repository}/manifests/{seed}");
+            let answer = client.request("PUT", &path).header("content-type", MANIFEST).body(image.manifest.clone()).try_send().await?;
+            Ok(answer.status == 201)
+        }
+        .await;
+        if !matches!(done, Ok(true)) {
+            break;
+        }
+        acknowledged.push((repository, seed, image));
+    }
+    acknowledged
+}
+
+#[test]
+fn after_a_power_cut_every_acknowledged_push_is_whole() {
+    let Some(mut disk) = Disk::new(256) else { return };
+    let mut acknowledged: Vec<(String, String, Image)> = Vec::new();
+    for round in 0..3 {
+        let mut seawall = Seawall::start_in(&disk.path().join("data"), &[]);
+        block_on(async {
+            let admin = seawall.admin();
+            for (repository, tag, image) in &acknowledged {
+                admin.pull(repository, tag, image).await;
+            }
+            let before = acknowledged.len();
+            let clients: Vec<_> = (0..8).map(|number| tokio::spawn(push_until_the_end(admin.clone(), number, round))).collect();
+            // In the middle of everything, once each client has surely been acknowledged something.
+            for number in 0..8 {
+                while admin.head(&format!("/v2/library/power-{number}/manifests/{round}-{number}-2")).await.status != 200 {}
+            }
+            disk.lose_power();
+            for client in clients {
+                acknowledged.extend(client.await.expect("a client"));
+            }
+            assert!(acknowledged.len() >= before + 16);
+        });
+        seawall.kill();
+        disk.unmount();
+        disk.mount();
+    }
+    let mut seawall = Seawall::start_in(&disk.path().join("data"), &[]);
+    block_on(async {
+        let admin = seawall.admin();
+        for (repository, tag, image) in &acknowledged {
+            admin.pull(repository, tag, image).await;
+        }
+        admin.push_blob("library/power-0", &Bytes::from_static(b"on")).await;
+    });
+    seawall.stop();
+}

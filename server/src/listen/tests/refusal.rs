@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, body::Bytes, client::conn::http2};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio_util::task::TaskTracker;
 
 use super::{
     clients::{Authority, TlsClient, connect, read_all},
     harness::{Server, config, listener},
     tls::with_certificate,
 };
-use crate::listen::{Config, Limits, ListenerConfig};
+use crate::listen::{Config, Limits, ListenerConfig, connection::Streams};
 
 /// Sends a body of 32 MiB whole before it reads, as many clients do.
 async fn push(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), chunked: bool) -> String {
@@ -68,6 +72,30 @@ async fn and_so_it_does_over_tls() {
         .expect("TLS");
     let answer = push(&mut stream, false).await;
     assert!(answer.ends_with("no rights"), "{answer}");
+}
+
+#[tokio::test]
+async fn and_so_it_does_over_http2() {
+    let server = Server::plain();
+    let tasks = TaskTracker::new();
+    let io = TokioIo::new(connect(server.address()).await);
+    let (mut sender, connection) = http2::handshake(Streams(tasks.clone()), io)
+        .await
+        .expect("HTTP/2");
+    tasks.spawn(connection);
+    for _ in 0..2 {
+        let body = Full::new(Bytes::from(vec![b'x'; 32 << 20]));
+        let request = Request::put("http://a/refuse").body(body).expect("request");
+        let answer = sender.send_request(request).await.expect("an answer");
+        assert_eq!(answer.status(), 403);
+        let body = answer
+            .into_body()
+            .collect()
+            .await
+            .expect("whole")
+            .to_bytes();
+        assert_eq!(body, "no rights");
+    }
 }
 
 #[tokio::test]

@@ -143,8 +143,12 @@ fn parse(body: &[u8]) -> Result<Request, String> {
     };
     let value: Value = serde_json::from_slice(body).map_err(unreadable)?;
     let name = value["command"].as_str().unwrap_or_default().to_owned();
-    let request = serde_json::from_value(value).map_err(unreadable)?;
-    tracing::info!(command = %name, "asked by a command");
+    let request: Request = serde_json::from_value(value).map_err(unreadable)?;
+    if request.is_look() {
+        tracing::debug!(command = %name, "asked by a command");
+    } else {
+        tracing::info!(command = %name, "asked by a command");
+    }
     Ok(request)
 }
 

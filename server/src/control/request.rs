@@ -115,6 +115,41 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// Whether it changes nothing and costs little.
+    pub fn is_look(&self) -> bool {
+        match self {
+            Self::UserList { .. }
+            | Self::ProjectList { .. }
+            | Self::MemberList { .. }
+            | Self::RobotList { .. }
+            | Self::RepositoryList { .. }
+            | Self::TagList { .. }
+            | Self::CollectPreview { .. }
+            | Self::JobList { .. }
+            | Self::JobLog { .. }
+            | Self::Check { .. } => true,
+            Self::UserCreate(_)
+            | Self::UserDelete { .. }
+            | Self::UserSetAdmin { .. }
+            | Self::UserResetPassword { .. }
+            | Self::ProjectCreate { .. }
+            | Self::ProjectDelete { .. }
+            | Self::ProjectSetPublic { .. }
+            | Self::MemberSet { .. }
+            | Self::MemberRemove { .. }
+            | Self::RobotCreate(_)
+            | Self::RobotSetDisabled { .. }
+            | Self::RobotRefreshSecret { .. }
+            | Self::RobotDelete { .. }
+            | Self::Collect {}
+            | Self::Scrub {}
+            | Self::Fsck { .. }
+            | Self::JobStop { .. } => false,
+        }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 pub struct NewUser {
     pub name: UserName,

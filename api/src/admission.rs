@@ -25,8 +25,13 @@ pub type Permit = OwnedSemaphorePermit;
 
 impl Admission {
     pub fn new(uploads: usize, downloads: usize, requests: usize) -> Self {
-        let room = |permits: usize| Arc::new(Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { uploads: room(uploads), downloads: room(downloads), requests: room(requests) }
+        let room =
+            |permits: usize| Arc::new(Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS)));
+        Self {
+            uploads: room(uploads),
+            downloads: room(downloads),
+            requests: room(requests),
+        }
     }
 
     pub fn enter(&self, room: Room) -> Result<Permit> {
@@ -35,6 +40,10 @@ impl Admission {
             Room::Download => &self.downloads,
             Room::Small => &self.requests,
         };
-        Arc::clone(semaphore).try_acquire_owned().map_err(|_| Error::TooMany { retry_after: Duration::from_secs(1) })
+        Arc::clone(semaphore)
+            .try_acquire_owned()
+            .map_err(|_| Error::TooMany {
+                retry_after: Duration::from_secs(1),
+            })
     }
 }

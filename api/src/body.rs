@@ -32,7 +32,10 @@ pub struct RequestBody {
 
 impl RequestBody {
     pub(crate) fn new(body: Incoming, idle: Duration) -> Self {
-        Self { body: IdleBody::new(body, idle), read: Arc::default() }
+        Self {
+            body: IdleBody::new(body, idle),
+            read: Arc::default(),
+        }
     }
 
     /// Counts the bytes that were read so far.
@@ -69,23 +72,29 @@ impl Stream for RequestBody {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
         loop {
-            return Poll::Ready(match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-                None => None,
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(bytes) => {
-                        self.read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                        Some(Ok(bytes))
-                    }
-                    Err(_) => continue, // trailers
+            return Poll::Ready(
+                match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                    None => None,
+                    Some(Ok(frame)) => match frame.into_data() {
+                        Ok(bytes) => {
+                            self.read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                            Some(Ok(bytes))
+                        }
+                        Err(_) => continue, // trailers
+                    },
+                    Some(Err(IdleError::Silent(idle))) => Some(Err(Error::invalid(
+                        What::Request,
+                        format!(
+                            "nothing came for {} seconds: what came before is kept, ask for the upload's status and go on",
+                            idle.as_secs()
+                        ),
+                    ))),
+                    Some(Err(IdleError::Body(error))) => Some(Err(Error::invalid(
+                        What::Request,
+                        format!("the request's body broke off: {error}"),
+                    ))),
                 },
-                Some(Err(IdleError::Silent(idle))) => Some(Err(Error::invalid(
-                    What::Request,
-                    format!("nothing came for {} seconds: what came before is kept, ask for the upload's status and go on", idle.as_secs()),
-                ))),
-                Some(Err(IdleError::Body(error))) => {
-                    Some(Err(Error::invalid(What::Request, format!("the request's body broke off: {error}"))))
-                }
-            });
+            );
         }
     }
 }
@@ -117,14 +126,23 @@ impl Body {
     }
 
     /// Exactly `length` bytes; an error of the stream cuts the connection.
-    pub fn streamed(stream: impl Stream<Item = io::Result<Bytes>> + Send + 'static, length: u64, permit: Permit) -> Self {
+    pub fn streamed(
+        stream: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+        length: u64,
+        permit: Permit,
+    ) -> Self {
         let mut body = Self::of(Content::Streamed(stream.boxed(), length));
         body.permit = Some(permit);
         body
     }
 
     fn of(content: Content) -> Self {
-        Self { content, permit: None, finish: None, sent: 0 }
+        Self {
+            content,
+            permit: None,
+            finish: None,
+            sent: 0,
+        }
     }
 
     /// The request is finished when this body is: then its line goes to the access log.
@@ -145,10 +163,14 @@ impl HttpBody for Body {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let next = match &mut self.content {
             Content::Empty => None,
-            Content::Whole(bytes) => Some(Ok(std::mem::take(bytes))).filter(|bytes| bytes.as_ref().is_ok_and(|bytes| !bytes.is_empty())),
+            Content::Whole(bytes) => Some(Ok(std::mem::take(bytes)))
+                .filter(|bytes| bytes.as_ref().is_ok_and(|bytes| !bytes.is_empty())),
             Content::Streamed(stream, left) => {
                 let next = std::task::ready!(stream.poll_next_unpin(cx));
                 if let Some(Ok(bytes)) = &next {

@@ -37,9 +37,11 @@ pub fn status(error: &Error) -> StatusCode {
 fn v2_code(error: &Error) -> &'static str {
     match error {
         Error::Unauthenticated => ErrorCode::Unauthorized.as_str(),
-        Error::Denied(_) | Error::Conflict(_) | Error::Precondition(_) | Error::PolicyViolation(_) | Error::StorageFull(_) => {
-            ErrorCode::Denied.as_str()
-        }
+        Error::Denied(_)
+        | Error::Conflict(_)
+        | Error::Precondition(_)
+        | Error::PolicyViolation(_)
+        | Error::StorageFull(_) => ErrorCode::Denied.as_str(),
         Error::NotFound(what, _) => match what {
             What::Blob => ErrorCode::BlobUnknown.as_str(),
             What::Upload => ErrorCode::BlobUploadUnknown.as_str(),
@@ -50,7 +52,9 @@ fn v2_code(error: &Error) -> &'static str {
         Error::Invalid(what, _) => match what {
             What::Digest => ErrorCode::DigestInvalid.as_str(),
             What::Size => ErrorCode::SizeInvalid.as_str(),
-            What::Upload | What::Range | What::Blob | What::Request => ErrorCode::BlobUploadInvalid.as_str(),
+            What::Upload | What::Range | What::Blob | What::Request => {
+                ErrorCode::BlobUploadInvalid.as_str()
+            }
             What::Manifest | What::Tag => ErrorCode::ManifestInvalid.as_str(),
             What::Query => ErrorCode::Unsupported.as_str(),
             _ => ErrorCode::NameInvalid.as_str(),
@@ -85,7 +89,9 @@ fn harbor_code(error: &Error) -> &'static str {
 /// What the client reads. Of our own faults only that there was one.
 fn message(error: &Error) -> String {
     match error {
-        Error::Unavailable(_) => "the registry cannot answer this just now: try again shortly".to_owned(),
+        Error::Unavailable(_) => {
+            "the registry cannot answer this just now: try again shortly".to_owned()
+        }
         Error::Internal(_) => "internal server error".to_owned(),
         told => told.to_string(),
     }
@@ -111,7 +117,10 @@ pub fn answer(error: &Error, dialect: Dialect, request_id: &str) -> Response<Bod
 pub fn plain(status: StatusCode, code: &str, message: &str) -> Response<Body> {
     let mut response = Response::new(Body::whole(envelope(code, message, None)));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json; charset=utf-8"),
+    );
     response
 }
 

@@ -56,7 +56,12 @@ struct Readiness<'a> {
 impl Health {
     /// Not ready before the first look.
     pub fn new() -> Self {
-        Self { state: RwLock::new(State { starting: true, ..State::default() }) }
+        Self {
+            state: RwLock::new(State {
+                starting: true,
+                ..State::default()
+            }),
+        }
     }
 
     /// From now on this node asks to be left alone.
@@ -66,31 +71,58 @@ impl Health {
 
     /// Looks once.
     pub async fn look(&self, registry: &Registry, store_id: &str) {
-        let (database, store) = tokio::join!(database_fault(registry), store_fault(registry, store_id));
+        let (database, store) =
+            tokio::join!(database_fault(registry), store_fault(registry, store_id));
         let (mut failed, mut degraded) = (Vec::new(), Vec::new());
         // A PostgreSQL server is shared by all nodes, an SQLite file and a directory belong to this one.
         if let Some(fault) = database {
-            if registry.db().is_exclusive() { failed.push(fault) } else { degraded.push(fault) }
+            if registry.db().is_exclusive() {
+                failed.push(fault)
+            } else {
+                degraded.push(fault)
+            }
         }
         failed.extend(store);
         let mut state = self.state.write();
         for fault in failed.iter().chain(&degraded) {
-            let known = state.failed.iter().chain(&state.degraded).any(|before| before.part == fault.part);
+            let known = state
+                .failed
+                .iter()
+                .chain(&state.degraded)
+                .any(|before| before.part == fault.part);
             if !known {
                 tracing::error!(part = fault.part, why = %fault.why, "a part of this node does not work");
             }
         }
         for before in state.failed.iter().chain(&state.degraded) {
-            if !failed.iter().chain(&degraded).any(|fault| fault.part == before.part) {
+            if !failed
+                .iter()
+                .chain(&degraded)
+                .any(|fault| fault.part == before.part)
+            {
                 tracing::info!(part = before.part, "works again");
             }
         }
-        metrics::gauge!("seawall_ready").set(if failed.is_empty() && !state.draining { 1.0 } else { 0.0 });
-        *state = State { failed, degraded, starting: false, draining: state.draining };
+        metrics::gauge!("seawall_ready").set(if failed.is_empty() && !state.draining {
+            1.0
+        } else {
+            0.0
+        });
+        *state = State {
+            failed,
+            degraded,
+            starting: false,
+            draining: state.draining,
+        };
     }
 
     /// Looks again and again until told to end.
-    pub async fn watch(self: Arc<Self>, registry: Registry, store_id: String, end: CancellationToken) {
+    pub async fn watch(
+        self: Arc<Self>,
+        registry: Registry,
+        store_id: String,
+        end: CancellationToken,
+    ) {
         loop {
             self.look(&registry, &store_id).await;
             tokio::select! {
@@ -102,7 +134,12 @@ impl Health {
 
     /// Whether the store may be written: not when its identity is missing or another's.
     pub fn store_works(&self) -> bool {
-        !self.state.read().failed.iter().any(|fault| fault.part == "storage")
+        !self
+            .state
+            .read()
+            .failed
+            .iter()
+            .any(|fault| fault.part == "storage")
     }
 }
 
@@ -112,7 +149,10 @@ async fn database_fault(registry: &Registry) -> Option<Fault> {
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("no answer within {} s", PATIENCE.as_secs()),
     };
-    Some(Fault { part: "database", why })
+    Some(Fault {
+        part: "database",
+        why,
+    })
 }
 
 async fn store_fault(registry: &Registry, store_id: &str) -> Option<Fault> {
@@ -122,7 +162,10 @@ async fn store_fault(registry: &Registry, store_id: &str) -> Option<Fault> {
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("no answer within {} s", PATIENCE.as_secs()),
     };
-    Some(Fault { part: "storage", why })
+    Some(Fault {
+        part: "storage",
+        why,
+    })
 }
 
 /// The process answers.
@@ -139,14 +182,25 @@ pub(crate) fn ready(ask: &Ask) -> Response<Body> {
         State { starting: true, .. } => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
         State { failed, .. } if !failed.is_empty() => (StatusCode::SERVICE_UNAVAILABLE, "failed"),
         State { degraded, .. } if degraded.is_empty() => (StatusCode::OK, "ready"),
-        _ if vip && ask.app.registry.db().is_exclusive() => (StatusCode::SERVICE_UNAVAILABLE, "degraded"),
+        _ if vip && ask.app.registry.db().is_exclusive() => {
+            (StatusCode::SERVICE_UNAVAILABLE, "degraded")
+        }
         _ => (StatusCode::OK, "degraded"),
     };
-    let body = Readiness { status, failed: &state.failed, degraded: &state.degraded };
+    let body = Readiness {
+        status,
+        failed: &state.failed,
+        degraded: &state.degraded,
+    };
     let mut response = Response::new(Body::whole(serde_json::to_vec(&body).unwrap_or_default()));
     *response.status_mut() = code;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
@@ -155,23 +209,40 @@ pub(crate) async fn metrics(ask: &mut Ask) -> Response<Body> {
     match may_read_metrics(ask).await {
         Ok(true) => {}
         Ok(false) => {
-            let mut response = error::plain(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "metrics are for administrators: sign in, or ask from this machine");
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"harbor\""));
+            let mut response = error::plain(
+                StatusCode::UNAUTHORIZED,
+                "UNAUTHORIZED",
+                "metrics are for administrators: sign in, or ask from this machine",
+            );
+            response.headers_mut().insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Basic realm=\"harbor\""),
+            );
             return response;
         }
         Err(failed) => return error::answer(&failed, Dialect::Harbor, ask.request_id.as_str()),
     }
     let Some(render) = &ask.app.metrics else {
-        return error::plain(StatusCode::NOT_FOUND, "NOT_FOUND", "metrics are switched off");
+        return error::plain(
+            StatusCode::NOT_FOUND,
+            "NOT_FOUND",
+            "metrics are switched off",
+        );
     };
     let mut response = Response::new(Body::whole(render()));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
+    );
     response
 }
 
 async fn may_read_metrics(ask: &mut Ask) -> Result<bool> {
     let here = ask.connection.as_ref().is_some_and(|connection| {
-        connection.metrics_only || connection.remote.is_some_and(|remote| remote.ip().to_canonical().is_loopback() && !connection.trusted)
+        connection.metrics_only
+            || connection.remote.is_some_and(|remote| {
+                remote.ip().to_canonical().is_loopback() && !connection.trusted
+            })
     });
     if here {
         return Ok(true);

@@ -24,11 +24,20 @@ pub enum Presented {
 /// Headers longer than this are not looked into.
 const LONGEST: usize = 20 * 1024;
 
-pub async fn identify(auth: &Auth, headers: &HeaderMap, connection: Option<&Connection>) -> Result<(Caller, Presented)> {
+pub async fn identify(
+    auth: &Auth,
+    headers: &HeaderMap,
+    connection: Option<&Connection>,
+) -> Result<(Caller, Presented)> {
     let Some(value) = headers.get(header::AUTHORIZATION) else {
         return certified(auth, connection).await;
     };
-    let Some((scheme, credentials)) = value.to_str().ok().filter(|text| text.len() <= LONGEST).and_then(|text| text.split_once(' ')) else {
+    let Some((scheme, credentials)) = value
+        .to_str()
+        .ok()
+        .filter(|text| text.len() <= LONGEST)
+        .and_then(|text| text.split_once(' '))
+    else {
         return Ok((Caller::anonymous(), Presented::Unreadable));
     };
     let credentials = credentials.trim();
@@ -39,9 +48,14 @@ pub async fn identify(auth: &Auth, headers: &HeaderMap, connection: Option<&Conn
         });
     }
     if scheme.eq_ignore_ascii_case("basic") {
-        let Some((user, password)) = basic(credentials) else { return Ok((Caller::anonymous(), Presented::Unreadable)) };
+        let Some((user, password)) = basic(credentials) else {
+            return Ok((Caller::anonymous(), Presented::Unreadable));
+        };
         let caller = auth.basic(&user, &password).await?;
-        return Ok((caller.unwrap_or_else(|| Caller::anonymous()), Presented::Basic));
+        return Ok((
+            caller.unwrap_or_else(|| Caller::anonymous()),
+            Presented::Basic,
+        ));
     }
     Ok((Caller::anonymous(), Presented::Unreadable))
 }

@@ -62,7 +62,10 @@ pub(crate) struct Ask {
 
 impl Ask {
     pub(crate) fn header(&self, name: header::HeaderName) -> Option<&str> {
-        self.head.headers.get(name).and_then(|value| value.to_str().ok())
+        self.head
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
     }
 
     pub(crate) fn query(&self) -> &str {
@@ -84,10 +87,18 @@ async fn serve(app: Arc<App>, request: Request<Incoming>) -> Response<Body> {
     let time = app.registry.db().clock().now();
     let (mut head, body) = request.into_parts();
     let connection = head.extensions.remove::<Connection>();
-    let request_id = RequestId::from_header(head.headers.get("x-request-id").map(HeaderValue::as_bytes));
+    let request_id =
+        RequestId::from_header(head.headers.get("x-request-id").map(HeaderValue::as_bytes));
     let body = RequestBody::new(body, app.config.body_idle);
     let read = body.counter();
-    let mut ask = Ask { app, head, connection, request_id, identity: None, route: "unknown" };
+    let mut ask = Ask {
+        app,
+        head,
+        connection,
+        request_id,
+        identity: None,
+        route: "unknown",
+    };
     let mut response = dispatch(&mut ask, body).await;
     if ask.head.method == Method::HEAD {
         leave_out_body(&mut response);
@@ -95,7 +106,13 @@ async fn serve(app: Arc<App>, request: Request<Incoming>) -> Response<Body> {
     if let Ok(id) = HeaderValue::from_str(ask.request_id.as_str()) {
         response.headers_mut().insert("x-request-id", id);
     }
-    let finish = Finish { started, time, status: response.status(), read, ask };
+    let finish = Finish {
+        started,
+        time,
+        status: response.status(),
+        read,
+        ask,
+    };
     response.body_mut().attach(Box::new(finish));
     response
 }
@@ -104,13 +121,19 @@ async fn serve(app: Arc<App>, request: Request<Incoming>) -> Response<Body> {
 fn leave_out_body(response: &mut Response<Body>) {
     let body = std::mem::replace(response.body_mut(), Body::empty());
     if let Some(length @ 1..) = body.size_hint().exact() {
-        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+        response
+            .headers_mut()
+            .entry(header::CONTENT_LENGTH)
+            .or_insert_with(|| HeaderValue::from(length));
     }
 }
 
 async fn dispatch(ask: &mut Ask, body: RequestBody) -> Response<Body> {
     let path = ask.head.uri.path();
-    let metrics_only = ask.connection.as_ref().is_some_and(|connection| connection.metrics_only);
+    let metrics_only = ask
+        .connection
+        .as_ref()
+        .is_some_and(|connection| connection.metrics_only);
     if !metrics_only && (path.starts_with("/v2/") || path == "/v2") {
         return v2::serve(ask, body).await;
     }
@@ -130,18 +153,35 @@ async fn dispatch(ask: &mut Ask, body: RequestBody) -> Response<Body> {
         _ => ("unknown", nothing_here),
     };
     ask.route = route;
-    if reads || route == "unknown" { face(ask) } else { error::plain(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "use GET or HEAD here") }
+    if reads || route == "unknown" {
+        face(ask)
+    } else {
+        error::plain(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "METHOD_NOT_ALLOWED",
+            "use GET or HEAD here",
+        )
+    }
 }
 
 fn root(_: &Ask) -> Response<Body> {
-    let mut response = Response::new(Body::whole("This is a Seawall container registry. Log in with: docker login <this host>\n"));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    let mut response = Response::new(Body::whole(
+        "This is a Seawall container registry. Log in with: docker login <this host>\n",
+    ));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     response
 }
 
 fn nothing_here(ask: &Ask) -> Response<Body> {
     let path: String = ask.head.uri.path().chars().take(200).collect();
-    error::plain(StatusCode::NOT_FOUND, "NOT_FOUND", &format!("path {path} was not found"))
+    error::plain(
+        StatusCode::NOT_FOUND,
+        "NOT_FOUND",
+        &format!("path {path} was not found"),
+    )
 }
 
 /// What is said of a request when its answer has ended.
@@ -156,14 +196,23 @@ pub(crate) struct Finish {
 impl Finish {
     /// Writes the access log's line and counts the request.
     pub(crate) fn log(self, sent: u64, cut: bool) {
-        let Self { started, time, status, read, ask } = self;
+        let Self {
+            started,
+            time,
+            status,
+            read,
+            ask,
+        } = self;
         let duration = started.elapsed();
         let bytes_in = read.load(Ordering::Relaxed);
-        metrics::histogram!("seawall_request_duration_seconds", "route" => ask.route).record(duration.as_secs_f64());
+        metrics::histogram!("seawall_request_duration_seconds", "route" => ask.route)
+            .record(duration.as_secs_f64());
         metrics::counter!("seawall_requests_total", "route" => ask.route, "status" => class(status)).increment(1);
         metrics::counter!("seawall_request_bytes_total").increment(bytes_in);
         metrics::counter!("seawall_response_bytes_total").increment(sent);
-        let Some(access) = &ask.app.access else { return };
+        let Some(access) = &ask.app.access else {
+            return;
+        };
         let path = ask.head.uri.path();
         let route = route::parse(ask.head.method.as_str(), path).ok();
         let name = route.as_ref().and_then(Route::name);
@@ -171,7 +220,10 @@ impl Finish {
         access(&AccessRecord {
             time,
             request_id: ask.request_id.as_str(),
-            client: ask.connection.as_ref().and_then(|connection| forwarded::client(connection, &ask.head.headers)),
+            client: ask
+                .connection
+                .as_ref()
+                .and_then(|connection| forwarded::client(connection, &ask.head.headers)),
             identity: ask.identity.as_deref(),
             method: ask.head.method.as_str(),
             host: ask.header(header::HOST).or_else(|| ask.head.uri.host()),
@@ -185,7 +237,11 @@ impl Finish {
             bytes_in,
             bytes_out: sent,
             duration,
-            protocol: if ask.head.version == Version::HTTP_2 { "HTTP/2" } else { "HTTP/1.1" },
+            protocol: if ask.head.version == Version::HTTP_2 {
+                "HTTP/2"
+            } else {
+                "HTTP/1.1"
+            },
             user_agent: ask.header(header::USER_AGENT),
             aborted: cut && ask.head.method != Method::HEAD,
         });
@@ -195,10 +251,18 @@ impl Finish {
 /// Digest and tag as the path names them.
 fn told<'r>(route: Option<&'r Route<'_>>) -> (Option<String>, Option<&'r str>) {
     match route {
-        Some(Route::Manifest { reference: oci::ReferenceRef::Tag(tag), .. }) => (None, Some(tag.as_str())),
-        Some(Route::Manifest { reference: oci::ReferenceRef::Digest(digest), .. } | Route::Blob { digest, .. } | Route::Referrers { digest, .. }) => {
-            (Some(digest.to_string()), None)
-        }
+        Some(Route::Manifest {
+            reference: oci::ReferenceRef::Tag(tag),
+            ..
+        }) => (None, Some(tag.as_str())),
+        Some(
+            Route::Manifest {
+                reference: oci::ReferenceRef::Digest(digest),
+                ..
+            }
+            | Route::Blob { digest, .. }
+            | Route::Referrers { digest, .. },
+        ) => (Some(digest.to_string()), None),
         _ => (None, None),
     }
 }
@@ -220,16 +284,27 @@ mod tests {
     fn head_of(body: &'static str, length: Option<&'static str>) -> (Option<HeaderValue>, bool) {
         let mut response = Response::new(Body::whole(body));
         if let Some(length) = length {
-            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static(length));
+            response
+                .headers_mut()
+                .insert(header::CONTENT_LENGTH, HeaderValue::from_static(length));
         }
         leave_out_body(&mut response);
-        (response.headers().get(header::CONTENT_LENGTH).cloned(), response.body().is_end_stream())
+        (
+            response.headers().get(header::CONTENT_LENGTH).cloned(),
+            response.body().is_end_stream(),
+        )
     }
 
     #[test]
     fn head_tells_the_length_and_sends_nothing() {
-        assert_eq!(head_of("{}", None), (Some(HeaderValue::from_static("2")), true));
-        assert_eq!(head_of("", Some("1523")), (Some(HeaderValue::from_static("1523")), true));
+        assert_eq!(
+            head_of("{}", None),
+            (Some(HeaderValue::from_static("2")), true)
+        );
+        assert_eq!(
+            head_of("", Some("1523")),
+            (Some(HeaderValue::from_static("1523")), true)
+        );
         assert_eq!(head_of("", None), (None, true));
     }
 }

@@ -29,8 +29,14 @@ struct Answer<'a> {
 pub(crate) async fn serve(ask: &mut Ask) -> Response<Body> {
     // containerd tries the OAuth2 POST first and goes on with GET after a 405 (or 404) only.
     if !matches!(ask.head.method, Method::GET | Method::HEAD) {
-        let mut response = error::plain(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "use GET here");
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+        let mut response = error::plain(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "METHOD_NOT_ALLOWED",
+            "use GET here",
+        );
+        response
+            .headers_mut()
+            .insert(header::ALLOW, HeaderValue::from_static("GET"));
         return response;
     }
     match issue(ask).await {
@@ -41,15 +47,25 @@ pub(crate) async fn serve(ask: &mut Ask) -> Response<Body> {
 
 async fn issue(ask: &mut Ask) -> Result<Response<Body>> {
     let _room = ask.app.admission.enter(crate::admission::Room::Small)?;
-    if let Some(service) = query::first(ask.query(), "service").filter(|service| service != SERVICE) {
+    if let Some(service) = query::first(ask.query(), "service").filter(|service| service != SERVICE)
+    {
         return Ok(unknown_service(&service));
     }
-    let (caller, presented) = identify(&ask.app.auth, &ask.head.headers, ask.connection.as_ref()).await?;
+    let (caller, presented) =
+        identify(&ask.app.auth, &ask.head.headers, ask.connection.as_ref()).await?;
     // A token begets no token, or it would never end.
-    let caller = if presented == Presented::Bearer { Caller::anonymous() } else { caller };
+    let caller = if presented == Presented::Bearer {
+        Caller::anonymous()
+    } else {
+        caller
+    };
     ask.identity = caller.is_authenticated().then(|| caller.name().into());
     let asked: Vec<_> = query::all(ask.query(), "scope")
-        .flat_map(|text| parse_scopes(&text).filter_map(Result::ok).collect::<Vec<_>>())
+        .flat_map(|text| {
+            parse_scopes(&text)
+                .filter_map(Result::ok)
+                .collect::<Vec<_>>()
+        })
         .take(MOST_SCOPES)
         .collect();
     if asked.is_empty() && !caller.is_authenticated() {
@@ -67,15 +83,29 @@ async fn issue(ask: &mut Ask) -> Result<Response<Body>> {
     })
     .map_err(model::error::internal("writing a token's answer"))?;
     let mut response = Response::new(Body::whole(body));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
 
 fn unknown_service(service: &str) -> Response<Body> {
-    let escaped: String = service.chars().take(100).filter(|c| !c.is_control() && !"<>&\"'".contains(*c)).collect();
-    let mut response = Response::new(Body::whole(format!("Unable to handle service: {escaped}\n")));
+    let escaped: String = service
+        .chars()
+        .take(100)
+        .filter(|c| !c.is_control() && !"<>&\"'".contains(*c))
+        .collect();
+    let mut response = Response::new(Body::whole(format!(
+        "Unable to handle service: {escaped}\n"
+    )));
     *response.status_mut() = StatusCode::BAD_REQUEST;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     response
 }

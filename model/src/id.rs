@@ -18,7 +18,17 @@ macro_rules! row_id {
     )+};
 }
 
-row_id!(UserId, ProjectId, MemberId, RobotId, RepositoryId, BlobId, ArtifactId, TagId, JobId);
+row_id!(
+    UserId,
+    ProjectId,
+    MemberId,
+    RobotId,
+    RepositoryId,
+    BlobId,
+    ArtifactId,
+    TagId,
+    JobId
+);
 
 /// The global identity of a row: the same on every node that ever holds a copy of it, whatever its number there.
 /// A UUID of version 7 in its text form.

@@ -27,8 +27,12 @@ pub enum Job {
 
 impl Job {
     /// One periodic job of each kind at a time.
-    pub const PERIODIC: [Self; 4] =
-        [Self::Collect { requested_by: None }, Self::Scrub { requested_by: None }, Self::ExpireUploads {}, Self::TrimHistory {}];
+    pub const PERIODIC: [Self; 4] = [
+        Self::Collect { requested_by: None },
+        Self::Scrub { requested_by: None },
+        Self::ExpireUploads {},
+        Self::TrimHistory {},
+    ];
 
     pub fn kind(&self) -> &'static str {
         match self {
@@ -42,7 +46,12 @@ impl Job {
     /// Higher runs first: what a person waits for before what nobody waits for.
     pub fn priority(&self) -> i64 {
         match self {
-            Self::Collect { requested_by: Some(_) } | Self::Scrub { requested_by: Some(_) } => 100,
+            Self::Collect {
+                requested_by: Some(_),
+            }
+            | Self::Scrub {
+                requested_by: Some(_),
+            } => 100,
             Self::Collect { requested_by: None } | Self::ExpireUploads {} => 50,
             Self::TrimHistory {} | Self::Scrub { requested_by: None } => 10,
         }
@@ -70,7 +79,9 @@ mod tests {
 
     #[test]
     fn a_job_is_read_back_from_its_row() {
-        for job in Job::PERIODIC.into_iter().chain([Job::Scrub { requested_by: Some("admin".into()) }]) {
+        for job in Job::PERIODIC.into_iter().chain([Job::Scrub {
+            requested_by: Some("admin".into()),
+        }]) {
             let text = serde_json::to_string(&job).expect("serialises");
             assert!(text.contains(job.kind()), "{text}");
             assert_eq!(serde_json::from_str::<Job>(&text).expect("parses"), job);

@@ -71,7 +71,10 @@ fn check_project(text: &str) -> Result<(), Error> {
     }
     Err(Error::invalid(
         What::Project,
-        format!("invalid project name `{}`: use 1 to 255 of a-z and 0-9, with single `.`, `_` or `-` between them", shown(text)),
+        format!(
+            "invalid project name `{}`: use 1 to 255 of a-z and 0-9, with single `.`, `_` or `-` between them",
+            shown(text)
+        ),
     ))
 }
 
@@ -81,18 +84,29 @@ fn check_robot(text: &str) -> Result<(), Error> {
     }
     Err(Error::invalid(
         What::Robot,
-        format!("invalid robot name `{}`: use 1 to 255 of a-z and 0-9, with single `.`, `_` or `-` between them", shown(text)),
+        format!(
+            "invalid robot name `{}`: use 1 to 255 of a-z and 0-9, with single `.`, `_` or `-` between them",
+            shown(text)
+        ),
     ))
 }
 
 fn check_user(text: &str) -> Result<(), Error> {
     let fits = (1..=255).contains(&text.chars().count());
-    if fits && !text.chars().any(|c| c.is_control() || ",\"~#%$:".contains(c)) && text.trim() == text {
+    if fits
+        && !text
+            .chars()
+            .any(|c| c.is_control() || ",\"~#%$:".contains(c))
+        && text.trim() == text
+    {
         return Ok(());
     }
     Err(Error::invalid(
         What::User,
-        format!("invalid user name `{}`: use 1 to 255 characters, none of , \" ~ # % $ :", shown(text)),
+        format!(
+            "invalid user name `{}`: use 1 to 255 characters, none of , \" ~ # % $ :",
+            shown(text)
+        ),
     ))
 }
 
@@ -100,15 +114,22 @@ fn is_segmented(text: &str) -> bool {
     let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let bytes = text.as_bytes();
     (1..=255).contains(&bytes.len())
-        && bytes.iter().all(|&b| alphanumeric(b) || b"._-".contains(&b))
+        && bytes
+            .iter()
+            .all(|&b| alphanumeric(b) || b"._-".contains(&b))
         && alphanumeric(bytes[0])
         && alphanumeric(bytes[bytes.len() - 1])
-        && bytes.windows(2).all(|pair| alphanumeric(pair[0]) || alphanumeric(pair[1]))
+        && bytes
+            .windows(2)
+            .all(|pair| alphanumeric(pair[0]) || alphanumeric(pair[1]))
 }
 
 /// A hostile name in a message stays short and printable.
 fn shown(text: &str) -> String {
-    text.chars().take(64).map(|c| if c.is_control() { '?' } else { c }).collect()
+    text.chars()
+        .take(64)
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect()
 }
 
 /// Harbor's rule for passwords and own robot secrets: 8 to 128 characters with a lower-case letter, an upper-case letter and a digit.
@@ -136,7 +157,17 @@ mod tests {
         for good in ["a", "library", "a-b.c_d", "0", "a1"] {
             assert!(good.parse::<ProjectName>().is_ok(), "{good}");
         }
-        for bad in ["", "A", "-a", "a-", "a--b", "a b", "a/b", "ä", &"a".repeat(256)] {
+        for bad in [
+            "",
+            "A",
+            "-a",
+            "a-",
+            "a--b",
+            "a b",
+            "a/b",
+            "ä",
+            &"a".repeat(256),
+        ] {
             assert!(bad.parse::<ProjectName>().is_err(), "{bad}");
         }
     }
@@ -154,7 +185,13 @@ mod tests {
     #[test]
     fn passwords_need_three_kinds_of_characters() {
         assert!(check_password("Harbor12345").is_ok());
-        for bad in ["Harb0r", "harbor12345", "HARBOR12345", "HarborHarbor", &format!("aA1{}", "x".repeat(126))] {
+        for bad in [
+            "Harb0r",
+            "harbor12345",
+            "HARBOR12345",
+            "HarborHarbor",
+            &format!("aA1{}", "x".repeat(126)),
+        ] {
             assert!(check_password(bad).is_err(), "{bad}");
         }
     }

@@ -98,7 +98,10 @@ impl Actions {
     }
 
     pub fn iter(self) -> impl Iterator<Item = Action> {
-        Action::ALL.iter().copied().filter(move |action| self.has(*action))
+        Action::ALL
+            .iter()
+            .copied()
+            .filter(move |action| self.has(*action))
     }
 }
 
@@ -107,15 +110,24 @@ use Action::{Create, Delete, List, Operate, Pull, Push, Read, ScannerPull, Stop,
 /// What a robot may be given on the whole system (Harbor's `rbac/const.go`).
 pub const SYSTEM_CATALOGUE: &[(Resource, &[Action])] = &[
     (Resource::AuditLog, &[List]),
-    (Resource::PreheatInstance, &[Create, Read, Update, Delete, List]),
+    (
+        Resource::PreheatInstance,
+        &[Create, Read, Update, Delete, List],
+    ),
     (Resource::Project, &[Create, List]),
-    (Resource::ReplicationPolicy, &[Create, Read, Update, Delete, List]),
+    (
+        Resource::ReplicationPolicy,
+        &[Create, Read, Update, Delete, List],
+    ),
     (Resource::Replication, &[Create, Read, List]),
     (Resource::ReplicationAdapter, &[List]),
     (Resource::Registry, &[Create, Read, Update, Delete, List]),
     (Resource::ScanAll, &[Create, Read, Update, Stop]),
     (Resource::SystemVolumes, &[Read]),
-    (Resource::GarbageCollection, &[Create, Read, Update, List, Stop]),
+    (
+        Resource::GarbageCollection,
+        &[Create, Read, Update, List, Stop],
+    ),
     (Resource::PurgeAudit, &[Create, Read, Update, List, Stop]),
     (Resource::JobserviceMonitor, &[List, Stop]),
     (Resource::Scanner, &[Create, Read, Update, Delete, List]),
@@ -134,7 +146,10 @@ pub const PROJECT_CATALOGUE: &[(Resource, &[Action])] = &[
     (Resource::Log, &[List]),
     (Resource::Project, &[Read, Update, Delete]),
     (Resource::Metadata, &[Create, Read, Update, Delete, List]),
-    (Resource::Repository, &[Read, Update, Delete, List, Pull, Push]),
+    (
+        Resource::Repository,
+        &[Read, Update, Delete, List, Pull, Push],
+    ),
     (Resource::Artifact, &[Create, Read, List, Delete]),
     (Resource::Scan, &[Create, Read, Stop]),
     (Resource::Sbom, &[Create, Read, Stop]),
@@ -143,10 +158,19 @@ pub const PROJECT_CATALOGUE: &[(Resource, &[Action])] = &[
     (Resource::ArtifactAddition, &[Read]),
     (Resource::ArtifactLabel, &[Create, Delete]),
     (Resource::Scanner, &[Create, Read]),
-    (Resource::PreheatPolicy, &[Create, Read, Update, Delete, List]),
+    (
+        Resource::PreheatPolicy,
+        &[Create, Read, Update, Delete, List],
+    ),
     (Resource::ImmutableTag, &[Create, Update, Delete, List]),
-    (Resource::NotificationPolicy, &[Create, Read, Update, Delete, List]),
-    (Resource::TagRetention, &[Create, Read, Update, Delete, List]),
+    (
+        Resource::NotificationPolicy,
+        &[Create, Read, Update, Delete, List],
+    ),
+    (
+        Resource::TagRetention,
+        &[Create, Read, Update, Delete, List],
+    ),
     (Resource::Label, &[Create, Read, Update, Delete, List]),
     (Resource::Quota, &[Read]),
     (Resource::Robot, &[Create, Read, List, Delete]),
@@ -164,7 +188,10 @@ mod tests {
     #[test]
     fn words_are_read_back_as_they_are_written() {
         for resource in Resource::ALL {
-            assert_eq!(resource.as_str().parse::<Resource>().expect("known"), *resource);
+            assert_eq!(
+                resource.as_str().parse::<Resource>().expect("known"),
+                *resource
+            );
         }
         for action in Action::ALL {
             assert_eq!(action.as_str().parse::<Action>().expect("known"), *action);
@@ -177,6 +204,9 @@ mod tests {
         let set = Actions::of(&[Pull, Push]);
         assert_eq!(set.iter().collect::<Vec<_>>(), [Pull, Push]);
         assert!(!set.has(Delete));
-        assert_eq!(set.within(Actions::of(&[Push, Delete])), Actions::of(&[Push]));
+        assert_eq!(
+            set.within(Actions::of(&[Push, Delete])),
+            Actions::of(&[Push])
+        );
     }
 }

@@ -59,19 +59,38 @@ pub struct Permission {
 impl Permission {
     /// Refuses what Harbor's catalogue does not offer in that scope.
     pub fn check(&self) -> Result<()> {
-        let catalogue = if self.scope == Scope::System { SYSTEM_CATALOGUE } else { PROJECT_CATALOGUE };
-        let offered = catalogue.iter().any(|(resource, actions)| *resource == self.resource && actions.contains(&self.action));
+        let catalogue = if self.scope == Scope::System {
+            SYSTEM_CATALOGUE
+        } else {
+            PROJECT_CATALOGUE
+        };
+        let offered = catalogue.iter().any(|(resource, actions)| {
+            *resource == self.resource && actions.contains(&self.action)
+        });
         if offered {
             return Ok(());
         }
-        let place = if self.scope == Scope::System { "the system" } else { "a project" };
-        Err(Error::invalid(What::Robot, format!("`{}:{}` cannot be given to a robot on {place}", self.resource, self.action)))
+        let place = if self.scope == Scope::System {
+            "the system"
+        } else {
+            "a project"
+        };
+        Err(Error::invalid(
+            What::Robot,
+            format!(
+                "`{}:{}` cannot be given to a robot on {place}",
+                self.resource, self.action
+            ),
+        ))
     }
 }
 
 /// A robot's full name: `robot$ci` on the system, `robot$library+ci` in a project.
 pub fn full_name(prefix: &str, project: Option<&str>, name: &str) -> String {
-    project.map_or_else(|| format!("{prefix}{name}"), |project| format!("{prefix}{project}+{name}"))
+    project.map_or_else(
+        || format!("{prefix}{name}"),
+        |project| format!("{prefix}{project}+{name}"),
+    )
 }
 
 /// A full name taken apart.
@@ -85,8 +104,14 @@ pub struct FullName {
 pub fn parse_full_name(prefix: &str, text: &str) -> Option<FullName> {
     let rest = text.strip_prefix(prefix)?;
     match rest.split_once('+') {
-        Some((project, name)) => Some(FullName { project: Some(project.parse().ok()?), name: name.parse().ok()? }),
-        None => Some(FullName { project: None, name: rest.parse().ok()? }),
+        Some((project, name)) => Some(FullName {
+            project: Some(project.parse().ok()?),
+            name: name.parse().ok()?,
+        }),
+        None => Some(FullName {
+            project: None,
+            name: rest.parse().ok()?,
+        }),
     }
 }
 
@@ -99,7 +124,13 @@ mod tests {
         for (project, name) in [(None, "ci"), (Some("library"), "ci-1")] {
             let full = full_name(NAME_PREFIX, project, name);
             let parsed = parse_full_name(NAME_PREFIX, &full).expect("a robot's name");
-            assert_eq!((parsed.project.as_ref().map(ProjectName::as_str), parsed.name.as_str()), (project, name));
+            assert_eq!(
+                (
+                    parsed.project.as_ref().map(ProjectName::as_str),
+                    parsed.name.as_str()
+                ),
+                (project, name)
+            );
         }
         assert_eq!(parse_full_name(NAME_PREFIX, "alice"), None);
         assert_eq!(parse_full_name(NAME_PREFIX, "robot$a+b+c"), None);
@@ -107,10 +138,30 @@ mod tests {
 
     #[test]
     fn only_what_the_catalogue_offers_may_be_given() {
-        let permission = |scope, resource, action| Permission { scope, resource, action };
-        assert!(permission(Scope::EveryProject, Resource::Repository, Action::Push).check().is_ok());
-        assert!(permission(Scope::System, Resource::Catalog, Action::Read).check().is_ok());
-        assert!(permission(Scope::System, Resource::Repository, Action::Push).check().is_err());
-        assert!(permission(Scope::EveryProject, Resource::TagRetention, Action::Operate).check().is_err());
+        let permission = |scope, resource, action| Permission {
+            scope,
+            resource,
+            action,
+        };
+        assert!(
+            permission(Scope::EveryProject, Resource::Repository, Action::Push)
+                .check()
+                .is_ok()
+        );
+        assert!(
+            permission(Scope::System, Resource::Catalog, Action::Read)
+                .check()
+                .is_ok()
+        );
+        assert!(
+            permission(Scope::System, Resource::Repository, Action::Push)
+                .check()
+                .is_err()
+        );
+        assert!(
+            permission(Scope::EveryProject, Resource::TagRetention, Action::Operate)
+                .check()
+                .is_err()
+        );
     }
 }

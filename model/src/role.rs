@@ -21,7 +21,13 @@ pub enum Role {
 }
 
 impl Role {
-    pub const ALL: [Self; 5] = [Self::ProjectAdmin, Self::Maintainer, Self::Developer, Self::Guest, Self::LimitedGuest];
+    pub const ALL: [Self; 5] = [
+        Self::ProjectAdmin,
+        Self::Maintainer,
+        Self::Developer,
+        Self::Guest,
+        Self::LimitedGuest,
+    ];
 
     /// Harbor's number of the role.
     pub fn number(self) -> i64 {
@@ -62,7 +68,10 @@ impl Role {
 
 /// What anybody may do with a resource of a public project, on top of his own rights.
 pub fn public_actions(resource: Resource) -> Actions {
-    TABLE.iter().find(|row| row.0 == resource).map_or(Actions::NONE, |row| row.6)
+    TABLE
+        .iter()
+        .find(|row| row.0 == resource)
+        .map_or(Actions::NONE, |row| row.6)
 }
 
 impl fmt::Display for Role {
@@ -85,7 +94,15 @@ impl FromStr for Role {
     }
 }
 
-type TableRow = (Resource, Actions, Actions, Actions, Actions, Actions, Actions);
+type TableRow = (
+    Resource,
+    Actions,
+    Actions,
+    Actions,
+    Actions,
+    Actions,
+    Actions,
+);
 
 const R: Actions = Actions::of(&[Action::Read]);
 const L: Actions = Actions::of(&[Action::List]);
@@ -100,7 +117,13 @@ const CRL: Actions = Actions::of(&[Action::Create, Action::Read, Action::List]);
 const CRUD: Actions = Actions::of(&[Action::Create, Action::Read, Action::Update, Action::Delete]);
 const CUDL: Actions = Actions::of(&[Action::Create, Action::Update, Action::Delete, Action::List]);
 const CRDL: Actions = Actions::of(&[Action::Create, Action::Read, Action::Delete, Action::List]);
-const CRUDL: Actions = Actions::of(&[Action::Create, Action::Read, Action::Update, Action::Delete, Action::List]);
+const CRUDL: Actions = Actions::of(&[
+    Action::Create,
+    Action::Read,
+    Action::Update,
+    Action::Delete,
+    Action::List,
+]);
 const CRSTOP: Actions = Actions::of(&[Action::Create, Action::Read, Action::Stop]);
 const PULL: Actions = Actions::of(&[Action::Pull]);
 const PUSH: Actions = Actions::of(&[Action::Pull, Action::Push]);
@@ -147,9 +170,21 @@ mod tests {
             (Guest, true, false, false),
             (LimitedGuest, true, false, false),
         ] {
-            assert_eq!(role.may(Resource::Repository, Action::Pull), pull, "{role} pull");
-            assert_eq!(role.may(Resource::Repository, Action::Push), push, "{role} push");
-            assert_eq!(role.may(Resource::Repository, Action::Delete), delete, "{role} delete");
+            assert_eq!(
+                role.may(Resource::Repository, Action::Pull),
+                pull,
+                "{role} pull"
+            );
+            assert_eq!(
+                role.may(Resource::Repository, Action::Push),
+                push,
+                "{role} push"
+            );
+            assert_eq!(
+                role.may(Resource::Repository, Action::Delete),
+                delete,
+                "{role} delete"
+            );
         }
         assert!(public_actions(Resource::Repository).has(Action::Pull));
         assert!(!public_actions(Resource::Repository).has(Action::Read));

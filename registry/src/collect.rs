@@ -89,7 +89,12 @@ impl Registry {
         progress: impl Fn(&CollectProgress) + Send + Sync,
     ) -> Result<CollectReport> {
         let start = Instant::now();
-        let mut run = Run { registry: self, cancel, progress, report: CollectReport::default() };
+        let mut run = Run {
+            registry: self,
+            cancel,
+            progress,
+            report: CollectReport::default(),
+        };
         // What an earlier run claimed goes first: nobody else can see it, so nobody else will free it.
         run.free().await?;
         run.end_links().await?;
@@ -105,7 +110,8 @@ impl Registry {
     pub async fn has_garbage(&self) -> Result<bool> {
         let now = self.db().now().await?;
         let mut reader = self.db().reader().await?;
-        Ok(links::any_due(&mut reader, now).await? || blobs::any_to_collect(&mut reader, now.minus(TOMBSTONE)).await?)
+        Ok(links::any_due(&mut reader, now).await?
+            || blobs::any_to_collect(&mut reader, now.minus(TOMBSTONE)).await?)
     }
 }
 
@@ -133,8 +139,11 @@ impl<P: Fn(&CollectProgress) + Send + Sync> Run<'_, P> {
     async fn claim(&mut self) -> Result<()> {
         let mut after = BlobId(0);
         while !self.cancel.is_cancelled() {
-            let condemned = blobs::condemned(&mut *self.registry.db().reader().await?, after, BATCH).await?;
-            let Some(last) = condemned.last() else { return Ok(()) };
+            let condemned =
+                blobs::condemned(&mut *self.registry.db().reader().await?, after, BATCH).await?;
+            let Some(last) = condemned.last() else {
+                return Ok(());
+            };
             after = last.id;
             let (claimed, at) = self.registry.claim_condemned(condemned).await?;
             self.delete(claimed, at).await?;
@@ -147,8 +156,11 @@ impl<P: Fn(&CollectProgress) + Send + Sync> Run<'_, P> {
         let mut after = BlobId(0);
         while !self.cancel.is_cancelled() {
             let at = self.registry.db().now().await?;
-            let claimed = blobs::claimed(&mut *self.registry.db().reader().await?, after, BATCH).await?;
-            let Some(last) = claimed.last() else { return Ok(()) };
+            let claimed =
+                blobs::claimed(&mut *self.registry.db().reader().await?, after, BATCH).await?;
+            let Some(last) = claimed.last() else {
+                return Ok(());
+            };
             after = last.id;
             self.delete(claimed, at).await?;
         }
@@ -173,7 +185,10 @@ impl<P: Fn(&CollectProgress) + Send + Sync> Run<'_, P> {
                     freed.push(blob.id);
                     bytes += size;
                     if self.report.examples.len() < EXAMPLES {
-                        self.report.examples.push(Freed { digest: blob.digest, size: blob.size });
+                        self.report.examples.push(Freed {
+                            digest: blob.digest,
+                            size: blob.size,
+                        });
                     }
                 }
                 Err(error) => {
@@ -214,10 +229,19 @@ impl<P: Fn(&CollectProgress) + Send + Sync> Run<'_, P> {
 impl Registry {
     /// Each as `Store::delete` answers it, in order.
     async fn delete_bytes(&self, claimed: &[Blob]) -> Vec<blob::Result<u64>> {
-        let places: Vec<(Digest, String)> = claimed.iter().map(|blob| (blob.digest, blob.location.clone())).collect();
+        let places: Vec<(Digest, String)> = claimed
+            .iter()
+            .map(|blob| (blob.digest, blob.location.clone()))
+            .collect();
         let store = self.store();
-        let parts = places.chunks(places.len().div_ceil(PARALLEL).max(1)).map(|part| store.delete(part));
-        futures_util::future::join_all(parts).await.into_iter().flatten().collect()
+        let parts = places
+            .chunks(places.len().div_ceil(PARALLEL).max(1))
+            .map(|part| store.delete(part));
+        futures_util::future::join_all(parts)
+            .await
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     /// One batch of due links in one transaction; answers how many ended.
@@ -230,7 +254,10 @@ impl Registry {
                     blobs::lock(tx, &digests.into_iter().collect::<Vec<_>>()).await?;
                     let mut by_repository: BTreeMap<RepositoryId, Vec<BlobId>> = BTreeMap::new();
                     for link in &due {
-                        by_repository.entry(link.repository).or_default().push(link.blob);
+                        by_repository
+                            .entry(link.repository)
+                            .or_default()
+                            .push(link.blob);
                     }
                     let now = tx.now().await?;
                     let mut ended = Vec::new();
@@ -252,14 +279,21 @@ impl Registry {
             .write(move |tx| {
                 let condemned = condemned.clone();
                 Box::pin(async move {
-                    let digests: BTreeSet<Digest> = condemned.iter().map(|blob| blob.digest).collect();
+                    let digests: BTreeSet<Digest> =
+                        condemned.iter().map(|blob| blob.digest).collect();
                     // Read anew under the lock: a push may have given a row another generation meanwhile.
                     let locked = blobs::lock(tx, &digests.into_iter().collect::<Vec<_>>()).await?;
-                    let ids: Vec<BlobId> =
-                        locked.iter().map(|blob| blob.id).filter(|id| condemned.iter().any(|blob| blob.id == *id)).collect();
+                    let ids: Vec<BlobId> = locked
+                        .iter()
+                        .map(|blob| blob.id)
+                        .filter(|id| condemned.iter().any(|blob| blob.id == *id))
+                        .collect();
                     let now = tx.now().await?;
                     let claimed = blobs::claim_unheld(tx, &ids, now).await?;
-                    let mine = locked.into_iter().filter(|blob| claimed.contains(&blob.id)).collect();
+                    let mine = locked
+                        .into_iter()
+                        .filter(|blob| claimed.contains(&blob.id))
+                        .collect();
                     Ok::<_, Error>((mine, now))
                 })
             })

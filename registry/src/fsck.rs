@@ -8,10 +8,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::BTreeMap,
-    time::Instant,
-};
+use std::{collections::BTreeMap, time::Instant};
 
 use model::Result;
 use serde::Serialize;
@@ -150,7 +147,13 @@ impl Registry {
         progress: impl Fn(&FsckProgress) + Send + Sync,
     ) -> Result<FsckReport> {
         let start = Instant::now();
-        let mut check = Check { registry: self, options, cancel, progress: &progress, report: FsckReport::default() };
+        let mut check = Check {
+            registry: self,
+            options,
+            cancel,
+            progress: &progress,
+            report: FsckReport::default(),
+        };
         check.report.identity = self.identity_fault().await?;
         if check.report.identity.is_none() {
             check.contents().await?;

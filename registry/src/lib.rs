@@ -66,7 +66,14 @@ impl Registry {
     /// `upload_key` signs the ids of uploads; all nodes of a cluster have the same.
     pub fn new(db: Db, store: Store, config: Config, upload_key: &[u8]) -> Self {
         let remembered = pull::Remembered::new(config.manifest_cache);
-        Self(Arc::new(Inner { db, store, config, sessions: session::Sessions::new(upload_key), remembered, suspected: scrub::Suspected::default() }))
+        Self(Arc::new(Inner {
+            db,
+            store,
+            config,
+            sessions: session::Sessions::new(upload_key),
+            remembered,
+            suspected: scrub::Suspected::default(),
+        }))
     }
 
     pub fn db(&self) -> &Db {

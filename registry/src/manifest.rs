@@ -62,23 +62,43 @@ impl Registry {
     pub async fn push_manifest(&self, target: &Target, new: NewManifest) -> Result<Pushed> {
         let bytes = new.bytes.clone();
         let parsed = Arc::new(parse(new)?);
-        let pushed = Pushed { digest: parsed.digest, subject: parsed.manifest.subject.as_ref().map(|subject| subject.digest) };
+        let pushed = Pushed {
+            digest: parsed.digest,
+            subject: parsed
+                .manifest
+                .subject
+                .as_ref()
+                .map(|subject| subject.digest),
+        };
         for _ in 0..ATTEMPTS {
             let newest = blobs::newest(&mut *self.db().reader().await?, &parsed.digest).await?;
             let place = Place::after(newest.as_ref());
-            if !self.holds_bytes(newest.as_ref(), &parsed.digest, &bytes).await {
-                self.store().put(&parsed.digest, &place.location, bytes.clone()).await.map_err(store_error)?;
+            if !self
+                .holds_bytes(newest.as_ref(), &parsed.digest, &bytes)
+                .await
+            {
+                self.store()
+                    .put(&parsed.digest, &place.location, bytes.clone())
+                    .await
+                    .map_err(store_error)?;
             }
             if self.keep_manifest(target, parsed.clone(), place).await? {
                 return Ok(pushed);
             }
         }
-        Err(Error::Unavailable(anyhow::anyhow!("`{}` was collected again and again while it was pushed", pushed.digest)))
+        Err(Error::Unavailable(anyhow::anyhow!(
+            "`{}` was collected again and again while it was pushed",
+            pushed.digest
+        )))
     }
 
     /// Whether the store has these very bytes already, so that tagging a known manifest writes no file.
     async fn holds_bytes(&self, newest: Option<&Blob>, digest: &Digest, bytes: &Bytes) -> bool {
-        let Some(blob) = newest.filter(|blob| blob.state == State::Live && blob.size == bytes.len() as u64) else { return false };
+        let Some(blob) =
+            newest.filter(|blob| blob.state == State::Live && blob.size == bytes.len() as u64)
+        else {
+            return false;
+        };
         if let Some(remembered) = self.0.remembered.manifest(digest) {
             return remembered == *bytes;
         }
@@ -91,18 +111,37 @@ impl Registry {
     }
 
     /// False when the place is not the right one any more.
-    async fn keep_manifest(&self, target: &Target, parsed: Arc<Parsed>, place: Place) -> Result<bool> {
+    async fn keep_manifest(
+        &self,
+        target: &Target,
+        parsed: Arc<Parsed>,
+        place: Place,
+    ) -> Result<bool> {
         let target = target.clone();
         self.db()
             .write(move |tx| {
                 let (target, parsed, place) = (target.clone(), parsed.clone(), place.clone());
                 Box::pin(async move {
                     let now = tx.now().await?;
-                    let repository = repositories::ensure(tx, target.project, &target.name, now).await?;
-                    let Some(own) = settle(tx, &parsed.digest, parsed.size, &place, now).await? else { return Ok(false) };
-                    let artifact = keep_artifact(tx, repository, &target.name, &parsed, own, now).await?;
+                    let repository =
+                        repositories::ensure(tx, target.project, &target.name, now).await?;
+                    let Some(own) = settle(tx, &parsed.digest, parsed.size, &place, now).await?
+                    else {
+                        return Ok(false);
+                    };
+                    let artifact =
+                        keep_artifact(tx, repository, &target.name, &parsed, own, now).await?;
                     for tag in &parsed.tags {
-                        tags::set(tx, repository, target.name.as_str(), tag, artifact, &parsed.digest, now).await?;
+                        tags::set(
+                            tx,
+                            repository,
+                            target.name.as_str(),
+                            tag,
+                            artifact,
+                            &parsed.digest,
+                            now,
+                        )
+                        .await?;
                     }
                     Ok(true)
                 })
@@ -118,7 +157,8 @@ impl Registry {
                 let (name, tag) = (name.clone(), tag.clone());
                 Box::pin(async move {
                     let repository = repositories::find(tx, name.as_str()).await?;
-                    let repository = repository.ok_or_else(|| not_found(&name, &format!(":{tag}")))?;
+                    let repository =
+                        repository.ok_or_else(|| not_found(&name, &format!(":{tag}")))?;
                     let now = tx.now().await?;
                     tags::delete(tx, repository, name.as_str(), &tag, now).await
                 })
@@ -155,12 +195,23 @@ impl Registry {
             .write(move |tx| {
                 let name = name.clone();
                 Box::pin(async move {
-                    let missing = || Error::not_found(What::Blob, format!("blob `{digest}` not found in `{name}`"));
-                    let repository = repositories::find(tx, name.as_str()).await?.ok_or_else(missing)?;
+                    let missing = || {
+                        Error::not_found(
+                            What::Blob,
+                            format!("blob `{digest}` not found in `{name}`"),
+                        )
+                    };
+                    let repository = repositories::find(tx, name.as_str())
+                        .await?
+                        .ok_or_else(missing)?;
                     blobs::lock(tx, &[digest]).await?;
-                    let blob = links::find(tx, repository, &digest).await?.ok_or_else(missing)?;
+                    let blob = links::find(tx, repository, &digest)
+                        .await?
+                        .ok_or_else(missing)?;
                     if !links::remove_unless_named(tx, repository, blob.id).await? {
-                        return Err(Error::Unsupported(format!("a manifest of `{name}` names `{digest}`: delete the manifest first")));
+                        return Err(Error::Unsupported(format!(
+                            "a manifest of `{name}` names `{digest}`: delete the manifest first"
+                        )));
                     }
                     let now = tx.now().await?;
                     blobs::condemn_if_unheld(tx, blob.id, now).await.map(|_| ())
@@ -171,22 +222,37 @@ impl Registry {
 }
 
 fn parse(new: NewManifest) -> Result<Parsed> {
-    let NewManifest { bytes, content_type, reference, tags } = new;
-    let manifest = Manifest::parse(&bytes, content_type.as_deref()).map_err(|error| Error::invalid(What::Manifest, error.to_string()))?;
+    let NewManifest {
+        bytes,
+        content_type,
+        reference,
+        tags,
+    } = new;
+    let manifest = Manifest::parse(&bytes, content_type.as_deref())
+        .map_err(|error| Error::invalid(What::Manifest, error.to_string()))?;
     let (digest, mut all) = match reference {
         Reference::Tag(tag) => (blob::digest_of(Algorithm::Sha256, &bytes), vec![tag]),
         Reference::Digest(digest) => (digest, Vec::new()),
     };
     let actual = blob::digest_of(digest.algorithm(), &bytes);
     if actual != digest {
-        return Err(Error::invalid(What::Digest, format!("the manifest has digest `{actual}`, not `{digest}` as the request says")));
+        return Err(Error::invalid(
+            What::Digest,
+            format!("the manifest has digest `{actual}`, not `{digest}` as the request says"),
+        ));
     }
     all.extend(tags);
     let annotations = (!manifest.annotations.is_empty())
         .then(|| serde_json::to_string(&manifest.annotations))
         .transpose()
         .map_err(model::error::internal("serialising annotations"))?;
-    Ok(Parsed { size: bytes.len() as u64, manifest, digest, tags: all, annotations })
+    Ok(Parsed {
+        size: bytes.len() as u64,
+        manifest,
+        digest,
+        tags: all,
+        annotations,
+    })
 }
 
 /// The artifact's row and all it names, locked against the collector in the order of digests.
@@ -208,7 +274,10 @@ async fn keep_artifact(
         blob: own,
         media_type: manifest.media_type.to_owned(),
         artifact_type: manifest.artifact_type().map(str::to_owned),
-        config_media_type: manifest.config.as_ref().map(|config| config.media_type.clone()),
+        config_media_type: manifest
+            .config
+            .as_ref()
+            .map(|config| config.media_type.clone()),
         size: parsed.size + contents + children.iter().map(|child| child.2).sum::<u64>(),
         subject: manifest.subject.as_ref().map(|subject| subject.digest),
         annotations: parsed.annotations.clone(),
@@ -218,15 +287,26 @@ async fn keep_artifact(
     artifacts::ensure(tx, repository, name.as_str(), &new, now).await
 }
 
-async fn hold_contents(tx: &mut Tx, repository: RepositoryId, manifest: &Manifest, now: Timestamp) -> Result<Vec<Blob>> {
-    let wanted: BTreeSet<Digest> = manifest.blobs().map(|descriptor| descriptor.digest).collect();
+async fn hold_contents(
+    tx: &mut Tx,
+    repository: RepositoryId,
+    manifest: &Manifest,
+    now: Timestamp,
+) -> Result<Vec<Blob>> {
+    let wanted: BTreeSet<Digest> = manifest
+        .blobs()
+        .map(|descriptor| descriptor.digest)
+        .collect();
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
     let wanted: Vec<Digest> = wanted.into_iter().collect();
     let held = links::hold(tx, repository, &wanted).await?;
     for digest in &wanted {
-        if !held.iter().any(|blob| blob.digest == *digest && blob.state.is_readable()) {
+        if !held
+            .iter()
+            .any(|blob| blob.digest == *digest && blob.state.is_readable())
+        {
             return Err(Error::MissingBlob(*digest));
         }
     }
@@ -236,9 +316,17 @@ async fn hold_contents(tx: &mut Tx, repository: RepositoryId, manifest: &Manifes
     Ok(held)
 }
 
-async fn find_children(tx: &mut Tx, repository: RepositoryId, manifest: &Manifest) -> Result<Vec<(ArtifactId, Digest, u64)>> {
+async fn find_children(
+    tx: &mut Tx,
+    repository: RepositoryId,
+    manifest: &Manifest,
+) -> Result<Vec<(ArtifactId, Digest, u64)>> {
     let wanted: BTreeSet<Digest> = match manifest.kind {
-        Kind::Index => manifest.manifests.iter().map(|descriptor| descriptor.digest).collect(),
+        Kind::Index => manifest
+            .manifests
+            .iter()
+            .map(|descriptor| descriptor.digest)
+            .collect(),
         Kind::Image => return Ok(Vec::new()),
     };
     if wanted.is_empty() {
@@ -246,12 +334,18 @@ async fn find_children(tx: &mut Tx, repository: RepositoryId, manifest: &Manifes
     }
     let wanted: Vec<Digest> = wanted.into_iter().collect();
     let found = artifacts::children(tx, repository, &wanted).await?;
-    match wanted.iter().find(|digest| !found.iter().any(|child| child.1 == **digest)) {
+    match wanted
+        .iter()
+        .find(|digest| !found.iter().any(|child| child.1 == **digest))
+    {
         Some(missing) => Err(Error::MissingBlob(*missing)),
         None => Ok(found),
     }
 }
 
 fn not_found(name: &RepoName, reference: &str) -> Error {
-    Error::not_found(What::Manifest, format!("artifact {name}{reference} not found"))
+    Error::not_found(
+        What::Manifest,
+        format!("artifact {name}{reference} not found"),
+    )
 }

@@ -9,20 +9,35 @@ use crate::{Registry, push::Target};
 
 impl Registry {
     /// False when the source does not hold the content (any more): the client uploads it then.
-    pub async fn mount_blob(&self, target: &Target, digest: &Digest, from: &RepoName) -> Result<bool> {
-        let (target, digest, from, expire) = (target.clone(), *digest, from.clone(), self.config().uploads_expire);
+    pub async fn mount_blob(
+        &self,
+        target: &Target,
+        digest: &Digest,
+        from: &RepoName,
+    ) -> Result<bool> {
+        let (target, digest, from, expire) = (
+            target.clone(),
+            *digest,
+            from.clone(),
+            self.config().uploads_expire,
+        );
         self.db()
             .write(move |tx| {
                 let (target, from) = (target.clone(), from.clone());
                 Box::pin(async move {
-                    let Some(source) = repositories::find(tx, from.as_str()).await? else { return Ok(false) };
+                    let Some(source) = repositories::find(tx, from.as_str()).await? else {
+                        return Ok(false);
+                    };
                     let held = links::hold(tx, source, &[digest]).await?;
-                    let Some(blob) = held.into_iter().find(|blob| blob.state.is_readable()) else { return Ok(false) };
+                    let Some(blob) = held.into_iter().find(|blob| blob.state.is_readable()) else {
+                        return Ok(false);
+                    };
                     let now = tx.now().await?;
                     if blob.state == blobs::State::Condemned {
                         blobs::revive(tx, blob.id, blob.size, now).await?;
                     }
-                    let repository = repositories::ensure(tx, target.project, &target.name, now).await?;
+                    let repository =
+                        repositories::ensure(tx, target.project, &target.name, now).await?;
                     links::add(tx, repository, blob.id, Some(now.plus(expire)), now).await?;
                     Ok(true)
                 })

@@ -70,7 +70,9 @@ impl Equivalent<Key> for KeyRef<'_> {
 
 impl Remembered {
     pub(crate) fn new(manifest_bytes: u64) -> Self {
-        let about = usize::try_from(manifest_bytes / 2048).unwrap_or(usize::MAX).max(16);
+        let about = usize::try_from(manifest_bytes / 2048)
+            .unwrap_or(usize::MAX)
+            .max(16);
         Self {
             repositories: Cache::new(REPOSITORIES),
             references: Cache::new(REFERENCES),
@@ -98,20 +100,35 @@ impl Registry {
         }
         let found = repositories::find(&mut *self.db().reader().await?, name.as_str()).await?;
         if exclusive && let Some(id) = found {
-            self.0.remembered.repositories.insert(name.as_str().into(), id);
+            self.0
+                .remembered
+                .repositories
+                .insert(name.as_str().into(), id);
         }
         Ok(found)
     }
 
     /// The manifest that a tag or digest stands for now; `None` when there is none, or when its bytes were lost.
-    pub async fn find_manifest(&self, name: NameRef<'_>, reference: &ReferenceRef<'_>) -> Result<Option<Manifest>> {
-        let Some(artifact) = self.find_artifact(name, reference).await? else { return Ok(None) };
+    pub async fn find_manifest(
+        &self,
+        name: NameRef<'_>,
+        reference: &ReferenceRef<'_>,
+    ) -> Result<Option<Manifest>> {
+        let Some(artifact) = self.find_artifact(name, reference).await? else {
+            return Ok(None);
+        };
         let bytes = self.manifest_bytes(&artifact).await?;
         Ok(bytes.map(|bytes| Manifest { artifact, bytes }))
     }
 
-    async fn find_artifact(&self, name: NameRef<'_>, reference: &ReferenceRef<'_>) -> Result<Option<Arc<Artifact>>> {
-        let Some(repository) = self.find_repository(name).await? else { return Ok(None) };
+    async fn find_artifact(
+        &self,
+        name: NameRef<'_>,
+        reference: &ReferenceRef<'_>,
+    ) -> Result<Option<Arc<Artifact>>> {
+        let Some(repository) = self.find_repository(name).await? else {
+            return Ok(None);
+        };
         let text;
         let asked = match reference {
             ReferenceRef::Tag(tag) => tag.as_str(),
@@ -120,10 +137,16 @@ impl Registry {
                 &text
             }
         };
-        let seen = self.db().is_exclusive().then(|| self.db().generations().of(repository));
+        let seen = self
+            .db()
+            .is_exclusive()
+            .then(|| self.db().generations().of(repository));
         let remembered = &self.0.remembered.references;
         if let Some(seen) = seen
-            && let Some((then, artifact)) = remembered.get(&KeyRef { repository, reference: asked })
+            && let Some((then, artifact)) = remembered.get(&KeyRef {
+                repository,
+                reference: asked,
+            })
             && then == seen
         {
             return Ok(Some(artifact));
@@ -131,13 +154,28 @@ impl Registry {
         let found = {
             let mut reader = self.db().reader().await?;
             match reference {
-                ReferenceRef::Tag(tag) => artifacts::find_tagged(&mut reader, repository, tag.as_str()).await?,
-                ReferenceRef::Digest(digest) => artifacts::find(&mut reader, repository, digest).await?,
+                ReferenceRef::Tag(tag) => {
+                    artifacts::find_tagged(&mut reader, repository, tag.as_str()).await?
+                }
+                ReferenceRef::Digest(digest) => {
+                    artifacts::find(&mut reader, repository, digest).await?
+                }
             }
         };
-        let Some(artifact) = found.filter(|artifact| artifact.state != State::Lost).map(Arc::new) else { return Ok(None) };
+        let Some(artifact) = found
+            .filter(|artifact| artifact.state != State::Lost)
+            .map(Arc::new)
+        else {
+            return Ok(None);
+        };
         if let Some(seen) = seen {
-            remembered.insert(Key { repository, reference: asked.into() }, (seen, artifact.clone()));
+            remembered.insert(
+                Key {
+                    repository,
+                    reference: asked.into(),
+                },
+                (seen, artifact.clone()),
+            );
         }
         Ok(Some(artifact))
     }
@@ -146,9 +184,15 @@ impl Registry {
         if let Some(bytes) = self.0.remembered.manifest(&artifact.digest) {
             return Ok(Some(bytes));
         }
-        match self.store().read(&artifact.digest, &artifact.location, artifact.size as usize).await {
+        match self
+            .store()
+            .read(&artifact.digest, &artifact.location, artifact.size as usize)
+            .await
+        {
             Ok(bytes) => {
-                self.0.remembered.keep_manifest(artifact.digest, bytes.clone());
+                self.0
+                    .remembered
+                    .keep_manifest(artifact.digest, bytes.clone());
                 Ok(Some(bytes))
             }
             Err(blob::Error::NotFound | blob::Error::Damaged(_) | blob::Error::TooLarge { .. }) => {
@@ -162,8 +206,13 @@ impl Registry {
 
     /// The content as this repository may read it.
     pub async fn find_blob(&self, name: NameRef<'_>, digest: &Digest) -> Result<Option<Arc<Blob>>> {
-        let Some(repository) = self.find_repository(name).await? else { return Ok(None) };
-        let seen = self.db().is_exclusive().then(|| self.db().generations().of(repository));
+        let Some(repository) = self.find_repository(name).await? else {
+            return Ok(None);
+        };
+        let seen = self
+            .db()
+            .is_exclusive()
+            .then(|| self.db().generations().of(repository));
         let remembered = &self.0.remembered.contents;
         if let Some(seen) = seen
             && let Some((then, blob)) = remembered.get(&(repository, *digest))
@@ -172,7 +221,9 @@ impl Registry {
             return Ok(Some(blob));
         }
         let found = links::find(&mut *self.db().reader().await?, repository, digest).await?;
-        let Some(blob) = found.filter(|blob| blob.state.is_readable()).map(Arc::new) else { return Ok(None) };
+        let Some(blob) = found.filter(|blob| blob.state.is_readable()).map(Arc::new) else {
+            return Ok(None);
+        };
         if let Some(seen) = seen {
             remembered.insert((repository, *digest), (seen, blob.clone()));
         }

@@ -99,8 +99,15 @@ impl Registry {
         let name: RepoName = REPOSITORY.parse().expect("a repository's name");
         let repository = self.recovered(options.owner, name.clone()).await?;
         let report = RebuildReport::default();
-        let mut rebuild =
-            Rebuild { registry: self, verify: options.verify, repository, name, cancel, progress: &progress, report };
+        let mut rebuild = Rebuild {
+            registry: self,
+            verify: options.verify,
+            repository,
+            name,
+            cancel,
+            progress: &progress,
+            report,
+        };
         rebuild.contents().await?;
         rebuild.manifests().await?;
         let mut report = rebuild.report;
@@ -131,7 +138,9 @@ impl Rebuild<'_> {
     async fn contents(&mut self) -> Result<()> {
         let mut listing = self.registry.store().list();
         while !self.cancel.is_cancelled() {
-            let Some(batch) = listing.next().await.map_err(store_error)? else { return Ok(()) };
+            let Some(batch) = listing.next().await.map_err(store_error)? else {
+                return Ok(());
+            };
             for found in batch.found.chunks(BATCH) {
                 self.take_in(found).await?;
                 (self.progress)(&self.report.done);
@@ -162,7 +171,11 @@ impl Rebuild<'_> {
                 good.push(found.clone());
             }
         }
-        if good.is_empty() { Ok(()) } else { self.insert(good).await }
+        if good.is_empty() {
+            Ok(())
+        } else {
+            self.insert(good).await
+        }
     }
 
     fn refuse(&mut self, found: &Found, why: &str) {
@@ -181,11 +194,18 @@ impl Rebuild<'_> {
         if !self.verify {
             return Ok(None);
         }
-        match self.registry.store().verify(&found.digest, &found.location, None, self.cancel).await {
+        match self
+            .registry
+            .store()
+            .verify(&found.digest, &found.location, None, self.cancel)
+            .await
+        {
             Ok(Verdict::Good { .. }) => Ok(None),
             Ok(Verdict::Missing) => Ok(Some("it went while it was looked at".to_owned())),
             Ok(Verdict::Damaged(damage)) => Ok(Some(format!("its bytes are damaged ({damage:?})"))),
-            Err(blob::Error::Cancelled) => Ok(Some("not read to its end: the rebuild was cancelled".to_owned())),
+            Err(blob::Error::Cancelled) => Ok(Some(
+                "not read to its end: the rebuild was cancelled".to_owned(),
+            )),
             Err(error) => Err(store_error(error)),
         }
     }
@@ -202,7 +222,15 @@ impl Rebuild<'_> {
                     let mut made = 0;
                     for found in &good {
                         let generation = blobs::generation_of(&found.location);
-                        let id = blobs::insert(tx, &found.digest, generation, found.size, &found.location, now).await?;
+                        let id = blobs::insert(
+                            tx,
+                            &found.digest,
+                            generation,
+                            found.size,
+                            &found.location,
+                            now,
+                        )
+                        .await?;
                         // A twin in the same batch was first.
                         let Some(id) = id else { continue };
                         links::add(tx, repository, id, Some(now.plus(KEEP_UNNAMED)), now).await?;

@@ -76,16 +76,26 @@ impl Registry {
         let start = Instant::now();
         let mut report = ScrubReport::default();
         let now = self.db().now().await?;
-        let before = if options.everything { now } else { now.minus(self.config().scrub_interval) };
+        let before = if options.everything {
+            now
+        } else {
+            now.minus(self.config().scrub_interval)
+        };
         self.check_store().await?;
-        let is_over = || cancel.is_cancelled() || options.longest.is_some_and(|longest| start.elapsed() >= longest);
+        let is_over = || {
+            cancel.is_cancelled()
+                || options
+                    .longest
+                    .is_some_and(|longest| start.elapsed() >= longest)
+        };
         while !is_over() {
             let due = blobs::unchecked(&mut *self.db().reader().await?, before, BATCH).await?;
             if due.is_empty() {
                 report.complete = true;
                 break;
             }
-            self.scrub_batch(due, &mut report, cancel, &is_over, &progress).await?;
+            self.scrub_batch(due, &mut report, cancel, &is_over, &progress)
+                .await?;
         }
         report.duration_ms = start.elapsed().as_millis() as u64;
         Ok(report)
@@ -105,7 +115,16 @@ impl Registry {
             if is_over() {
                 break;
             }
-            let verdict = match self.store().verify(&blob.digest, &blob.location, self.config().scrub_rate, cancel).await {
+            let verdict = match self
+                .store()
+                .verify(
+                    &blob.digest,
+                    &blob.location,
+                    self.config().scrub_rate,
+                    cancel,
+                )
+                .await
+            {
                 Err(blob::Error::Cancelled) => break,
                 verdict => verdict.map_err(store_error)?,
             };
@@ -121,7 +140,11 @@ impl Registry {
                     Finding::Lost(why) => {
                         report.done.lost += 1;
                         if report.examples.len() < EXAMPLES {
-                            report.examples.push(Lost { digest: blob.digest, size: blob.size, why });
+                            report.examples.push(Lost {
+                                digest: blob.digest,
+                                size: blob.size,
+                                why,
+                            });
                         }
                     }
                     Finding::Cancelled => break,

@@ -3,11 +3,7 @@
 //! An id names the node, algorithm and expiry and carries a seal over them, the repository and the caller; so opening a
 //! session writes nothing, and a stranger's or a guessed id is unknown here. What makes a session exist is its first byte.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use blob::HashState;
@@ -67,14 +63,25 @@ impl Sessions {
     }
 
     /// Makes a new id.
-    pub(crate) fn sign(&self, node: &str, name: NameRef<'_>, caller: &str, algorithm: Algorithm, expires: Timestamp) -> String {
+    pub(crate) fn sign(
+        &self,
+        node: &str,
+        name: NameRef<'_>,
+        caller: &str,
+        algorithm: Algorithm,
+        expires: Timestamp,
+    ) -> String {
         let mut id = Vec::with_capacity(LENGTH);
         id.push(VERSION);
         id.push(match algorithm {
             Algorithm::Sha256 => 1,
             Algorithm::Sha512 => 2,
         });
-        id.extend_from_slice(&u32::try_from(expires.seconds()).unwrap_or(u32::MAX).to_be_bytes());
+        id.extend_from_slice(
+            &u32::try_from(expires.seconds())
+                .unwrap_or(u32::MAX)
+                .to_be_bytes(),
+        );
         id.extend_from_slice(&self.mac(&[b"node", node.as_bytes()])[..8]);
         id.extend_from_slice(uuid::Uuid::new_v4().as_bytes());
         let seal = self.mac(&[&id, name.as_str().as_bytes(), caller.as_bytes()]);
@@ -83,12 +90,30 @@ impl Sessions {
     }
 
     /// Reads an id back. What was not signed for this repository and caller, or has expired, is unknown.
-    pub(crate) fn verify(&self, id: &str, name: NameRef<'_>, caller: &str, now: Timestamp) -> Result<Session> {
-        let unknown = || Error::not_found(What::Upload, "no such upload: it has expired, was cancelled, or belongs to somebody else");
-        let bytes = URL_SAFE_NO_PAD.decode(id).ok().filter(|bytes| bytes.len() == LENGTH).ok_or_else(unknown)?;
+    pub(crate) fn verify(
+        &self,
+        id: &str,
+        name: NameRef<'_>,
+        caller: &str,
+        now: Timestamp,
+    ) -> Result<Session> {
+        let unknown = || {
+            Error::not_found(
+                What::Upload,
+                "no such upload: it has expired, was cancelled, or belongs to somebody else",
+            )
+        };
+        let bytes = URL_SAFE_NO_PAD
+            .decode(id)
+            .ok()
+            .filter(|bytes| bytes.len() == LENGTH)
+            .ok_or_else(unknown)?;
         let (told, seal) = bytes.split_at(LENGTH - 16);
         let mut mac = self.seal.clone();
-        feed(&mut mac, &[told, name.as_str().as_bytes(), caller.as_bytes()]);
+        feed(
+            &mut mac,
+            &[told, name.as_str().as_bytes(), caller.as_bytes()],
+        );
         mac.verify_truncated_left(seal).map_err(|_| unknown())?;
         let algorithm = match (told[0], told[1]) {
             (VERSION, 1) => Algorithm::Sha256,
@@ -99,7 +124,10 @@ impl Sessions {
         if now.seconds() > i64::from(expires) {
             return Err(unknown());
         }
-        Ok(Session { key: hex(&told[14..30]), algorithm })
+        Ok(Session {
+            key: hex(&told[14..30]),
+            algorithm,
+        })
     }
 
     fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
@@ -113,18 +141,28 @@ impl Sessions {
         let cut = CancellationToken::new();
         let turn = {
             let mut writers = self.writers.lock();
-            let writing = writers
-                .entry(key.to_owned())
-                .or_insert_with(|| Writing { cut: CancellationToken::new(), turn: Arc::new(Semaphore::new(1)) });
+            let writing = writers.entry(key.to_owned()).or_insert_with(|| Writing {
+                cut: CancellationToken::new(),
+                turn: Arc::new(Semaphore::new(1)),
+            });
             writing.cut.cancel();
             writing.cut = cut.clone();
             writing.turn.clone()
         };
         let permit = tokio::time::timeout(PATIENCE, turn.acquire_owned())
             .await
-            .map_err(|_| Error::Unavailable(anyhow::anyhow!("an earlier writer of upload `{key}` does not let go")))?
+            .map_err(|_| {
+                Error::Unavailable(anyhow::anyhow!(
+                    "an earlier writer of upload `{key}` does not let go"
+                ))
+            })?
             .map_err(model::error::internal("waiting for an upload"))?;
-        Ok(Turn { sessions: self, key: key.to_owned(), cut, _permit: permit })
+        Ok(Turn {
+            sessions: self,
+            key: key.to_owned(),
+            cut,
+            _permit: permit,
+        })
     }
 
     /// Remembers how far the hash has come, for the next chunk in this process.
@@ -134,7 +172,10 @@ impl Sessions {
 
     /// What was parked for exactly this many bytes.
     pub(crate) fn unpark(&self, key: &str, at: u64) -> Option<Arc<HashState>> {
-        self.parked.remove(key).map(|(_, state)| state).filter(|state| state.offset == at)
+        self.parked
+            .remove(key)
+            .map(|(_, state)| state)
+            .filter(|state| state.offset == at)
     }
 }
 
@@ -165,10 +206,12 @@ fn feed(mac: &mut Hmac<Sha256>, parts: &[&[u8]]) {
 
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 #[cfg(test)]
@@ -185,18 +228,63 @@ mod tests {
     fn an_id_is_known_only_to_its_repository_and_caller_until_it_expires() {
         let sessions = Sessions::new(b"key");
         let expires = NOW.plus(Duration::from_secs(60));
-        let id = sessions.sign("n1", name("library/a"), "user:1", Algorithm::Sha512, expires);
-        let session = sessions.verify(&id, name("library/a"), "user:1", NOW).expect("signed");
-        assert_eq!((session.algorithm, session.key.len()), (Algorithm::Sha512, 32));
-        assert!(sessions.verify(&id, name("library/b"), "user:1", NOW).is_err());
-        assert!(sessions.verify(&id, name("library/a"), "user:2", NOW).is_err());
-        assert!(sessions.verify(&id, name("library/a"), "user:1", expires.plus(Duration::from_secs(2))).is_err());
-        assert!(Sessions::new(b"other").verify(&id, name("library/a"), "user:1", NOW).is_err());
+        let id = sessions.sign(
+            "n1",
+            name("library/a"),
+            "user:1",
+            Algorithm::Sha512,
+            expires,
+        );
+        let session = sessions
+            .verify(&id, name("library/a"), "user:1", NOW)
+            .expect("signed");
+        assert_eq!(
+            (session.algorithm, session.key.len()),
+            (Algorithm::Sha512, 32)
+        );
+        assert!(
+            sessions
+                .verify(&id, name("library/b"), "user:1", NOW)
+                .is_err()
+        );
+        assert!(
+            sessions
+                .verify(&id, name("library/a"), "user:2", NOW)
+                .is_err()
+        );
+        assert!(
+            sessions
+                .verify(
+                    &id,
+                    name("library/a"),
+                    "user:1",
+                    expires.plus(Duration::from_secs(2))
+                )
+                .is_err()
+        );
+        assert!(
+            Sessions::new(b"other")
+                .verify(&id, name("library/a"), "user:1", NOW)
+                .is_err()
+        );
         let mut forged = id.into_bytes();
         forged[3] ^= 1;
-        assert!(sessions.verify(std::str::from_utf8(&forged).expect("ascii"), name("library/a"), "user:1", NOW).is_err());
+        assert!(
+            sessions
+                .verify(
+                    std::str::from_utf8(&forged).expect("ascii"),
+                    name("library/a"),
+                    "user:1",
+                    NOW
+                )
+                .is_err()
+        );
         for hostile in ["", "x", "../../etc/passwd", &"A".repeat(10_000)] {
-            assert!(sessions.verify(hostile, name("library/a"), "user:1", NOW).is_err());
+            assert!(
+                sessions
+                    .verify(hostile, name("library/a"), "user:1", NOW)
+                    .is_err()
+            );
         }
     }
 

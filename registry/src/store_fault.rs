@@ -8,13 +8,19 @@ pub fn store_error(error: blob::Error) -> Error {
         return Error::StorageFull("the registry's storage is full: delete something or ask its operator for room, then try again".to_owned());
     }
     match error {
-        blob::Error::DigestMismatch { expected, actual } => {
-            Error::invalid(What::Digest, format!("the content has digest `{actual}`, not `{expected}` as the request says"))
-        }
-        blob::Error::Short { .. } | blob::Error::Lost(_) => {
-            Error::not_found(What::Upload, "bytes of this upload were lost by the storage: start it again".to_owned())
-        }
-        blob::Error::Foreign { .. } | blob::Error::Unusable { .. } | blob::Error::Hung | blob::Error::Io { .. } | blob::Error::Cancelled => {
+        blob::Error::DigestMismatch { expected, actual } => Error::invalid(
+            What::Digest,
+            format!("the content has digest `{actual}`, not `{expected}` as the request says"),
+        ),
+        blob::Error::Short { .. } | blob::Error::Lost(_) => Error::not_found(
+            What::Upload,
+            "bytes of this upload were lost by the storage: start it again".to_owned(),
+        ),
+        blob::Error::Foreign { .. }
+        | blob::Error::Unusable { .. }
+        | blob::Error::Hung
+        | blob::Error::Io { .. }
+        | blob::Error::Cancelled => {
             Error::Unavailable(anyhow::Error::new(error).context("storage"))
         }
         other => Error::Internal(anyhow::Error::new(other).context("storage")),

@@ -53,7 +53,9 @@ impl Registry {
     /// Opens a session. Nothing is written; the id alone says that it may be used.
     pub fn open_upload(&self, name: NameRef<'_>, caller: &str, algorithm: Algorithm) -> String {
         let expires = self.db().clock().now().plus(self.config().uploads_expire);
-        self.0.sessions.sign(self.db().node(), name, caller, algorithm, expires)
+        self.0
+            .sessions
+            .sign(self.db().node(), name, caller, algorithm, expires)
     }
 
     /// How many bytes of the upload are here.
@@ -67,14 +69,23 @@ impl Registry {
     }
 
     /// Appends a chunk and answers how many bytes are here now. When the connection breaks, what came is kept.
-    pub async fn append_upload<S>(&self, target: &Target, caller: &str, id: &str, chunk: Chunk<S>) -> Result<u64>
+    pub async fn append_upload<S>(
+        &self,
+        target: &Target,
+        caller: &str,
+        id: &str,
+        chunk: Chunk<S>,
+    ) -> Result<u64>
     where
         S: Stream<Item = Result<Bytes>> + Unpin + Send,
     {
         let session = self.session(target.name.borrowed(), caller, id)?;
         let turn = self.0.sessions.enter(&session.key).await?;
         let row = uploads::find(&mut *self.db().reader().await?, &session.key).await?;
-        if row.as_ref().is_some_and(|row| row.finished.is_some() || row.cancelled) {
+        if row
+            .as_ref()
+            .is_some_and(|row| row.finished.is_some() || row.cancelled)
+        {
             return Err(unknown());
         }
         let mut open = self.resume(target, session, turn, row, chunk.range).await?;
@@ -88,7 +99,14 @@ impl Registry {
 
     /// Appends what the request brings, checks the whole against the digest and makes it content of the repository. The
     /// same request again is answered the same while the finished session is remembered.
-    pub async fn finish_upload<S>(&self, target: &Target, caller: &str, id: &str, digest: &Digest, chunk: Chunk<S>) -> Result<()>
+    pub async fn finish_upload<S>(
+        &self,
+        target: &Target,
+        caller: &str,
+        id: &str,
+        digest: &Digest,
+        chunk: Chunk<S>,
+    ) -> Result<()>
     where
         S: Stream<Item = Result<Bytes>> + Unpin + Send,
     {
@@ -101,7 +119,10 @@ impl Registry {
             None if row.as_ref().is_some_and(|row| row.cancelled) => return Err(unknown()),
             None => {}
         }
-        let open = match self.resume(target, session, turn, row.clone(), chunk.range).await {
+        let open = match self
+            .resume(target, session, turn, row.clone(), chunk.range)
+            .await
+        {
             // A commit that failed after the bytes had found their place: they are still there.
             Err(Error::NotFound(What::Upload, _)) if row.is_some() => {
                 let row = row.ok_or_else(unknown)?;
@@ -112,7 +133,13 @@ impl Registry {
         self.finish_open(target, open, digest, chunk).await
     }
 
-    async fn finish_open<S>(&self, target: &Target, mut open: Open<'_>, digest: &Digest, chunk: Chunk<S>) -> Result<()>
+    async fn finish_open<S>(
+        &self,
+        target: &Target,
+        mut open: Open<'_>,
+        digest: &Digest,
+        chunk: Chunk<S>,
+    ) -> Result<()>
     where
         S: Stream<Item = Result<Bytes>> + Unpin + Send,
     {
@@ -120,18 +147,33 @@ impl Registry {
             self.put_aside(target, open).await?;
             return Err(error);
         }
-        let Open { session, turn, writer, epoch, noted } = open;
+        let Open {
+            session,
+            turn,
+            writer,
+            epoch,
+            noted,
+        } = open;
         let received = writer.offset();
         let staged = match writer.finish(digest).await {
             Ok(staged) => staged,
             Err(error) => {
-                if received > noted && matches!(error, blob::Error::DigestMismatch { .. } | blob::Error::Full) {
-                    self.note(target, &session.key, epoch, received, None).await?;
+                if received > noted
+                    && matches!(
+                        error,
+                        blob::Error::DigestMismatch { .. } | blob::Error::Full
+                    )
+                {
+                    self.note(target, &session.key, epoch, received, None)
+                        .await?;
                 }
                 return Err(store_error(error));
             }
         };
-        let finished = Finished { key: session.key, epoch: epoch.max(1) };
+        let finished = Finished {
+            key: session.key,
+            epoch: epoch.max(1),
+        };
         self.keep_upload(&staged, target, Some(finished)).await?;
         drop(turn);
         Ok(())
@@ -140,9 +182,21 @@ impl Registry {
     async fn finish_published(&self, target: &Target, row: Upload, digest: &Digest) -> Result<()> {
         let newest = db::blobs::newest(&mut *self.db().reader().await?, digest).await?;
         let place = Place::after(newest.as_ref());
-        let staged = self.store().restage(&row.id, digest, &place.location, row.received).await.map_err(store_error)?;
+        let staged = self
+            .store()
+            .restage(&row.id, digest, &place.location, row.received)
+            .await
+            .map_err(store_error)?;
         let staged = staged.ok_or_else(unknown)?;
-        self.keep_upload(&staged, target, Some(Finished { key: row.id, epoch: row.epoch })).await
+        self.keep_upload(
+            &staged,
+            target,
+            Some(Finished {
+                key: row.id,
+                epoch: row.epoch,
+            }),
+        )
+        .await
     }
 
     /// A whole upload in one request (POST with `digest`): no session that anybody could come back to.
@@ -151,7 +205,11 @@ impl Registry {
         S: Stream<Item = Result<Bytes>> + Unpin + Send,
     {
         let key = uuid::Uuid::new_v4().simple().to_string();
-        let mut writer = self.store().begin(&key, digest.algorithm()).await.map_err(store_error)?;
+        let mut writer = self
+            .store()
+            .begin(&key, digest.algorithm())
+            .await
+            .map_err(store_error)?;
         let kept = async {
             copy(body, &mut writer).await?;
             let staged = writer.finish(digest).await.map_err(store_error)?;
@@ -183,11 +241,16 @@ impl Registry {
         if !cancelled {
             return Err(unknown());
         }
-        self.store().discard(&session.key).await.map_err(store_error)
+        self.store()
+            .discard(&session.key)
+            .await
+            .map_err(store_error)
     }
 
     fn session(&self, name: NameRef<'_>, caller: &str, id: &str) -> Result<Session> {
-        self.0.sessions.verify(id, name, caller, self.db().clock().now())
+        self.0
+            .sessions
+            .verify(id, name, caller, self.db().clock().now())
     }
 
     /// Opens the session's bytes for appending, when the chunk begins where they end.
@@ -205,19 +268,29 @@ impl Registry {
         }
         let epoch = self.take(target, &session, row.as_ref()).await?;
         let parked = self.0.sessions.unpark(&session.key, have);
-        let flushed = row.and_then(|row| row.hash_state).and_then(|state| HashState::from_bytes(&state).ok());
+        let flushed = row
+            .and_then(|row| row.hash_state)
+            .and_then(|state| HashState::from_bytes(&state).ok());
         let saved = parked.as_deref().or(flushed.as_ref());
         let store = self.store();
         let writer = if have == 0 {
             store.begin(&session.key, session.algorithm).await
         } else {
-            store.resume(&session.key, have, saved, session.algorithm).await
+            store
+                .resume(&session.key, have, saved, session.algorithm)
+                .await
         };
         let writer = writer.map_err(|error| match error {
             blob::Error::NotFound => unknown(),
             other => store_error(other),
         })?;
-        Ok(Open { session, turn, writer, epoch, noted: have })
+        Ok(Open {
+            session,
+            turn,
+            writer,
+            epoch,
+            noted: have,
+        })
     }
 
     /// Where other nodes may write too, the row decides who does.
@@ -261,7 +334,11 @@ impl Registry {
                 return Received::Cut(store_error(error));
             }
             let fresh = open.writer.offset() - open.noted;
-            let due = if open.epoch == 0 { fresh >= FIRST_NOTE } else { fresh >= NOTE_EVERY };
+            let due = if open.epoch == 0 {
+                fresh >= FIRST_NOTE
+            } else {
+                fresh >= NOTE_EVERY
+            };
             if due && let Err(error) = self.note_flushed(target, open).await {
                 return Received::Cut(error);
             }
@@ -271,7 +348,9 @@ impl Registry {
         match told {
             Some(told) if told != came => Received::Cut(Error::invalid(
                 What::Size,
-                format!("the request speaks of {told} bytes and brought {came}: ask for the upload's status and go on from there"),
+                format!(
+                    "the request speaks of {told} bytes and brought {came}: ask for the upload's status and go on from there"
+                ),
             )),
             _ => Received::Whole,
         }
@@ -280,7 +359,15 @@ impl Registry {
     async fn note_flushed(&self, target: &Target, open: &mut Open<'_>) -> Result<()> {
         let state = open.writer.flush().await.map_err(store_error)?;
         let received = state.offset;
-        open.epoch = self.note(target, &open.session.key, open.epoch, received, Some(state.to_bytes())).await?;
+        open.epoch = self
+            .note(
+                target,
+                &open.session.key,
+                open.epoch,
+                received,
+                Some(state.to_bytes()),
+            )
+            .await?;
         open.noted = received;
         Ok(())
     }
@@ -293,7 +380,8 @@ impl Registry {
             Err(error) => return Err(store_error(error)),
         };
         if received > open.noted {
-            self.note(target, &open.session.key, open.epoch, received, None).await?;
+            self.note(target, &open.session.key, open.epoch, received, None)
+                .await?;
         }
         if let Ok(state) = open.writer.state().await {
             self.0.sessions.park(&open.session.key, state);
@@ -302,18 +390,30 @@ impl Registry {
     }
 
     /// Writes how far the session has come; makes its row when there is none (`epoch` 0). Answers the row's epoch.
-    async fn note(&self, target: &Target, key: &str, epoch: i64, received: u64, hash_state: Option<Vec<u8>>) -> Result<i64> {
+    async fn note(
+        &self,
+        target: &Target,
+        key: &str,
+        epoch: i64,
+        received: u64,
+        hash_state: Option<Vec<u8>>,
+    ) -> Result<i64> {
         let (key, repository) = (key.to_owned(), target.name.as_str().to_owned());
         self.db()
             .write(move |tx| {
-                let (key, repository, hash_state) = (key.clone(), repository.clone(), hash_state.clone());
+                let (key, repository, hash_state) =
+                    (key.clone(), repository.clone(), hash_state.clone());
                 Box::pin(async move {
                     let now = tx.now().await?;
                     let epoch = match epoch {
-                        0 => uploads::take(tx, &key, &repository, None, now).await?.ok_or_else(taken_over)?,
+                        0 => uploads::take(tx, &key, &repository, None, now)
+                            .await?
+                            .ok_or_else(taken_over)?,
                         epoch => epoch,
                     };
-                    let kept = uploads::advance(tx, &key, epoch, received, hash_state.as_deref(), now).await?;
+                    let kept =
+                        uploads::advance(tx, &key, epoch, received, hash_state.as_deref(), now)
+                            .await?;
                     if kept { Ok(epoch) } else { Err(taken_over()) }
                 })
             })
@@ -333,7 +433,10 @@ where
 }
 
 fn unknown() -> Error {
-    Error::not_found(What::Upload, "no such upload: it has ended or was never begun")
+    Error::not_found(
+        What::Upload,
+        "no such upload: it has ended or was never begun",
+    )
 }
 
 fn taken_over() -> Error {

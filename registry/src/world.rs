@@ -43,7 +43,11 @@ pub(crate) fn each(test: impl AsyncFn(&World<'_>)) {
 
 /// Released content goes at once; the rest is as usual.
 pub(crate) fn config() -> Config {
-    Config { gc_grace: Duration::ZERO, scrub_rate: None, ..Config::default() }
+    Config {
+        gc_grace: Duration::ZERO,
+        scrub_rate: None,
+        ..Config::default()
+    }
 }
 
 pub(crate) fn digest_of(bytes: &[u8]) -> Digest {
@@ -59,7 +63,14 @@ impl<'a> World<'a> {
         adopt_store(db, &store).await.unwrap();
         let (owner, project) = people(db).await;
         let registry = Registry::new(db.clone(), store, config(), b"key");
-        Self { registry, database, owner, root, project, _home: home }
+        Self {
+            registry,
+            database,
+            owner,
+            root,
+            project,
+            _home: home,
+        }
     }
 
     /// Another server on the same database and store: it remembers nothing of the first.
@@ -73,13 +84,19 @@ impl<'a> World<'a> {
     }
 
     pub(crate) fn target(&self, name: &str) -> Target {
-        Target { project: self.project, name: name.parse().unwrap() }
+        Target {
+            project: self.project,
+            name: name.parse().unwrap(),
+        }
     }
 
     pub(crate) async fn push_blob(&self, name: &str, bytes: &[u8]) -> Digest {
         let digest = digest_of(bytes);
         let body = futures_util::stream::iter([Ok(Bytes::copy_from_slice(bytes))]);
-        self.registry.push_blob(&self.target(name), &digest, body).await.unwrap();
+        self.registry
+            .push_blob(&self.target(name), &digest, body)
+            .await
+            .unwrap();
         digest
     }
 
@@ -90,13 +107,23 @@ impl<'a> World<'a> {
         for layer in layers {
             self.push_blob(name, layer).await;
         }
-        self.push_manifest(name, tag, image(config.as_bytes(), layers)).await
+        self.push_manifest(name, tag, image(config.as_bytes(), layers))
+            .await
     }
 
     pub(crate) async fn push_manifest(&self, name: &str, tag: &str, bytes: Bytes) -> Digest {
         let reference: Reference = Reference::Tag(tag.parse().unwrap());
-        let new = NewManifest { bytes, content_type: None, reference, tags: Vec::new() };
-        self.registry.push_manifest(&self.target(name), new).await.unwrap().digest
+        let new = NewManifest {
+            bytes,
+            content_type: None,
+            reference,
+            tags: Vec::new(),
+        };
+        self.registry
+            .push_manifest(&self.target(name), new)
+            .await
+            .unwrap()
+            .digest
     }
 
     pub(crate) async fn delete_manifest(&self, name: &str, digest: &Digest) {
@@ -107,8 +134,19 @@ impl<'a> World<'a> {
     /// Whether a pull would get the content, whole.
     pub(crate) async fn serves(&self, name: &str, digest: &Digest) -> bool {
         let name: RepoName = name.parse().unwrap();
-        let Some(blob) = self.registry.find_blob(name.borrowed(), digest).await.unwrap() else { return false };
-        self.registry.store().read(digest, &blob.location, 1 << 20).await.is_ok()
+        let Some(blob) = self
+            .registry
+            .find_blob(name.borrowed(), digest)
+            .await
+            .unwrap()
+        else {
+            return false;
+        };
+        self.registry
+            .store()
+            .read(digest, &blob.location, 1 << 20)
+            .await
+            .is_ok()
     }
 
     pub(crate) async fn serves_manifest(&self, registry: &Registry, name: &str, tag: &str) -> bool {
@@ -117,7 +155,11 @@ impl<'a> World<'a> {
         let reference: Reference = Reference::Tag(tag);
         let text = reference.to_string();
         let reference = ReferenceRef::parse(&text).unwrap();
-        registry.find_manifest(name.borrowed(), &reference).await.unwrap().is_some()
+        registry
+            .find_manifest(name.borrowed(), &reference)
+            .await
+            .unwrap()
+            .is_some()
     }
 
     pub(crate) async fn row(&self, digest: &Digest) -> Option<Blob> {
@@ -131,7 +173,11 @@ impl<'a> World<'a> {
 
     pub(crate) fn file(&self, digest: &Digest, location: &str) -> PathBuf {
         let hex = digest.hex();
-        let dir = format!("docker/registry/v2/blobs/{}/{}/{hex}", digest.algorithm(), &hex[..2]);
+        let dir = format!(
+            "docker/registry/v2/blobs/{}/{}/{hex}",
+            digest.algorithm(),
+            &hex[..2]
+        );
         self.root.join(dir).join(location)
     }
 
@@ -146,12 +192,18 @@ impl<'a> World<'a> {
     }
 
     pub(crate) async fn collect(&self) -> CollectReport {
-        self.registry.collect(&CancellationToken::new(), |_| ()).await.unwrap()
+        self.registry
+            .collect(&CancellationToken::new(), |_| ())
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn fsck(&self, deep: bool, repair: bool) -> FsckReport {
         let options = FsckOptions { deep, repair };
-        self.registry.fsck(&options, &CancellationToken::new(), |_| ()).await.unwrap()
+        self.registry
+            .fsck(&options, &CancellationToken::new(), |_| ())
+            .await
+            .unwrap()
     }
 }
 
@@ -159,7 +211,13 @@ async fn people(db: &Db) -> (UserId, ProjectId) {
     db.write(|tx| {
         Box::pin(async move {
             let now = tx.now().await?;
-            let new = users::NewUser { name: "admin".parse()?, email: None, realname: None, password: None, admin: true };
+            let new = users::NewUser {
+                name: "admin".parse()?,
+                email: None,
+                realname: None,
+                password: None,
+                admin: true,
+            };
             let owner = users::insert(tx, &new, now).await?;
             let project = projects::insert(tx, &"library".parse()?, true, owner, now).await?;
             Ok((owner, project))
@@ -174,7 +232,10 @@ fn descriptor(media_type: &str, bytes: &[u8]) -> serde_json::Value {
 }
 
 pub(crate) fn image(config: &[u8], layers: &[&[u8]]) -> Bytes {
-    let layers: Vec<_> = layers.iter().map(|layer| descriptor("application/vnd.oci.image.layer.v1.tar", layer)).collect();
+    let layers: Vec<_> = layers
+        .iter()
+        .map(|layer| descriptor("application/vnd.oci.image.layer.v1.tar", layer))
+        .collect();
     let manifest = serde_json::json!({
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
@@ -188,9 +249,16 @@ pub(crate) fn index(manifests: &[&[u8]]) -> Bytes {
     let kind = |bytes: &[u8]| {
         let text = std::str::from_utf8(bytes).unwrap();
         let is_index = text.contains("\"manifests\"");
-        if is_index { "application/vnd.oci.image.index.v1+json" } else { "application/vnd.oci.image.manifest.v1+json" }
+        if is_index {
+            "application/vnd.oci.image.index.v1+json"
+        } else {
+            "application/vnd.oci.image.manifest.v1+json"
+        }
     };
-    let manifests: Vec<_> = manifests.iter().map(|bytes| descriptor(kind(bytes), bytes)).collect();
+    let manifests: Vec<_> = manifests
+        .iter()
+        .map(|bytes| descriptor(kind(bytes), bytes))
+        .collect();
     let manifest = serde_json::json!({
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.index.v1+json",

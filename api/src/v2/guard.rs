@@ -61,14 +61,21 @@ fn needed(route: &Route<'_>) -> Option<Action> {
 }
 
 pub(crate) async fn check(ask: &mut Ask, route: &Route<'_>) -> Result<Granted, Refusal> {
-    let (caller, presented) = identify(&ask.app.auth, &ask.head.headers, ask.connection.as_ref()).await?;
+    let (caller, presented) =
+        identify(&ask.app.auth, &ask.head.headers, ask.connection.as_ref()).await?;
     ask.identity = caller.is_authenticated().then(|| caller.name().into());
     let (Some(name), Some(action)) = (route.name(), needed(route)) else {
         return check_nameless(ask, route, caller, presented).await;
     };
     // Also on a public project: docker decides by this answer whether to bring its credentials.
     if presented == Presented::Nothing {
-        return Err(challenge(ask, presented, route, action, &unauthorized(name, action)));
+        return Err(challenge(
+            ask,
+            presented,
+            route,
+            action,
+            &unauthorized(name, action),
+        ));
     }
     super::in_project(name)?;
     let Some(rights) = ask.app.auth.standing(&caller, name.project()).await? else {
@@ -76,35 +83,78 @@ pub(crate) async fn check(ask: &mut Ask, route: &Route<'_>) -> Result<Granted, R
     };
     if !rights.may(Resource::Repository, action) {
         // No token could be wide enough: unless the present one is no good, asking for another would only go round.
-        let presented = if presented == Presented::StaleBearer { presented } else { Presented::Basic };
-        return Err(challenge(ask, presented, route, action, &unauthorized(name, action)));
+        let presented = if presented == Presented::StaleBearer {
+            presented
+        } else {
+            Presented::Basic
+        };
+        return Err(challenge(
+            ask,
+            presented,
+            route,
+            action,
+            &unauthorized(name, action),
+        ));
     }
-    if presented == Presented::StaleBearer || !auth::scope_allows(&caller, name.as_str(), action.as_str()) {
-        return Err(challenge(ask, Presented::StaleBearer, route, action, &unauthorized(name, action)));
+    if presented == Presented::StaleBearer
+        || !auth::scope_allows(&caller, name.as_str(), action.as_str())
+    {
+        return Err(challenge(
+            ask,
+            Presented::StaleBearer,
+            route,
+            action,
+            &unauthorized(name, action),
+        ));
     }
-    Ok(Granted { caller, project: Some(rights.project) })
+    Ok(Granted {
+        caller,
+        project: Some(rights.project),
+    })
 }
 
-async fn check_nameless(ask: &Ask, route: &Route<'_>, caller: Caller, presented: Presented) -> Result<Granted, Refusal> {
+async fn check_nameless(
+    ask: &Ask,
+    route: &Route<'_>,
+    caller: Caller,
+    presented: Presented,
+) -> Result<Granted, Refusal> {
     let (may, presented) = match route {
-        Route::Catalog => (ask.app.auth.may_list_catalog(&caller).await?, Presented::Basic),
+        Route::Catalog => (
+            ask.app.auth.may_list_catalog(&caller).await?,
+            Presented::Basic,
+        ),
         _ => (caller.is_authenticated(), presented),
     };
     if may {
-        return Ok(Granted { caller, project: None });
+        return Ok(Granted {
+            caller,
+            project: None,
+        });
     }
-    Err(Refusal::Challenge(Box::new(unauthorized_answer(ask, presented, None, "unauthorized"))))
+    Err(Refusal::Challenge(Box::new(unauthorized_answer(
+        ask,
+        presented,
+        None,
+        "unauthorized",
+    ))))
 }
 
 /// A request that has no route: strangers hear no more than that they must say who they are.
 pub(crate) async fn ask_strangers(ask: &mut Ask, name: Option<NameRef<'_>>) -> Result<(), Refusal> {
-    let (caller, presented) = identify(&ask.app.auth, &ask.head.headers, ask.connection.as_ref()).await?;
+    let (caller, presented) =
+        identify(&ask.app.auth, &ask.head.headers, ask.connection.as_ref()).await?;
     ask.identity = caller.is_authenticated().then(|| caller.name().into());
     if caller.is_authenticated() || presented == Presented::Bearer {
         return Ok(());
     }
     let scope = name.map(|name| format!("repository:{name}:pull"));
-    Err(Refusal::Challenge(Box::new(unauthorized_answer(ask, presented, scope.as_deref(), "unauthorized"))))
+    Err(Refusal::Challenge(Box::new(unauthorized_answer(
+        ask,
+        presented,
+        scope.as_deref(),
+        "unauthorized",
+    ))))
 }
 
 /// Whether this caller may pull from another repository, as a mount asks.
@@ -117,12 +167,28 @@ pub(crate) async fn may_pull(ask: &Ask, caller: &Caller, from: &RepoName) -> Res
 pub(crate) fn challenge_mount(ask: &Ask, name: NameRef<'_>, from: &RepoName) -> Refusal {
     let scope = format!("repository:{name}:pull,push repository:{from}:pull");
     let message = unauthorized(from.borrowed(), Action::Pull);
-    Refusal::Challenge(Box::new(unauthorized_answer(ask, Presented::StaleBearer, Some(&scope), &message)))
+    Refusal::Challenge(Box::new(unauthorized_answer(
+        ask,
+        Presented::StaleBearer,
+        Some(&scope),
+        &message,
+    )))
 }
 
-fn challenge(ask: &Ask, presented: Presented, route: &Route<'_>, action: Action, message: &str) -> Refusal {
+fn challenge(
+    ask: &Ask,
+    presented: Presented,
+    route: &Route<'_>,
+    action: Action,
+    message: &str,
+) -> Refusal {
     let scope = route.name().map(|name| scope(ask, route, name, action));
-    Refusal::Challenge(Box::new(unauthorized_answer(ask, presented, scope.as_deref(), message)))
+    Refusal::Challenge(Box::new(unauthorized_answer(
+        ask,
+        presented,
+        scope.as_deref(),
+        message,
+    )))
 }
 
 /// The scope that the request needs; of a mount with its source in the same text.
@@ -153,20 +219,36 @@ fn unauthorized(name: NameRef<'_>, action: Action) -> String {
 fn unknown_project(project: &str) -> Refusal {
     let message = format!("project {project} not found: project {project} not found");
     let mut response = error::plain(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", &message);
-    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(""));
+    response
+        .headers_mut()
+        .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(""));
     Refusal::Challenge(Box::new(response))
 }
 
-fn unauthorized_answer(ask: &Ask, presented: Presented, scope: Option<&str>, message: &str) -> Response<Body> {
+fn unauthorized_answer(
+    ask: &Ask,
+    presented: Presented,
+    scope: Option<&str>,
+    message: &str,
+) -> Response<Body> {
     let mut response = error::plain(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message);
-    let bearer = matches!(presented, Presented::Nothing | Presented::StaleBearer | Presented::Bearer);
+    let bearer = matches!(
+        presented,
+        Presented::Nothing | Presented::StaleBearer | Presented::Bearer
+    );
     let challenge = match (bearer, ask.base_url()) {
         (true, Some(base)) => {
-            let scope = scope.map(|scope| format!(",scope=\"{scope}\"")).unwrap_or_default();
-            super::text(&format!("Bearer realm=\"{base}/service/token\",service=\"{SERVICE}\"{scope}"))
+            let scope = scope
+                .map(|scope| format!(",scope=\"{scope}\""))
+                .unwrap_or_default();
+            super::text(&format!(
+                "Bearer realm=\"{base}/service/token\",service=\"{SERVICE}\"{scope}"
+            ))
         }
         _ => HeaderValue::from_static("Basic realm=\"harbor\""),
     };
-    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    response
+        .headers_mut()
+        .insert(header::WWW_AUTHENTICATE, challenge);
     response
 }

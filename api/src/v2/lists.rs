@@ -25,16 +25,38 @@ struct Catalog {
 pub(super) async fn tags(ask: &Ask, name: NameRef<'_>) -> Result<Response<Body>> {
     let page = Page::of(ask.query())?;
     let unknown = || Error::not_found(What::Repository, format!("repository {name} not found"));
-    let repository = ask.app.registry.find_repository(name).await?.ok_or_else(unknown)?;
-    let mut tags = db::tags::list(&mut *ask.app.registry.db().reader().await?, repository, &page.last, page.length + 1).await?;
+    let repository = ask
+        .app
+        .registry
+        .find_repository(name)
+        .await?
+        .ok_or_else(unknown)?;
+    let mut tags = db::tags::list(
+        &mut *ask.app.registry.db().reader().await?,
+        repository,
+        &page.last,
+        page.length + 1,
+    )
+    .await?;
     let more = page.cut(&mut tags);
     let link = more.then(|| page.link(&format!("/v2/{name}/tags/list"), &tags));
-    answer(&Tags { name: name.as_str(), tags }, link.as_deref())
+    answer(
+        &Tags {
+            name: name.as_str(),
+            tags,
+        },
+        link.as_deref(),
+    )
 }
 
 pub(super) async fn catalog(ask: &Ask) -> Result<Response<Body>> {
     let page = Page::of(ask.query())?;
-    let mut repositories = db::repositories::catalog(&mut *ask.app.registry.db().reader().await?, &page.last, page.length + 1).await?;
+    let mut repositories = db::repositories::catalog(
+        &mut *ask.app.registry.db().reader().await?,
+        &page.last,
+        page.length + 1,
+    )
+    .await?;
     let more = page.cut(&mut repositories);
     let link = more.then(|| page.link("/v2/_catalog", &repositories));
     answer(&Catalog { repositories }, link.as_deref())
@@ -76,6 +98,10 @@ impl Page {
 
     fn link(&self, path: &str, names: &[String]) -> String {
         let last = names.last().map(String::as_str).unwrap_or_default();
-        format!("<{path}?last={}&n={}>; rel=\"next\"", query::encode(last), self.length)
+        format!(
+            "<{path}?last={}&n={}>; rel=\"next\"",
+            query::encode(last),
+            self.length
+        )
     }
 }

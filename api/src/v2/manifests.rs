@@ -19,7 +19,8 @@ use crate::{
 };
 
 /// Content by digest never changes; who may read it is asked each time.
-pub(super) const FOREVER: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
+pub(super) const FOREVER: HeaderValue =
+    HeaderValue::from_static("private, max-age=31536000, immutable");
 /// Tags that one push may set.
 const MOST_TAGS: usize = 64;
 
@@ -27,7 +28,12 @@ const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 const TAG: HeaderName = HeaderName::from_static("oci-tag");
 
-pub(super) async fn get(ask: &Ask, name: NameRef<'_>, reference: &ReferenceRef<'_>, verb: ManifestVerb) -> Result<Response<Body>> {
+pub(super) async fn get(
+    ask: &Ask,
+    name: NameRef<'_>,
+    reference: &ReferenceRef<'_>,
+    verb: ManifestVerb,
+) -> Result<Response<Body>> {
     let found = ask.app.registry.find_manifest(name, reference).await?;
     let manifest = found.ok_or_else(|| not_found(name, reference))?;
     let digest = manifest.artifact.digest.to_string();
@@ -40,7 +46,10 @@ pub(super) async fn get(ask: &Ask, name: NameRef<'_>, reference: &ReferenceRef<'
     let headers = response.headers_mut();
     if !fresh {
         headers.insert(header::CONTENT_TYPE, text(&manifest.artifact.media_type));
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(manifest.bytes.len()));
+        headers.insert(
+            header::CONTENT_LENGTH,
+            HeaderValue::from(manifest.bytes.len()),
+        );
     }
     headers.insert(header::ETAG, etag(&digest));
     headers.insert(DIGEST, text(&digest));
@@ -50,16 +59,39 @@ pub(super) async fn get(ask: &Ask, name: NameRef<'_>, reference: &ReferenceRef<'
     Ok(response)
 }
 
-pub(super) async fn put(ask: &Ask, target: &Target, reference: &ReferenceRef<'_>, body: RequestBody) -> Result<Response<Body>> {
+pub(super) async fn put(
+    ask: &Ask,
+    target: &Target,
+    reference: &ReferenceRef<'_>,
+    body: RequestBody,
+) -> Result<Response<Body>> {
     let tags = asked_tags(ask.query())?;
     let content_type = ask.header(header::CONTENT_TYPE).map(str::to_owned);
     let bytes = body.all(MAX_MANIFEST_BYTES, "a manifest").await?;
     let reference: Reference = reference.owned();
-    let told = tags.iter().map(|tag| text(tag.as_str())).collect::<Vec<_>>();
-    let pushed = ask.app.registry.push_manifest(target, NewManifest { bytes, content_type, reference, tags }).await?;
+    let told = tags
+        .iter()
+        .map(|tag| text(tag.as_str()))
+        .collect::<Vec<_>>();
+    let pushed = ask
+        .app
+        .registry
+        .push_manifest(
+            target,
+            NewManifest {
+                bytes,
+                content_type,
+                reference,
+                tags,
+            },
+        )
+        .await?;
     let mut response = empty(StatusCode::CREATED);
     let headers = response.headers_mut();
-    headers.insert(header::LOCATION, text(&format!("/v2/{}/manifests/{}", target.name, pushed.digest)));
+    headers.insert(
+        header::LOCATION,
+        text(&format!("/v2/{}/manifests/{}", target.name, pushed.digest)),
+    );
     headers.insert(DIGEST, text(&pushed.digest.to_string()));
     if let Some(subject) = pushed.subject {
         headers.insert(SUBJECT, text(&subject.to_string()));
@@ -70,7 +102,11 @@ pub(super) async fn put(ask: &Ask, target: &Target, reference: &ReferenceRef<'_>
     Ok(response)
 }
 
-pub(super) async fn delete(ask: &Ask, name: NameRef<'_>, reference: &ReferenceRef<'_>) -> Result<Response<Body>> {
+pub(super) async fn delete(
+    ask: &Ask,
+    name: NameRef<'_>,
+    reference: &ReferenceRef<'_>,
+) -> Result<Response<Body>> {
     let name = name.owned();
     match reference.owned() {
         Reference::Tag(tag) => ask.app.registry.delete_tag(&name, &tag).await?,
@@ -82,10 +118,15 @@ pub(super) async fn delete(ask: &Ask, name: NameRef<'_>, reference: &ReferenceRe
 fn asked_tags(asked: &str) -> Result<Vec<Tag>> {
     let tags: Vec<Tag> = query::all(asked, "tag")
         .take(MOST_TAGS + 1)
-        .map(|tag| tag.parse().map_err(|error: oci::TagError| Error::invalid(What::Tag, error.to_string())))
+        .map(|tag| {
+            tag.parse()
+                .map_err(|error: oci::TagError| Error::invalid(What::Tag, error.to_string()))
+        })
         .collect::<Result<_>>()?;
     if tags.len() > MOST_TAGS {
-        return Err(Error::TooLarge(format!("a push may set at most {MOST_TAGS} tags at once")));
+        return Err(Error::TooLarge(format!(
+            "a push may set at most {MOST_TAGS} tags at once"
+        )));
     }
     Ok(tags)
 }
@@ -106,9 +147,16 @@ pub(super) fn etag(digest: &str) -> HeaderValue {
 
 /// Whether the client has this content already: `If-None-Match` with the digest, quoted or not, weak or not, in a list or `*`.
 pub(super) fn is_fresh(headers: &HeaderMap, digest: &str) -> bool {
-    headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(|value| {
-        value.split(',').map(|tag| tag.trim().trim_start_matches("W/").trim_matches('"')).any(|tag| tag == digest || tag == "*")
-    })
+    headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| {
+            value
+                .split(',')
+                .map(|tag| tag.trim().trim_start_matches("W/").trim_matches('"'))
+                .any(|tag| tag == digest || tag == "*")
+        })
 }
 
 #[cfg(test)]

@@ -31,7 +31,10 @@ pub(crate) async fn serve(ask: &mut Ask, body: RequestBody) -> Response<Body> {
         Ok(response) => response,
         Err(refusal) => refuse(ask, refusal),
     };
-    response.headers_mut().insert("docker-distribution-api-version", HeaderValue::from_static("registry/2.0"));
+    response.headers_mut().insert(
+        "docker-distribution-api-version",
+        HeaderValue::from_static("registry/2.0"),
+    );
     response
 }
 
@@ -47,7 +50,12 @@ async fn answer(ask: &mut Ask, body: RequestBody) -> Result<Response<Body>, Refu
     dispatch(ask, &route, granted, body).await
 }
 
-async fn dispatch(ask: &mut Ask, route: &Route<'_>, granted: Granted, body: RequestBody) -> Result<Response<Body>, Refusal> {
+async fn dispatch(
+    ask: &mut Ask,
+    route: &Route<'_>,
+    granted: Granted,
+    body: RequestBody,
+) -> Result<Response<Body>, Refusal> {
     let app = ask.app.clone();
     let room = |room| app.admission.enter(room).map_err(Refusal::from);
     match route {
@@ -64,11 +72,19 @@ async fn dispatch(ask: &mut Ask, route: &Route<'_>, granted: Granted, body: Requ
             let _room = room(Room::Small)?;
             Ok(referrers::list(ask, *name, digest).await?)
         }
-        Route::Manifest { name, reference, verb } => {
+        Route::Manifest {
+            name,
+            reference,
+            verb,
+        } => {
             let _room = room(Room::Small)?;
             match verb {
-                ManifestVerb::Get | ManifestVerb::Head => Ok(manifests::get(ask, *name, reference, *verb).await?),
-                ManifestVerb::Put => Ok(manifests::put(ask, &granted.target(*name)?, reference, body).await?),
+                ManifestVerb::Get | ManifestVerb::Head => {
+                    Ok(manifests::get(ask, *name, reference, *verb).await?)
+                }
+                ManifestVerb::Put => {
+                    Ok(manifests::put(ask, &granted.target(*name)?, reference, body).await?)
+                }
                 ManifestVerb::Delete => Ok(manifests::delete(ask, *name, reference).await?),
             }
         }
@@ -107,12 +123,16 @@ async fn bad_route(ask: &mut Ask, error: &RouteError<'_>) -> Result<Response<Bod
         RouteError::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
         RouteError::BadName(_) | RouteError::BadDigest { .. } => StatusCode::BAD_REQUEST,
         // To read a manifest by something that is no reference finds nothing; to push one so is a mistake.
-        RouteError::BadReference { .. } if matches!(ask.head.method.as_str(), "GET" | "HEAD") => StatusCode::NOT_FOUND,
+        RouteError::BadReference { .. } if matches!(ask.head.method.as_str(), "GET" | "HEAD") => {
+            StatusCode::NOT_FOUND
+        }
         RouteError::BadReference { .. } => StatusCode::BAD_REQUEST,
     };
     let mut response = error::plain(status, error.code().as_str(), &error.to_string());
     if let RouteError::MethodNotAllowed { allow, .. } = error {
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+        response
+            .headers_mut()
+            .insert(header::ALLOW, HeaderValue::from_static(allow));
     }
     Ok(response)
 }
@@ -121,7 +141,8 @@ fn refuse(ask: &Ask, refusal: Refusal) -> Response<Body> {
     match refusal {
         Refusal::Challenge(response) => *response,
         Refusal::Error(failed) => {
-            let mut response = error::answer(&failed, Dialect::Distribution, ask.request_id.as_str());
+            let mut response =
+                error::answer(&failed, Dialect::Distribution, ask.request_id.as_str());
             if let Error::RangeMismatch { have } = failed {
                 let headers = response.headers_mut();
                 headers.insert(header::RANGE, text(&upload_range(have)));
@@ -166,7 +187,10 @@ pub(super) fn text(value: &str) -> HeaderValue {
 
 pub(super) fn json(body: impl Into<bytes::Bytes>) -> Response<Body> {
     let mut response = Response::new(Body::whole(body));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json; charset=utf-8"),
+    );
     response
 }
 
@@ -179,7 +203,10 @@ pub(super) fn empty(status: StatusCode) -> Response<Body> {
 /// A repository's name as everything that writes wants it: inside a project.
 pub(super) fn in_project(name: oci::NameRef<'_>) -> Result<RepoName> {
     if name.repository().is_none() {
-        return Err(Error::invalid(What::Repository, format!("invalid repository name `{name}`: write it as `project/repository`")));
+        return Err(Error::invalid(
+            What::Repository,
+            format!("invalid repository name `{name}`: write it as `project/repository`"),
+        ));
     }
     Ok(name.owned())
 }
@@ -187,7 +214,12 @@ pub(super) fn in_project(name: oci::NameRef<'_>) -> Result<RepoName> {
 impl Granted {
     /// Where a push goes.
     pub(super) fn target(&self, name: oci::NameRef<'_>) -> Result<Target> {
-        let project = self.project.ok_or_else(|| Error::Internal(anyhow::anyhow!("a push was let through without a project")))?;
-        Ok(Target { project, name: in_project(name)? })
+        let project = self.project.ok_or_else(|| {
+            Error::Internal(anyhow::anyhow!("a push was let through without a project"))
+        })?;
+        Ok(Target {
+            project,
+            name: in_project(name)?,
+        })
     }
 }

@@ -39,19 +39,36 @@ pub(super) async fn list(ask: &Ask, name: NameRef<'_>, subject: &Digest) -> Resu
     let artifact_type = query::first(ask.query(), "artifactType").filter(|kind| !kind.is_empty());
     // No media type holds a blank: it was an unescaped plus.
     let artifact_type = artifact_type.map(|kind| kind.replace(' ', "+"));
-    let after = query::first(ask.query(), "last").and_then(|last| last.parse().ok()).unwrap_or(0);
-    let length = query::first(ask.query(), "n").and_then(|n| n.parse::<i64>().ok()).unwrap_or(MOST).clamp(1, MOST);
+    let after = query::first(ask.query(), "last")
+        .and_then(|last| last.parse().ok())
+        .unwrap_or(0);
+    let length = query::first(ask.query(), "n")
+        .and_then(|n| n.parse::<i64>().ok())
+        .unwrap_or(MOST)
+        .clamp(1, MOST);
     let mut found = match ask.app.registry.find_repository(name).await? {
         None => Vec::new(),
         Some(repository) => {
             let mut reader = ask.app.registry.db().reader().await?;
-            artifacts::referrers(&mut reader, repository, subject, artifact_type.as_deref(), ArtifactId(after), length + 1).await?
+            artifacts::referrers(
+                &mut reader,
+                repository,
+                subject,
+                artifact_type.as_deref(),
+                ArtifactId(after),
+                length + 1,
+            )
+            .await?
         }
     };
     let more = found.len() as i64 > length;
     found.truncate(length as usize);
-    let body = serde_json::to_vec(&Index { schema_version: 2, media_type: OCI_INDEX, manifests: found.iter().map(descriptor).collect() })
-        .map_err(model::error::internal("writing the referrers"))?;
+    let body = serde_json::to_vec(&Index {
+        schema_version: 2,
+        media_type: OCI_INDEX,
+        manifests: found.iter().map(descriptor).collect(),
+    })
+    .map_err(model::error::internal("writing the referrers"))?;
     let mut response = Response::new(Body::whole(body));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(OCI_INDEX));
@@ -59,8 +76,16 @@ pub(super) async fn list(ask: &Ask, name: NameRef<'_>, subject: &Digest) -> Resu
         headers.insert(FILTERS, HeaderValue::from_static("artifactType"));
     }
     if more && let Some(last) = found.last() {
-        let kind = artifact_type.map(|kind| format!("&artifactType={}", query::encode(&kind))).unwrap_or_default();
-        headers.insert(header::LINK, text(&format!("</v2/{name}/referrers/{subject}?n={length}&last={}{kind}>; rel=\"next\"", last.id)));
+        let kind = artifact_type
+            .map(|kind| format!("&artifactType={}", query::encode(&kind)))
+            .unwrap_or_default();
+        headers.insert(
+            header::LINK,
+            text(&format!(
+                "</v2/{name}/referrers/{subject}?n={length}&last={}{kind}>; rel=\"next\"",
+                last.id
+            )),
+        );
     }
     Ok(response)
 }
@@ -71,6 +96,9 @@ fn descriptor(referrer: &Referrer) -> Descriptor<'_> {
         digest: referrer.digest,
         size: referrer.size,
         artifact_type: referrer.artifact_type.as_deref(),
-        annotations: referrer.annotations.as_deref().and_then(|text| serde_json::from_str(text).ok()),
+        annotations: referrer
+            .annotations
+            .as_deref()
+            .and_then(|text| serde_json::from_str(text).ok()),
     }
 }

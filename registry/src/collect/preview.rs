@@ -30,13 +30,20 @@ impl Registry {
         let most = limit as i64;
         let mut all = Vec::new();
         for blob in blobs::claimed(&mut reader, BlobId(0), most).await? {
-            all.push(unheld(&blob, "claimed by an earlier collection that did not come to its end"));
+            all.push(unheld(
+                &blob,
+                "claimed by an earlier collection that did not come to its end",
+            ));
         }
         for blob in blobs::condemned(&mut reader, BlobId(0), most).await? {
             all.push(unheld(&blob, "no repository holds it any more"));
         }
         for link in links::unnamed(&mut reader, now, most).await? {
-            let kept = if link.held_elsewhere { "; other repositories hold it, so its bytes stay" } else { "" };
+            let kept = if link.held_elsewhere {
+                "; other repositories hold it, so its bytes stay"
+            } else {
+                ""
+            };
             all.push(Candidate {
                 digest: link.digest,
                 size: link.size,
@@ -56,5 +63,11 @@ impl Registry {
 }
 
 fn unheld(blob: &Blob, why: &str) -> Candidate {
-    Candidate { digest: blob.digest, size: blob.size, repository: None, frees_bytes: true, why: why.to_owned() }
+    Candidate {
+        digest: blob.digest,
+        size: blob.size,
+        repository: None,
+        frees_bytes: true,
+        why: why.to_owned(),
+    }
 }

@@ -21,7 +21,14 @@ fn what_a_deleted_manifest_named_goes_at_once_without_grace() {
         assert_eq!(world.collect().await.done.freed, 0, "everything is named");
         world.delete_manifest("library/a", &manifest).await;
         let report = world.collect().await;
-        assert_eq!((report.done.links_ended, report.done.freed, report.done.failed), (3, 3, 0));
+        assert_eq!(
+            (
+                report.done.links_ended,
+                report.done.freed,
+                report.done.failed
+            ),
+            (3, 3, 0)
+        );
         assert!(report.complete && report.done.bytes_freed > 0 && report.examples.len() == 3);
         assert_eq!(world.stored().await, 0);
         assert!(!world.serves("library/a", &digest_of(b"layer")).await);
@@ -32,7 +39,9 @@ fn what_a_deleted_manifest_named_goes_at_once_without_grace() {
 #[test]
 fn what_another_manifest_names_stays() {
     each(async |world| {
-        let first = world.push_image("library/a", "v1", &[b"shared", b"own"]).await;
+        let first = world
+            .push_image("library/a", "v1", &[b"shared", b"own"])
+            .await;
         world.push_image("library/a", "v2", &[b"shared"]).await;
         world.delete_manifest("library/a", &first).await;
         // Of the first image went its manifest, its config and its own layer.
@@ -79,7 +88,11 @@ fn a_push_between_decision_and_claim_takes_the_content_back() {
     each(async |world| {
         let digest = condemn(world, b"again").await;
         world.push_blob("library/a", b"again").await;
-        let (claimed, _) = world.registry.claim_condemned(vec![condemned_row(world, &digest).await]).await.unwrap();
+        let (claimed, _) = world
+            .registry
+            .claim_condemned(vec![condemned_row(world, &digest).await])
+            .await
+            .unwrap();
         assert!(claimed.is_empty());
         assert_eq!(world.collect().await.done.freed, 0);
         assert!(world.serves("library/a", &digest).await);
@@ -91,14 +104,25 @@ fn a_push_between_decision_and_claim_takes_the_content_back() {
 fn a_push_after_the_claim_stores_elsewhere_and_survives_the_late_delete() {
     each(async |world| {
         let digest = condemn(world, b"again").await;
-        let (claimed, _) = world.registry.claim_condemned(vec![condemned_row(world, &digest).await]).await.unwrap();
+        let (claimed, _) = world
+            .registry
+            .claim_condemned(vec![condemned_row(world, &digest).await])
+            .await
+            .unwrap();
         assert_eq!(claimed.len(), 1);
         // The collector stands still here. Nobody sees the content meanwhile.
         assert!(!world.serves("library/a", &digest).await);
         world.push_blob("library/a", b"again").await;
         let row = world.row(&digest).await.unwrap();
-        assert_eq!((row.generation, row.location.as_str(), row.state), (1, "data.1", State::Live));
-        let answers = world.registry.store().delete(&[(digest, claimed[0].location.clone())]).await;
+        assert_eq!(
+            (row.generation, row.location.as_str(), row.state),
+            (1, "data.1", State::Live)
+        );
+        let answers = world
+            .registry
+            .store()
+            .delete(&[(digest, claimed[0].location.clone())])
+            .await;
         assert_eq!(answers.into_iter().next().unwrap().unwrap(), 5);
         world.registry.set_freed(vec![claimed[0].id]).await.unwrap();
         assert!(world.serves("library/a", &digest).await);
@@ -110,10 +134,17 @@ fn a_push_after_the_claim_stores_elsewhere_and_survives_the_late_delete() {
 fn what_a_dead_collector_had_claimed_is_finished_by_the_next_one() {
     each(async |world| {
         let digest = condemn(world, b"claimed").await;
-        world.registry.claim_condemned(vec![condemned_row(world, &digest).await]).await.unwrap();
+        world
+            .registry
+            .claim_condemned(vec![condemned_row(world, &digest).await])
+            .await
+            .unwrap();
         let next = world.restart().await;
         assert!(next.has_garbage().await.unwrap());
-        let report = next.collect(&CancellationToken::new(), |_| ()).await.unwrap();
+        let report = next
+            .collect(&CancellationToken::new(), |_| ())
+            .await
+            .unwrap();
         assert_eq!((report.done.freed, report.done.bytes_freed), (1, 7));
         assert!(!world.file(&digest, "data").exists());
         // The tombstone stays an hour, then the content starts anew.
@@ -121,7 +152,9 @@ fn what_a_dead_collector_had_claimed_is_finished_by_the_next_one() {
         assert!(!next.has_garbage().await.unwrap());
         world.advance(TOMBSTONE + SECOND);
         assert!(next.has_garbage().await.unwrap());
-        next.collect(&CancellationToken::new(), |_| ()).await.unwrap();
+        next.collect(&CancellationToken::new(), |_| ())
+            .await
+            .unwrap();
         assert_eq!(world.state(&digest).await, None);
     });
 }
@@ -132,7 +165,10 @@ fn nothing_is_freed_while_the_store_is_away() {
         let digest = condemn(world, b"content").await;
         let (identity, aside) = (world.root.join("store-id"), world.root.join("aside"));
         std::fs::rename(&identity, &aside).unwrap();
-        let refused = world.registry.collect(&CancellationToken::new(), |_| ()).await;
+        let refused = world
+            .registry
+            .collect(&CancellationToken::new(), |_| ())
+            .await;
         assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
         std::fs::rename(&aside, &identity).unwrap();
         assert!(world.file(&digest, "data").exists());
@@ -161,7 +197,15 @@ fn a_cancelled_run_stops_where_it_is_and_the_next_goes_on() {
     each(async |world| {
         plant(world, 350).await;
         let cancel = CancellationToken::new();
-        let report = world.registry.collect(&cancel, |done| if done.links_asked >= 200 { cancel.cancel() }).await.unwrap();
+        let report = world
+            .registry
+            .collect(&cancel, |done| {
+                if done.links_asked >= 200 {
+                    cancel.cancel()
+                }
+            })
+            .await
+            .unwrap();
         assert!(!report.complete);
         assert_eq!((report.done.links_asked, report.done.freed), (200, 0));
         let report = world.collect().await;
@@ -173,15 +217,31 @@ fn a_cancelled_run_stops_where_it_is_and_the_next_goes_on() {
 #[test]
 fn the_preview_names_what_goes_and_why_and_changes_nothing() {
     each(async |world| {
-        let manifest = world.push_image("library/a", "v1", &[b"shared", b"own"]).await;
+        let manifest = world
+            .push_image("library/a", "v1", &[b"shared", b"own"])
+            .await;
         world.push_image("library/b", "v2", &[b"shared"]).await;
         assert!(world.registry.collect_preview(10).await.unwrap().is_empty());
         world.delete_manifest("library/a", &manifest).await;
         let candidates = world.registry.collect_preview(10).await.unwrap();
         assert_eq!(candidates.len(), 4);
-        let of = |digest: &Digest| candidates.iter().find(|candidate| candidate.digest == *digest).unwrap();
-        let Candidate { repository, frees_bytes, why, size, .. } = of(&digest_of(b"own"));
-        assert_eq!((repository.as_deref(), *frees_bytes, *size), (Some("library/a"), true, 3));
+        let of = |digest: &Digest| {
+            candidates
+                .iter()
+                .find(|candidate| candidate.digest == *digest)
+                .unwrap()
+        };
+        let Candidate {
+            repository,
+            frees_bytes,
+            why,
+            size,
+            ..
+        } = of(&digest_of(b"own"));
+        assert_eq!(
+            (repository.as_deref(), *frees_bytes, *size),
+            (Some("library/a"), true, 3)
+        );
         assert!(why.contains("no manifest of `library/a` names it"), "{why}");
         assert!(!of(&digest_of(b"shared")).frees_bytes);
         assert_eq!(world.registry.collect_preview(2).await.unwrap().len(), 2);
@@ -213,7 +273,10 @@ fn acknowledged_content_is_never_missing_while_collection_runs_without_grace() {
                 let manifest = world.push_image(&name, "t", &[layer.as_bytes()]).await;
                 for _ in 0..3 {
                     for digest in [digest_of(layer.as_bytes()), manifest] {
-                        assert!(world.serves(&name, &digest).await, "{digest} is missing in {name}");
+                        assert!(
+                            world.serves(&name, &digest).await,
+                            "{digest} is missing in {name}"
+                        );
                     }
                     tokio::task::yield_now().await;
                 }
@@ -244,7 +307,9 @@ fn twenty_thousand_contents_go_quickly_while_pushes_go_on() {
             let (mut count, mut slowest) = (0_u32, Duration::ZERO);
             while !stop.is_cancelled() {
                 let start = Instant::now();
-                world.push_blob("library/b", format!("push {count}").as_bytes()).await;
+                world
+                    .push_blob("library/b", format!("push {count}").as_bytes())
+                    .await;
                 slowest = slowest.max(start.elapsed());
                 count += 1;
             }
@@ -272,7 +337,9 @@ async fn condemn(world: &World<'_>, bytes: &[u8]) -> Digest {
     world.advance(DAY + SECOND);
     let db = &world.database.db;
     let now = db.now().await.unwrap();
-    let due = links::due(&mut *db.reader().await.unwrap(), now, 10).await.unwrap();
+    let due = links::due(&mut *db.reader().await.unwrap(), now, 10)
+        .await
+        .unwrap();
     assert_eq!(world.registry.end_links(due).await.unwrap(), 1);
     assert_eq!(world.state(&digest).await, Some(State::Condemned));
     digest
@@ -280,12 +347,18 @@ async fn condemn(world: &World<'_>, bytes: &[u8]) -> Digest {
 
 /// As the collector read it before somebody else was faster.
 async fn condemned_row(world: &World<'_>, digest: &Digest) -> blobs::Blob {
-    blobs::Blob { state: State::Condemned, ..world.row(digest).await.unwrap() }
+    blobs::Blob {
+        state: State::Condemned,
+        ..world.row(digest).await.unwrap()
+    }
 }
 
 /// Contents whose links are due and that nothing names, without the cost of pushing each.
 async fn plant(world: &World<'_>, count: usize) {
-    let contents: Vec<(Digest, String)> = (0..count).map(|n| format!("content {n}")).map(|text| (digest_of(text.as_bytes()), text)).collect();
+    let contents: Vec<(Digest, String)> = (0..count)
+        .map(|n| format!("content {n}"))
+        .map(|text| (digest_of(text.as_bytes()), text))
+        .collect();
     for (digest, text) in &contents {
         let file = world.file(digest, "data");
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -298,9 +371,11 @@ async fn plant(world: &World<'_>, count: usize) {
             let (batch, target) = (batch.clone(), target.clone());
             Box::pin(async move {
                 let now = tx.now().await?;
-                let repository = repositories::ensure(tx, target.project, &target.name, now).await?;
+                let repository =
+                    repositories::ensure(tx, target.project, &target.name, now).await?;
                 for (digest, text) in &batch {
-                    let id: Option<BlobId> = blobs::insert(tx, digest, 0, text.len() as u64, "data", now).await?;
+                    let id: Option<BlobId> =
+                        blobs::insert(tx, digest, 0, text.len() as u64, "data", now).await?;
                     links::add(tx, repository, id.unwrap(), Some(now), now).await?;
                 }
                 Ok(())

@@ -12,7 +12,9 @@ impl Check<'_> {
         let mut after = BlobId(0);
         while !self.is_over() {
             let batch = blobs::list(&mut *self.registry.db().reader().await?, after, BATCH).await?;
-            let Some(last) = batch.last().map(|blob| blob.id) else { return Ok(()) };
+            let Some(last) = batch.last().map(|blob| blob.id) else {
+                return Ok(());
+            };
             for blob in &batch {
                 if self.is_over() {
                     return Ok(());
@@ -32,15 +34,23 @@ impl Check<'_> {
         }
         self.report.done.contents += 1;
         self.report.done.bytes += blob.size;
-        let Some((kind, what)) = self.look(blob).await? else { return self.heal(blob).await };
+        let Some((kind, what)) = self.look(blob).await? else {
+            return self.heal(blob).await;
+        };
         if blob.state == State::Lost {
-            self.found(Kind::Lost, false, || format!("{}: waits to be pushed again", blob.digest));
+            self.found(Kind::Lost, false, || {
+                format!("{}: waits to be pushed again", blob.digest)
+            });
             return Ok(());
         }
         // Between the row and the look it may have been collected, or healed under another location.
         let now = blobs::newest(&mut *self.registry.db().reader().await?, &blob.digest).await?;
-        let Some(now) = now.filter(|now| now.id == blob.id && now.state == State::Live) else { return Ok(()) };
-        if (now.location != blob.location || now.size != blob.size) && self.look(&now).await?.is_none() {
+        let Some(now) = now.filter(|now| now.id == blob.id && now.state == State::Live) else {
+            return Ok(());
+        };
+        if (now.location != blob.location || now.size != blob.size)
+            && self.look(&now).await?.is_none()
+        {
             return Ok(());
         }
         let repaired = self.options.repair && self.repair(&now).await?;
@@ -52,25 +62,39 @@ impl Check<'_> {
     async fn look(&self, blob: &Blob) -> Result<Option<(Kind, String)>> {
         let store = self.registry.store();
         if !self.options.deep {
-            return match store.open_blob(&blob.digest, &blob.location, blob.size).await {
+            return match store
+                .open_blob(&blob.digest, &blob.location, blob.size)
+                .await
+            {
                 Ok(_) => Ok(None),
-                Err(blob::Error::NotFound) => Ok(Some((Kind::Missing, "its bytes are missing".to_owned()))),
+                Err(blob::Error::NotFound) => {
+                    Ok(Some((Kind::Missing, "its bytes are missing".to_owned())))
+                }
                 Err(blob::Error::Damaged(why)) => Ok(Some((Kind::WrongLength, why))),
                 Err(error) => Err(store_error(error)),
             };
         }
-        let verdict = match store.verify(&blob.digest, &blob.location, None, self.cancel).await {
+        let verdict = match store
+            .verify(&blob.digest, &blob.location, None, self.cancel)
+            .await
+        {
             Err(blob::Error::Cancelled) => return Ok(None),
             verdict => verdict.map_err(store_error)?,
         };
         Ok(match verdict {
             Verdict::Good { size } if size == blob.size => None,
-            Verdict::Good { size } => Some((Kind::WrongLength, format!("has {size} good bytes, its row says {}", blob.size))),
+            Verdict::Good { size } => Some((
+                Kind::WrongLength,
+                format!("has {size} good bytes, its row says {}", blob.size),
+            )),
             Verdict::Missing => Some((Kind::Missing, "its bytes are missing".to_owned())),
-            Verdict::Damaged(Damage::Digest { size, actual }) => {
-                Some((Kind::Damaged, format!("its {size} bytes have digest `{actual}`")))
+            Verdict::Damaged(Damage::Digest { size, actual }) => Some((
+                Kind::Damaged,
+                format!("its {size} bytes have digest `{actual}`"),
+            )),
+            Verdict::Damaged(Damage::Unreadable(error)) => {
+                Some((Kind::Damaged, format!("its bytes cannot be read: {error}")))
             }
-            Verdict::Damaged(Damage::Unreadable(error)) => Some((Kind::Damaged, format!("its bytes cannot be read: {error}"))),
         })
     }
 
@@ -79,7 +103,11 @@ impl Check<'_> {
         if blob.state != State::Lost {
             return Ok(());
         }
-        let verdict = self.registry.store().verify(&blob.digest, &blob.location, None, self.cancel).await;
+        let verdict = self
+            .registry
+            .store()
+            .verify(&blob.digest, &blob.location, None, self.cancel)
+            .await;
         let is_good = matches!(verdict, Ok(Verdict::Good { size }) if size == blob.size);
         let mut repaired = false;
         if is_good && self.options.repair {
@@ -97,7 +125,11 @@ impl Check<'_> {
                 })
                 .await?;
         }
-        let what = if is_good { "its bytes are good again" } else { "waits to be pushed again" };
+        let what = if is_good {
+            "its bytes are good again"
+        } else {
+            "waits to be pushed again"
+        };
         self.found(Kind::Lost, repaired, || format!("{}: {what}", blob.digest));
         Ok(())
     }
@@ -108,10 +140,19 @@ impl Check<'_> {
             Finding::Lost(_) => Ok(true),
             Finding::Gone | Finding::Cancelled => Ok(false),
             Finding::Good => {
-                let verdict = self.registry.store().verify(&blob.digest, &blob.location, None, self.cancel).await;
-                let Ok(Verdict::Good { size }) = verdict else { return Ok(false) };
+                let verdict = self
+                    .registry
+                    .store()
+                    .verify(&blob.digest, &blob.location, None, self.cancel)
+                    .await;
+                let Ok(Verdict::Good { size }) = verdict else {
+                    return Ok(false);
+                };
                 let id = blob.id;
-                self.registry.db().write(move |tx| Box::pin(blobs::set_size(tx, id, size))).await?;
+                self.registry
+                    .db()
+                    .write(move |tx| Box::pin(blobs::set_size(tx, id, size)))
+                    .await?;
                 Ok(true)
             }
         }
@@ -136,7 +177,12 @@ impl Check<'_> {
                     })
                     .await?;
             }
-            self.found(Kind::Unheld, repaired, || format!("{}: no repository holds its {} bytes", blob.digest, blob.size));
+            self.found(Kind::Unheld, repaired, || {
+                format!(
+                    "{}: no repository holds its {} bytes",
+                    blob.digest, blob.size
+                )
+            });
         }
         Ok(())
     }

@@ -21,12 +21,12 @@ impl Registry {
         let found = self.store().identity().await.map_err(store_error)?;
         Ok(match (expected, found) {
             (Some(expected), Some(found)) if expected == found => None,
-            (Some(expected), Some(found)) => {
-                Some(format!("the store has identity `{found}`, the database belongs to `{expected}`"))
-            }
-            (Some(expected), None) => {
-                Some(format!("the store has no identity, expected `{expected}`: is its file system mounted?"))
-            }
+            (Some(expected), Some(found)) => Some(format!(
+                "the store has identity `{found}`, the database belongs to `{expected}`"
+            )),
+            (Some(expected), None) => Some(format!(
+                "the store has no identity, expected `{expected}`: is its file system mounted?"
+            )),
             (None, _) => Some("the database does not know its store".to_owned()),
         })
     }

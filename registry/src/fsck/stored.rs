@@ -17,7 +17,9 @@ impl Check<'_> {
     pub(super) async fn stored(&mut self) -> Result<()> {
         let mut listing = self.registry.store().list();
         while !self.is_over() {
-            let Some(batch) = listing.next().await.map_err(store_error)? else { return Ok(()) };
+            let Some(batch) = listing.next().await.map_err(store_error)? else {
+                return Ok(());
+            };
             for name in batch.strange {
                 self.found(Kind::Foreign, false, || name);
             }
@@ -27,11 +29,21 @@ impl Check<'_> {
             for found in batch.found {
                 self.report.done.stored += 1;
                 self.report.done.stored_bytes += found.size;
-                let known = rows.get(&found.digest).is_some_and(|rows| rows.iter().any(|row| row.location == found.location));
+                let known = rows
+                    .get(&found.digest)
+                    .is_some_and(|rows| rows.iter().any(|row| row.location == found.location));
                 if !known {
                     self.stray(found, now).await?;
-                } else if rows[&found.digest].iter().any(|row| row.location == found.location && row.state == State::Deleting) {
-                    self.found(Kind::Going, false, || format!("{} at `{}`: {} bytes", found.digest, found.location, found.size));
+                } else if rows[&found.digest]
+                    .iter()
+                    .any(|row| row.location == found.location && row.state == State::Deleting)
+                {
+                    self.found(Kind::Going, false, || {
+                        format!(
+                            "{} at `{}`: {} bytes",
+                            found.digest, found.location, found.size
+                        )
+                    });
                 }
             }
             self.tell();
@@ -49,7 +61,10 @@ impl Check<'_> {
     }
 
     async fn stray(&mut self, found: Found, now: Timestamp) -> Result<()> {
-        let what = format!("{} at `{}`: {} bytes that no row knows", found.digest, found.location, found.size);
+        let what = format!(
+            "{} at `{}`: {} bytes that no row knows",
+            found.digest, found.location, found.size
+        );
         if !is_older(found.modified, self.registry.config().uploads_expire, now) {
             self.found(Kind::Young, false, || what);
             return Ok(());
@@ -73,8 +88,14 @@ impl Check<'_> {
                 })
             })
             .await?;
-        let Some(claimed) = claimed else { return Ok(false) };
-        let answers = self.registry.store().delete(&[(claimed.digest, claimed.location.clone())]).await;
+        let Some(claimed) = claimed else {
+            return Ok(false);
+        };
+        let answers = self
+            .registry
+            .store()
+            .delete(&[(claimed.digest, claimed.location.clone())])
+            .await;
         for answer in answers {
             answer.map_err(store_error)?;
         }

@@ -18,7 +18,11 @@ async fn finds(world: &World<'_>, kind: Kind, deep: bool) -> FsckReport {
     let report = world.fsck(deep, false).await;
     assert!(report.complete);
     assert_eq!(report.count(kind), 1, "{:?}", report.findings);
-    let others: Vec<_> = report.findings.keys().filter(|other| **other != kind && other.is_fault()).collect();
+    let others: Vec<_> = report
+        .findings
+        .keys()
+        .filter(|other| **other != kind && other.is_fault())
+        .collect();
     assert!(others.is_empty(), "{others:?}");
     assert_eq!(report.is_clean(), !kind.is_fault());
     report
@@ -41,7 +45,15 @@ fn a_registry_in_use_is_clean() {
         world.collect().await;
         let report = world.fsck(true, false).await;
         assert!(report.is_clean(), "{:?}", report.findings);
-        assert_eq!((report.done.contents, report.done.stored, report.done.manifests, report.done.tags), (3, 3, 1, 1));
+        assert_eq!(
+            (
+                report.done.contents,
+                report.done.stored,
+                report.done.manifests,
+                report.done.tags
+            ),
+            (3, 3, 1, 1)
+        );
         assert_eq!(report.done.bytes, report.done.stored_bytes);
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["contents"], 3);
@@ -55,8 +67,15 @@ fn missing_bytes_are_found_and_given_up_until_the_next_push() {
         let digest = digest_of(b"layer");
         fs::remove_file(world.file(&digest, "data")).unwrap();
         finds(world, Kind::Missing, false).await;
-        assert_eq!(world.state(&digest).await, Some(State::Live), "nothing changes without being asked");
-        assert_eq!(world.fsck(false, true).await.findings[&Kind::Missing].repaired, 1);
+        assert_eq!(
+            world.state(&digest).await,
+            Some(State::Live),
+            "nothing changes without being asked"
+        );
+        assert_eq!(
+            world.fsck(false, true).await.findings[&Kind::Missing].repaired,
+            1
+        );
         finds(world, Kind::Lost, false).await;
         world.push_blob("library/a", b"layer").await;
         assert!(world.fsck(true, false).await.is_clean());
@@ -73,7 +92,10 @@ fn a_short_file_is_found_by_its_length_and_a_changed_one_by_its_digest() {
         fs::write(&file, b"LAYER").unwrap();
         assert!(world.fsck(false, false).await.is_clean());
         finds(world, Kind::Damaged, true).await;
-        assert_eq!(world.fsck(true, true).await.findings[&Kind::Damaged].repaired, 1);
+        assert_eq!(
+            world.fsck(true, true).await.findings[&Kind::Damaged].repaired,
+            1
+        );
         assert!(!world.serves("library/a", &digest_of(b"layer")).await);
         finds(world, Kind::Lost, true).await;
     });
@@ -84,7 +106,12 @@ fn a_row_with_a_wrong_length_is_corrected_when_the_bytes_are_good() {
     each(async |world| {
         world.push_image("library/a", "v1", &[b"layer"]).await;
         let id = world.row(&digest_of(b"layer")).await.unwrap().id;
-        world.database.db.write(move |tx| Box::pin(blobs::set_size(tx, id, 7))).await.unwrap();
+        world
+            .database
+            .db
+            .write(move |tx| Box::pin(blobs::set_size(tx, id, 7)))
+            .await
+            .unwrap();
         finds(world, Kind::WrongLength, true).await;
         repairs(world, Kind::WrongLength).await;
         assert!(world.serves("library/a", &digest_of(b"layer")).await);
@@ -95,7 +122,10 @@ fn a_row_with_a_wrong_length_is_corrected_when_the_bytes_are_good() {
 fn lost_content_whose_bytes_came_back_is_served_again() {
     each(async |world| {
         world.push_image("library/a", "v1", &[b"layer"]).await;
-        let (digest, file) = (digest_of(b"layer"), world.file(&digest_of(b"layer"), "data"));
+        let (digest, file) = (
+            digest_of(b"layer"),
+            world.file(&digest_of(b"layer"), "data"),
+        );
         fs::remove_file(&file).unwrap();
         world.registry.suspect(&digest).await.unwrap();
         // As a person does who restores the file from a copy.
@@ -111,7 +141,12 @@ fn lost_content_whose_bytes_came_back_is_served_again() {
 fn bytes_that_no_row_knows_are_removed_once_they_are_old() {
     each(async |world| {
         let digest = digest_of(b"stray");
-        world.registry.store().put(&digest, "data", b"stray"[..].into()).await.unwrap();
+        world
+            .registry
+            .store()
+            .put(&digest, "data", b"stray"[..].into())
+            .await
+            .unwrap();
         finds(world, Kind::Young, false).await;
         world.fsck(false, true).await;
         assert!(world.file(&digest, "data").exists(), "it may be on its way");
@@ -131,7 +166,12 @@ fn stray_bytes_beside_living_ones_leave_those_alone() {
     each(async |world| {
         world.push_image("library/a", "v1", &[b"layer"]).await;
         let digest = digest_of(b"layer");
-        world.registry.store().put(&digest, "data.3", b"layer"[..].into()).await.unwrap();
+        world
+            .registry
+            .store()
+            .put(&digest, "data.3", b"layer"[..].into())
+            .await
+            .unwrap();
         world.advance(DAY);
         finds(world, Kind::Stray, false).await;
         repairs(world, Kind::Stray).await;
@@ -147,7 +187,12 @@ fn stray_bytes_beside_living_ones_leave_those_alone() {
 fn content_that_no_repository_holds_is_found_and_collected() {
     each(async |world| {
         let digest = digest_of(b"unheld");
-        world.registry.store().put(&digest, "data", b"unheld"[..].into()).await.unwrap();
+        world
+            .registry
+            .store()
+            .put(&digest, "data", b"unheld"[..].into())
+            .await
+            .unwrap();
         let made = world.database.db.write(move |tx| {
             Box::pin(async move {
                 let now = tx.now().await?;
@@ -166,7 +211,10 @@ fn content_that_no_repository_holds_is_found_and_collected() {
 fn a_manifest_whose_repository_does_not_hold_what_it_names_gets_it() {
     each(async |world| {
         world.push_image("library/a", "v1", &[b"layer"]).await;
-        let (layer, manifest) = (world.row(&digest_of(b"layer")).await.unwrap(), digest_of(b"{}"));
+        let (layer, manifest) = (
+            world.row(&digest_of(b"layer")).await.unwrap(),
+            digest_of(b"{}"),
+        );
         world.push_blob("library/b", b"{}").await;
         let own = world.row(&manifest).await.unwrap();
         artifact(world, "library/b", manifest, own.id, &[own.id, layer.id]).await;
@@ -197,7 +245,11 @@ fn a_tag_that_says_another_digest_than_it_points_at_is_mended() {
         tag(world, repository, id, digest_of(b"elsewhere")).await;
         finds(world, Kind::LooseTag, false).await;
         repairs(world, Kind::LooseTag).await;
-        assert!(world.serves_manifest(&world.restart().await, "library/a", "loose").await);
+        assert!(
+            world
+                .serves_manifest(&world.restart().await, "library/a", "loose")
+                .await
+        );
     });
 }
 
@@ -207,12 +259,21 @@ fn a_tag_into_another_repository_goes() {
         let manifest = world.push_image("library/a", "v1", &[b"layer"]).await;
         world.push_image("library/b", "v1", &[b"other"]).await;
         let (id, _) = find(world, "library/a", manifest).await;
-        let (_, repository) = find(world, "library/b", world.push_image("library/b", "v1", &[b"other"]).await).await;
+        let (_, repository) = find(
+            world,
+            "library/b",
+            world.push_image("library/b", "v1", &[b"other"]).await,
+        )
+        .await;
         tag(world, repository, id, manifest).await;
         let report = finds(world, Kind::LooseTag, false).await;
         assert!(report.findings[&Kind::LooseTag].examples[0].contains("points at nothing"));
         repairs(world, Kind::LooseTag).await;
-        assert!(!world.serves_manifest(&world.restart().await, "library/b", "loose").await);
+        assert!(
+            !world
+                .serves_manifest(&world.restart().await, "library/b", "loose")
+                .await
+        );
     });
 }
 
@@ -256,7 +317,13 @@ fn bytes_about_to_go_are_no_fault() {
         world.delete_manifest("library/a", &manifest).await;
         fs::rename(world.root.join("store-id"), world.root.join("aside")).unwrap();
         // Claimed, and then the store was away.
-        assert!(world.registry.collect(&tokio_util::sync::CancellationToken::new(), |_| ()).await.is_err());
+        assert!(
+            world
+                .registry
+                .collect(&tokio_util::sync::CancellationToken::new(), |_| ())
+                .await
+                .is_err()
+        );
         fs::rename(world.root.join("aside"), world.root.join("store-id")).unwrap();
         let report = world.fsck(true, false).await;
         assert!(report.is_clean(), "{:?}", report.findings);
@@ -280,10 +347,25 @@ fn another_store_is_told_at_once_and_nothing_else() {
 fn every_kind_has_a_name_of_its_own_in_the_report() {
     use Kind::*;
     let all = [
-        Missing, WrongLength, Damaged, Lost, Unheld, Stray, Unlinked, GivenUp, LooseTag, StrayUpload, UploadWithoutFile, Young, Going,
+        Missing,
+        WrongLength,
+        Damaged,
+        Lost,
+        Unheld,
+        Stray,
+        Unlinked,
+        GivenUp,
+        LooseTag,
+        StrayUpload,
+        UploadWithoutFile,
+        Young,
+        Going,
         Foreign,
     ];
-    let names: BTreeSet<String> = all.iter().map(|kind| serde_json::to_string(kind).unwrap()).collect();
+    let names: BTreeSet<String> = all
+        .iter()
+        .map(|kind| serde_json::to_string(kind).unwrap())
+        .collect();
     assert_eq!(names.len(), all.len());
 }
 
@@ -293,7 +375,9 @@ async fn artifact(world: &World<'_>, name: &str, digest: Digest, own: BlobId, na
         let (name, blobs) = (name.clone(), named.clone());
         Box::pin(async move {
             let now = tx.now().await?;
-            let repository = repositories::find(tx, &name).await?.expect("pushed to before");
+            let repository = repositories::find(tx, &name)
+                .await?
+                .expect("pushed to before");
             let new = NewArtifact {
                 digest,
                 blob: own,
@@ -314,8 +398,14 @@ async fn artifact(world: &World<'_>, name: &str, digest: Digest, own: BlobId, na
 
 async fn find(world: &World<'_>, name: &str, manifest: Digest) -> (ArtifactId, RepositoryId) {
     let mut reader = world.database.db.reader().await.unwrap();
-    let repository = repositories::find(&mut reader, name).await.unwrap().unwrap();
-    let artifact = artifacts::find(&mut reader, repository, &manifest).await.unwrap().unwrap();
+    let repository = repositories::find(&mut reader, name)
+        .await
+        .unwrap()
+        .unwrap();
+    let artifact = artifacts::find(&mut reader, repository, &manifest)
+        .await
+        .unwrap()
+        .unwrap();
     (artifact.id, repository)
 }
 

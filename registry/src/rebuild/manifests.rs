@@ -40,8 +40,15 @@ impl Rebuild<'_> {
                 if self.cancel.is_cancelled() {
                     return Ok(());
                 }
-                let Some(found) = self.read(&blob).await? else { continue };
-                if found.manifest.manifests.iter().any(|child| waiting.contains(&child.digest)) {
+                let Some(found) = self.read(&blob).await? else {
+                    continue;
+                };
+                if found
+                    .manifest
+                    .manifests
+                    .iter()
+                    .any(|child| waiting.contains(&child.digest))
+                {
                     later.push(blob);
                 } else {
                     self.put(found).await?;
@@ -63,7 +70,9 @@ impl Rebuild<'_> {
                 if self.cancel.is_cancelled() {
                     break;
                 }
-                let Some(found) = self.read(&blob).await? else { continue };
+                let Some(found) = self.read(&blob).await? else {
+                    continue;
+                };
                 match found.manifest.kind {
                     Kind::Image => self.put(found).await?,
                     Kind::Index => indexes.push(blob),
@@ -79,17 +88,32 @@ impl Rebuild<'_> {
         if blob.state != State::Live || blob.size > MAX_MANIFEST_BYTES as u64 {
             return Ok(None);
         }
-        let known = artifacts::find(&mut *self.registry.db().reader().await?, self.repository, &blob.digest).await?;
+        let known = artifacts::find(
+            &mut *self.registry.db().reader().await?,
+            self.repository,
+            &blob.digest,
+        )
+        .await?;
         if known.is_some() {
             return Ok(None);
         }
-        let bytes = match self.registry.store().read(&blob.digest, &blob.location, MAX_MANIFEST_BYTES).await {
+        let bytes = match self
+            .registry
+            .store()
+            .read(&blob.digest, &blob.location, MAX_MANIFEST_BYTES)
+            .await
+        {
             Ok(bytes) => bytes,
             // For the scrub to judge.
-            Err(BlobError::NotFound | BlobError::Damaged(_) | BlobError::TooLarge { .. }) => return Ok(None),
+            Err(BlobError::NotFound | BlobError::Damaged(_) | BlobError::TooLarge { .. }) => {
+                return Ok(None);
+            }
             Err(error) => return Err(store_error(error)),
         };
-        Ok(parse(&bytes).map(|manifest| Found { blob: blob.clone(), manifest }))
+        Ok(parse(&bytes).map(|manifest| Found {
+            blob: blob.clone(),
+            manifest,
+        }))
     }
 
     async fn put(&mut self, found: Found) -> Result<()> {
@@ -102,17 +126,32 @@ impl Rebuild<'_> {
                 Box::pin(async move {
                     let now = tx.now().await?;
                     let Found { blob, manifest } = found;
-                    let named: BTreeSet<Digest> = manifest.blobs().map(|named| named.digest).collect();
-                    let held = links::hold(tx, repository, &named.iter().copied().collect::<Vec<_>>()).await?;
-                    let listed: BTreeSet<Digest> = manifest.manifests.iter().map(|child| child.digest).collect();
-                    let children = artifacts::children(tx, repository, &listed.iter().copied().collect::<Vec<_>>()).await?;
+                    let named: BTreeSet<Digest> =
+                        manifest.blobs().map(|named| named.digest).collect();
+                    let held =
+                        links::hold(tx, repository, &named.iter().copied().collect::<Vec<_>>())
+                            .await?;
+                    let listed: BTreeSet<Digest> = manifest
+                        .manifests
+                        .iter()
+                        .map(|child| child.digest)
+                        .collect();
+                    let children = artifacts::children(
+                        tx,
+                        repository,
+                        &listed.iter().copied().collect::<Vec<_>>(),
+                    )
+                    .await?;
                     let missing = (named.len() - held.len()) + (listed.len() - children.len());
                     let new = NewArtifact {
                         digest: blob.digest,
                         blob: blob.id,
                         media_type: manifest.media_type.to_owned(),
                         artifact_type: manifest.artifact_type().map(str::to_owned),
-                        config_media_type: manifest.config.as_ref().map(|config| config.media_type.clone()),
+                        config_media_type: manifest
+                            .config
+                            .as_ref()
+                            .map(|config| config.media_type.clone()),
                         size: blob.size
                             + held.iter().map(|held| held.size).sum::<u64>()
                             + children.iter().map(|child| child.2).sum::<u64>(),
@@ -129,7 +168,9 @@ impl Rebuild<'_> {
         self.report.done.manifests += 1;
         if missing > 0 {
             self.report.done.incomplete += 1;
-            self.example(format!("{digest}: names {missing} contents that are not in the store"));
+            self.example(format!(
+                "{digest}: names {missing} contents that are not in the store"
+            ));
         }
         Ok(())
     }

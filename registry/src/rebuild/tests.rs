@@ -23,9 +23,18 @@ async fn fill(world: &World<'_>) -> Held {
     let images = [image(CONFIG, &layers[..2]), image(CONFIG, &layers[2..])];
     let inner = index(&[&images[0], &images[1]]);
     let outer = index(&[&inner]);
-    let held = Held { images, indexes: [inner, outer], layers };
+    let held = Held {
+        images,
+        indexes: [inner, outer],
+        layers,
+    };
     for bytes in held.all() {
-        world.registry.store().put(&digest_of(&bytes), "data", bytes).await.unwrap();
+        world
+            .registry
+            .store()
+            .put(&digest_of(&bytes), "data", bytes)
+            .await
+            .unwrap();
     }
     held
 }
@@ -46,17 +55,36 @@ fn every_manifest_is_back_with_all_it_names() {
         let report = rebuild(world, true).await;
         assert!(report.complete);
         assert_eq!((report.done.contents, report.done.refused), (8, 0));
-        assert_eq!((report.done.manifests, report.done.incomplete), (4, 0), "{:?}", report.examples);
+        assert_eq!(
+            (report.done.manifests, report.done.incomplete),
+            (4, 0),
+            "{:?}",
+            report.examples
+        );
         for bytes in held.all() {
             assert!(world.serves(REPOSITORY, &digest_of(&bytes)).await);
         }
         // The index holds on to its manifests, as a pushed one does.
         let (child, parent) = (digest_of(&held.images[0]), digest_of(&held.indexes[0]));
         let mut reader = world.database.db.reader().await.unwrap();
-        let repository = repositories::find(&mut reader, REPOSITORY).await.unwrap().unwrap();
-        let child = artifacts::find(&mut reader, repository, &child).await.unwrap().unwrap();
-        assert_eq!(artifacts::find_parent(&mut reader, child.id).await.unwrap(), Some(parent));
-        assert!(!projects::get_name(&mut reader, "recovered").await.unwrap().public);
+        let repository = repositories::find(&mut reader, REPOSITORY)
+            .await
+            .unwrap()
+            .unwrap();
+        let child = artifacts::find(&mut reader, repository, &child)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            artifacts::find_parent(&mut reader, child.id).await.unwrap(),
+            Some(parent)
+        );
+        assert!(
+            !projects::get_name(&mut reader, "recovered")
+                .await
+                .unwrap()
+                .public
+        );
         drop(reader);
         let report = world.fsck(true, false).await;
         assert!(report.is_clean(), "{:?}", report.findings);
@@ -69,15 +97,47 @@ fn a_second_rebuild_changes_nothing_and_one_that_was_interrupted_goes_on() {
         fill(world).await;
         let cancel = CancellationToken::new();
         cancel.cancel();
-        let options = RebuildOptions { verify: true, owner: world.owner };
-        assert!(!world.registry.rebuild(&options, &cancel, |_| ()).await.unwrap().complete);
+        let options = RebuildOptions {
+            verify: true,
+            owner: world.owner,
+        };
+        assert!(
+            !world
+                .registry
+                .rebuild(&options, &cancel, |_| ())
+                .await
+                .unwrap()
+                .complete
+        );
         let cancel = CancellationToken::new();
-        let stopped = world.registry.rebuild(&options, &cancel, |done| if done.contents > 0 { cancel.cancel() }).await.unwrap();
-        assert_eq!((stopped.complete, stopped.done.contents, stopped.done.manifests), (false, 8, 0));
+        let stopped = world
+            .registry
+            .rebuild(&options, &cancel, |done| {
+                if done.contents > 0 {
+                    cancel.cancel()
+                }
+            })
+            .await
+            .unwrap();
+        assert_eq!(
+            (
+                stopped.complete,
+                stopped.done.contents,
+                stopped.done.manifests
+            ),
+            (false, 8, 0)
+        );
         let rest = rebuild(world, true).await;
         assert_eq!((rest.done.contents, rest.done.manifests), (0, 4));
         let again = rebuild(world, true).await;
-        assert_eq!((again.done.contents, again.done.manifests, again.done.refused), (0, 0, 0));
+        assert_eq!(
+            (
+                again.done.contents,
+                again.done.manifests,
+                again.done.refused
+            ),
+            (0, 0, 0)
+        );
         assert!(world.fsck(true, false).await.is_clean());
     });
 }
@@ -87,7 +147,12 @@ fn what_no_manifest_names_stays_for_a_season_and_what_one_names_for_good() {
     each(async |world| {
         let held = fill(world).await;
         let lonely = digest_of(b"lonely");
-        world.registry.store().put(&lonely, "data", b"lonely"[..].into()).await.unwrap();
+        world
+            .registry
+            .store()
+            .put(&lonely, "data", b"lonely"[..].into())
+            .await
+            .unwrap();
         rebuild(world, true).await;
         world.advance(super::KEEP_UNNAMED / 2);
         assert_eq!(world.collect().await.done.freed, 0);
@@ -109,7 +174,14 @@ fn damaged_content_is_left_out_and_the_manifest_that_names_it_is_told() {
         let report = rebuild(world, true).await;
         assert_eq!((report.done.contents, report.done.refused), (7, 1));
         assert_eq!((report.done.manifests, report.done.incomplete), (4, 1));
-        assert!(report.examples.iter().any(|text| text.contains(&damaged.to_string())), "{:?}", report.examples);
+        assert!(
+            report
+                .examples
+                .iter()
+                .any(|text| text.contains(&damaged.to_string())),
+            "{:?}",
+            report.examples
+        );
         assert_eq!(world.state(&damaged).await, None);
         // Whoever still has it heals the image.
         world.push_blob(REPOSITORY, held.layers[0]).await;
@@ -126,7 +198,13 @@ fn without_reading_everything_damage_is_left_for_the_scrub() {
         let report = rebuild(world, false).await;
         assert_eq!((report.done.contents, report.done.refused), (8, 0));
         assert_eq!(world.state(&damaged).await, Some(State::Live));
-        assert_eq!(world.fsck(true, false).await.count(crate::fsck::Kind::Damaged), 1);
+        assert_eq!(
+            world
+                .fsck(true, false)
+                .await
+                .count(crate::fsck::Kind::Damaged),
+            1
+        );
     });
 }
 
@@ -135,7 +213,12 @@ fn of_two_places_of_one_content_one_gets_the_row() {
     each(async |world| {
         let digest = digest_of(b"twice");
         for location in ["data", "data.2"] {
-            world.registry.store().put(&digest, location, b"twice"[..].into()).await.unwrap();
+            world
+                .registry
+                .store()
+                .put(&digest, location, b"twice"[..].into())
+                .await
+                .unwrap();
         }
         let report = rebuild(world, true).await;
         assert_eq!((report.done.contents, report.done.refused), (1, 1));
@@ -151,16 +234,37 @@ fn a_recovered_image_can_be_mounted_and_tagged_elsewhere() {
         let held = fill(world).await;
         rebuild(world, true).await;
         let from: RepoName = REPOSITORY.parse().unwrap();
-        let named: Vec<Digest> = [CONFIG, held.layers[0], held.layers[1]].map(digest_of).to_vec();
+        let named: Vec<Digest> = [CONFIG, held.layers[0], held.layers[1]]
+            .map(digest_of)
+            .to_vec();
         for digest in &named {
-            assert!(world.registry.mount_blob(&world.target("library/a"), digest, &from).await.unwrap());
+            assert!(
+                world
+                    .registry
+                    .mount_blob(&world.target("library/a"), digest, &from)
+                    .await
+                    .unwrap()
+            );
         }
-        world.push_manifest("library/a", "v1", held.images[0].clone()).await;
-        assert!(world.serves_manifest(&world.registry, "library/a", "v1").await);
+        world
+            .push_manifest("library/a", "v1", held.images[0].clone())
+            .await;
+        assert!(
+            world
+                .serves_manifest(&world.registry, "library/a", "v1")
+                .await
+        );
     });
 }
 
 async fn rebuild(world: &World<'_>, verify: bool) -> RebuildReport {
-    let options = RebuildOptions { verify, owner: world.owner };
-    world.registry.rebuild(&options, &CancellationToken::new(), |_| ()).await.unwrap()
+    let options = RebuildOptions {
+        verify,
+        owner: world.owner,
+    };
+    world
+        .registry
+        .rebuild(&options, &CancellationToken::new(), |_| ())
+        .await
+        .unwrap()
 }

@@ -39,25 +39,44 @@ impl Registry {
         if !self.0.suspected.lock().insert(*digest) {
             return Ok(());
         }
-        let _asked = Asked { registry: self, digest };
-        self.judge(digest, &CancellationToken::new()).await.map(|_| ())
+        let _asked = Asked {
+            registry: self,
+            digest,
+        };
+        self.judge(digest, &CancellationToken::new())
+            .await
+            .map(|_| ())
     }
 
     /// Reads the bytes where the database says they are now, and marks the content lost when they are bad.
-    pub(crate) async fn judge(&self, digest: &Digest, cancel: &CancellationToken) -> Result<Finding> {
+    pub(crate) async fn judge(
+        &self,
+        digest: &Digest,
+        cancel: &CancellationToken,
+    ) -> Result<Finding> {
         for _ in 0..ATTEMPTS {
             let newest = blobs::newest(&mut *self.db().reader().await?, digest).await?;
             // A condemned one is on its way out: marking it would keep it.
-            let Some(blob) = newest.filter(|blob| blob.state == State::Live) else { return Ok(Finding::Gone) };
-            let verdict = match self.store().verify(digest, &blob.location, None, cancel).await {
+            let Some(blob) = newest.filter(|blob| blob.state == State::Live) else {
+                return Ok(Finding::Gone);
+            };
+            let verdict = match self
+                .store()
+                .verify(digest, &blob.location, None, cancel)
+                .await
+            {
                 Err(blob::Error::Cancelled) => return Ok(Finding::Cancelled),
                 verdict => verdict.map_err(store_error)?,
             };
-            let Some(why) = complaint(&verdict) else { return Ok(Finding::Good) };
+            let Some(why) = complaint(&verdict) else {
+                return Ok(Finding::Good);
+            };
             // A mount point whose share is away looks like a store that lost everything.
             self.check_store().await?;
             let is_missing = verdict == Verdict::Missing;
-            let Some(marked) = self.mark(blob.clone(), is_missing).await? else { continue };
+            let Some(marked) = self.mark(blob.clone(), is_missing).await? else {
+                continue;
+            };
             return self.settle_mark(&blob, &marked, is_missing, why).await;
         }
         Ok(Finding::Good)
@@ -71,12 +90,21 @@ impl Registry {
                 Box::pin(async move {
                     let now = tx.now().await?;
                     let locked = blobs::lock_newest(tx, &blob.digest).await?;
-                    let same = |now: &Blob| now.id == blob.id && now.location == blob.location && now.state == State::Live;
-                    let Some(locked) = locked.filter(same) else { return Ok(None) };
+                    let same = |now: &Blob| {
+                        now.id == blob.id
+                            && now.location == blob.location
+                            && now.state == State::Live
+                    };
+                    let Some(locked) = locked.filter(same) else {
+                        return Ok(None);
+                    };
                     if is_missing {
                         // The location stays: there is nothing to be moved away from it.
                         let marked = blobs::mark_lost(tx, locked.id, now).await?;
-                        return Ok(marked.then_some(Blob { state: State::Lost, ..locked }));
+                        return Ok(marked.then_some(Blob {
+                            state: State::Lost,
+                            ..locked
+                        }));
                     }
                     blobs::mark_damaged(tx, &locked, now).await
                 })
@@ -85,9 +113,19 @@ impl Registry {
     }
 
     /// The last look: a push may have put good bytes there after our last reading and before our mark.
-    pub(super) async fn settle_mark(&self, blob: &Blob, marked: &Blob, is_missing: bool, why: String) -> Result<Finding> {
+    pub(super) async fn settle_mark(
+        &self,
+        blob: &Blob,
+        marked: &Blob,
+        is_missing: bool,
+        why: String,
+    ) -> Result<Finding> {
         let never = CancellationToken::new();
-        let verdict = self.store().verify(&blob.digest, &blob.location, None, &never).await.map_err(store_error)?;
+        let verdict = self
+            .store()
+            .verify(&blob.digest, &blob.location, None, &never)
+            .await
+            .map_err(store_error)?;
         if complaint(&verdict).is_none() {
             let (marked, location) = (marked.clone(), blob.location.clone());
             self.db()
@@ -106,7 +144,9 @@ impl Registry {
             match self.store().quarantine(&blob.digest, &blob.location).await {
                 Ok(()) | Err(blob::Error::NotFound) => {}
                 // The bytes are in nobody's way where they are.
-                Err(error) => tracing::warn!(digest = %blob.digest, %error, "damaged content could not be set aside"),
+                Err(error) => {
+                    tracing::warn!(digest = %blob.digest, %error, "damaged content could not be set aside")
+                }
             }
         }
         metrics::counter!("seawall_lost_contents_total").increment(1);
@@ -120,8 +160,12 @@ fn complaint(verdict: &Verdict) -> Option<String> {
     match verdict {
         Verdict::Good { .. } => None,
         Verdict::Missing => Some("its bytes are missing".to_owned()),
-        Verdict::Damaged(Damage::Digest { size, actual }) => Some(format!("its {size} bytes have digest `{actual}`")),
-        Verdict::Damaged(Damage::Unreadable(error)) => Some(format!("its bytes cannot be read: {error}")),
+        Verdict::Damaged(Damage::Digest { size, actual }) => {
+            Some(format!("its {size} bytes have digest `{actual}`"))
+        }
+        Verdict::Damaged(Damage::Unreadable(error)) => {
+            Some(format!("its bytes cannot be read: {error}"))
+        }
     }
 }
 

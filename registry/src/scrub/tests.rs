@@ -19,7 +19,11 @@ fn good_content_is_read_once_in_an_interval() {
         let report = scrub(world, false).await;
         assert_eq!((report.done.checked, report.complete), (0, true));
         world.push_image("library/a", "v1", &[b"layer"]).await;
-        assert_eq!(scrub(world, false).await.done.checked, 0, "a push is a check");
+        assert_eq!(
+            scrub(world, false).await.done.checked,
+            0,
+            "a push is a check"
+        );
         world.advance(MONTH);
         let report = scrub(world, false).await;
         assert_eq!((report.done.checked, report.done.lost), (3, 0));
@@ -32,23 +36,34 @@ fn good_content_is_read_once_in_an_interval() {
 #[test]
 fn damaged_content_is_set_aside_and_healed_by_the_next_push() {
     each(async |world| {
-        let (layer, manifest) = (b"layer", world.push_image("library/a", "v1", &[b"layer"]).await);
+        let (layer, manifest) = (
+            b"layer",
+            world.push_image("library/a", "v1", &[b"layer"]).await,
+        );
         let digest = digest_of(layer);
         fs::write(world.file(&digest, "data"), b"LAYER").unwrap();
         let report = scrub(world, true).await;
         assert_eq!((report.done.checked, report.done.lost), (3, 1));
         assert_eq!(report.examples[0].digest, digest);
-        assert!(report.examples[0].why.contains("have digest"), "{}", report.examples[0].why);
+        assert!(
+            report.examples[0].why.contains("have digest"),
+            "{}",
+            report.examples[0].why
+        );
         assert_eq!(world.state(&digest).await, Some(State::Lost));
         assert!(!world.serves("library/a", &digest).await);
-        let aside = world.root.join(format!("quarantine/sha256-{}-data", digest.hex()));
+        let aside = world
+            .root
+            .join(format!("quarantine/sha256-{}-data", digest.hex()));
         assert_eq!(fs::read(aside).unwrap(), b"LAYER");
         world.push_blob("library/a", layer).await;
         assert!(world.serves("library/a", &digest).await);
         // The manifest still names it: nothing of it is collected.
         world.advance(MONTH);
         assert_eq!(world.collect().await.done.freed, 0);
-        assert!(world.serves("library/a", &manifest).await && world.serves("library/a", &digest).await);
+        assert!(
+            world.serves("library/a", &manifest).await && world.serves("library/a", &digest).await
+        );
         assert!(world.fsck(true, false).await.is_clean());
     });
 }
@@ -60,7 +75,10 @@ fn missing_content_is_healed_by_the_next_push() {
         let digest = digest_of(b"layer");
         fs::remove_file(world.file(&digest, "data")).unwrap();
         let report = scrub(world, true).await;
-        assert_eq!((report.done.lost, report.examples[0].why.as_str()), (1, "its bytes are missing"));
+        assert_eq!(
+            (report.done.lost, report.examples[0].why.as_str()),
+            (1, "its bytes are missing")
+        );
         assert_eq!(world.state(&digest).await, Some(State::Lost));
         // It is not read again and again.
         assert_eq!(scrub(world, true).await.done.lost, 0);
@@ -91,9 +109,20 @@ fn a_damaged_manifest_is_not_served_and_its_next_push_heals_it() {
         fs::write(world.file(&manifest, "data"), b"{}").unwrap();
         let fresh = world.restart().await;
         assert!(!world.serves_manifest(&fresh, "library/a", "v1").await);
-        assert_eq!(world.state(&manifest).await, Some(State::Lost), "the pull itself said so");
-        assert_eq!(world.push_image("library/a", "v1", &[b"layer"]).await, manifest);
-        assert!(world.serves_manifest(&world.restart().await, "library/a", "v1").await);
+        assert_eq!(
+            world.state(&manifest).await,
+            Some(State::Lost),
+            "the pull itself said so"
+        );
+        assert_eq!(
+            world.push_image("library/a", "v1", &[b"layer"]).await,
+            manifest
+        );
+        assert!(
+            world
+                .serves_manifest(&world.restart().await, "library/a", "v1")
+                .await
+        );
     });
 }
 
@@ -104,7 +133,10 @@ fn nothing_is_marked_while_the_store_is_away() {
         let away = world.root.with_extension("away");
         fs::rename(&world.root, &away).unwrap();
         fs::create_dir(&world.root).unwrap();
-        for refused in [world.registry.suspect(&digest).await, try_scrub(world, true).await.map(|_| ())] {
+        for refused in [
+            world.registry.suspect(&digest).await,
+            try_scrub(world, true).await.map(|_| ()),
+        ] {
             assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
         }
         assert_eq!(world.state(&digest).await, Some(State::Live));
@@ -121,8 +153,17 @@ fn a_push_that_was_faster_than_the_mark_takes_it_back() {
         let seen = world.row(&digest).await.unwrap();
         for is_missing in [false, true] {
             // The bytes were bad when they were read; a push has replaced them by the time that the row is marked.
-            let marked = world.registry.mark(seen.clone(), is_missing).await.unwrap().unwrap();
-            let finding = world.registry.settle_mark(&seen, &marked, is_missing, "bad".to_owned()).await.unwrap();
+            let marked = world
+                .registry
+                .mark(seen.clone(), is_missing)
+                .await
+                .unwrap()
+                .unwrap();
+            let finding = world
+                .registry
+                .settle_mark(&seen, &marked, is_missing, "bad".to_owned())
+                .await
+                .unwrap();
             assert_eq!(finding, Finding::Good);
             assert!(world.serves("library/a", &digest).await);
         }
@@ -157,16 +198,33 @@ fn a_push_under_way_stores_again_when_its_place_was_found_damaged() {
 fn a_slice_ends_in_time_and_the_next_goes_on() {
     each(async |world| {
         for number in 0..5 {
-            world.push_blob("library/a", format!("content {number}").as_bytes()).await;
+            world
+                .push_blob("library/a", format!("content {number}").as_bytes())
+                .await;
         }
         world.advance(MONTH);
         let cancel = CancellationToken::new();
         let options = ScrubOptions::default();
-        let first = world.registry.scrub(&options, &cancel, |done| if done.checked == 2 { cancel.cancel() }).await.unwrap();
+        let first = world
+            .registry
+            .scrub(&options, &cancel, |done| {
+                if done.checked == 2 {
+                    cancel.cancel()
+                }
+            })
+            .await
+            .unwrap();
         assert_eq!((first.done.checked, first.complete), (2, false));
         assert_eq!(scrub(world, false).await.done.checked, 3);
-        let options = ScrubOptions { everything: true, longest: Some(Duration::ZERO) };
-        let none = world.registry.scrub(&options, &CancellationToken::new(), |_| ()).await.unwrap();
+        let options = ScrubOptions {
+            everything: true,
+            longest: Some(Duration::ZERO),
+        };
+        let none = world
+            .registry
+            .scrub(&options, &CancellationToken::new(), |_| ())
+            .await
+            .unwrap();
         assert_eq!((none.done.checked, none.complete), (0, false));
     });
 }
@@ -176,8 +234,14 @@ async fn scrub(world: &World<'_>, everything: bool) -> ScrubReport {
 }
 
 async fn try_scrub(world: &World<'_>, everything: bool) -> model::Result<ScrubReport> {
-    let options = ScrubOptions { everything, longest: None };
-    world.registry.scrub(&options, &CancellationToken::new(), |_| ()).await
+    let options = ScrubOptions {
+        everything,
+        longest: None,
+    };
+    world
+        .registry
+        .scrub(&options, &CancellationToken::new(), |_| ())
+        .await
 }
 
 #[test]

@@ -23,7 +23,7 @@ lint:
 
 # Clients that take minutes to build (cosign, helm …) against a running server; outside CI.
 clients:
-	scripts/clients.sh
+	scripts/clients.sh --all
 
 bench: build
 	$(CARGO) build --release -p bench

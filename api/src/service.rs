@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     future::Future,
+    panic::AssertUnwindSafe,
     pin::Pin,
     sync::{
         Arc,
@@ -11,12 +12,13 @@ use std::{
     time::Instant,
 };
 
+use futures_util::FutureExt;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
 use hyper::{
     body::{Body as HttpBody, Incoming},
     service::Service,
 };
-use model::time::Timestamp;
+use model::{Error, time::Timestamp};
 use oci::route::{self, Route};
 
 use crate::{
@@ -24,7 +26,8 @@ use crate::{
     app::App,
     body::{Body, RequestBody},
     connection::Connection,
-    error, forwarded, health, token, v2,
+    error::{self, Dialect},
+    forwarded, health, token, v2,
 };
 
 /// The HTTP faces as one service.
@@ -99,7 +102,14 @@ async fn serve(app: Arc<App>, request: Request<Incoming>) -> Response<Body> {
         identity: None,
         route: "unknown",
     };
-    let mut response = dispatch(&mut ask, body).await;
+    // A bug in one handler is one answer's 500, on every protocol alike.
+    let answered = AssertUnwindSafe(dispatch(&mut ask, body))
+        .catch_unwind()
+        .await;
+    let mut response = answered.unwrap_or_else(|_| {
+        let bug = Error::Internal(anyhow::anyhow!("a handler panicked"));
+        error::answer(&bug, Dialect::Harbor, ask.request_id.as_str())
+    });
     if ask.head.method == Method::HEAD {
         leave_out_body(&mut response);
     }

@@ -11,7 +11,7 @@ use crate::{
     boot::{self, DataDir, Opened},
     config::Config,
     control::Control,
-    listen::{self, Bound, Stop},
+    listen::{self, Bound, Stop, Tls},
     telemetry::Telemetry,
 };
 
@@ -30,7 +30,8 @@ pub async fn run(config: Config, telemetry: Arc<Telemetry>) -> Result<()> {
     jobs::Runner::start(opened.registry.clone(), &tasks, background.clone(), job_config(&config));
     let control = Control::open(DataDir::socket(&opened.data.path), opened.registry.clone(), opened.auth.clone())?;
     tasks.spawn(control.serve(background.clone()));
-    tasks.spawn(watch_signals(stop.clone(), background.clone(), app.health.clone(), telemetry)?);
+    let reload = Reload { telemetry, tls: listeners.tls().cloned() };
+    tasks.spawn(watch_signals(stop.clone(), background.clone(), app.health.clone(), reload)?);
 
     announce(first.as_deref(), opened.new_password.as_deref());
     listeners.serve(Api::new(app), stop).await;
@@ -64,12 +65,31 @@ fn job_config(config: &Config) -> jobs::Config {
     jobs::Config { intervals, ..jobs::Config::default() }
 }
 
-/// The first SIGTERM or SIGINT begins the drain, a second one ends it at once; SIGHUP opens the log files anew.
+/// What SIGHUP brings up to date.
+struct Reload {
+    telemetry: Arc<Telemetry>,
+    tls: Option<Arc<Tls>>,
+}
+
+impl Reload {
+    /// Log files are opened anew; certificates are read again, and broken ones leave the old in use.
+    async fn run(&self) {
+        self.telemetry.reopen();
+        let Some(tls) = self.tls.clone() else { return };
+        match tokio::task::spawn_blocking(move || tls.reload()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::error!(error = format!("{error:#}"), "certificates were not reloaded"),
+            Err(error) => tracing::error!(%error, "certificates were not reloaded"),
+        }
+    }
+}
+
+/// The first SIGTERM or SIGINT begins the drain, a second one ends it at once; SIGHUP reloads.
 fn watch_signals(
     stop: Stop,
     end: CancellationToken,
     health: Arc<Health>,
-    telemetry: Arc<Telemetry>,
+    reload: Reload,
 ) -> Result<impl Future<Output = ()> + Send> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch SIGINT")?;
@@ -78,7 +98,10 @@ fn watch_signals(
         loop {
             tokio::select! {
                 () = end.cancelled() => return,
-                _ = hangup.recv() => { telemetry.reopen(); continue; }
+                _ = hangup.recv() => {
+                    reload.run().await;
+                    continue;
+                }
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }

@@ -16,6 +16,7 @@ use crate::{
     staged::open_same,
     store::Shared,
     upload::{create, remove},
+    windows::FileId,
     writer::expect_digest,
 };
 
@@ -140,7 +141,10 @@ fn read_whole(path: &Path, max: u64) -> Result<Vec<u8>> {
 fn delete_one(shared: &Shared, digest: &Digest, location: &str) -> Result<u64> {
     let path = shared.layout.blob(digest, location)?;
     let freed = match fs::symlink_metadata(&path) {
-        Ok(meta) => meta.len(),
+        Ok(meta) => {
+            shared.windows.forget(FileId::of(&meta));
+            meta.len()
+        }
         Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
         Err(e) => return Err(Error::io("look at", &path, e)),
     };

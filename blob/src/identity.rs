@@ -56,6 +56,7 @@ impl Store {
 
     /// Whether this is still our store and takes bytes. `Full` is an answer too: such a store still serves and deletes.
     /// The caller sets the time-out; while a probe that ran into it is not back, the next ones fail with `Hung` at once.
+    /// Meant to be asked every few seconds: it also lets go of mappings that no pull used since the last time.
     pub async fn probe(&self, expected_id: &str) -> Result<()> {
         if self.shared.probing.swap(true, Ordering::Acquire) {
             return Err(Error::Hung);
@@ -63,6 +64,7 @@ impl Store {
         let (shared, expected) = (Arc::clone(&self.shared), expected_id.to_owned());
         // Outside the lanes: long reads and writes there must not make the store look hung.
         let answer = tokio::task::spawn_blocking(move || {
+            shared.windows.rest();
             let done = probe(&shared, &expected);
             shared.probing.store(false, Ordering::Release);
             done

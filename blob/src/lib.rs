@@ -21,6 +21,7 @@ pub mod staged;
 pub mod store;
 pub mod upload;
 pub mod verify;
+mod windows;
 pub mod writer;
 
 pub use config::Config;

@@ -18,17 +18,17 @@ use oci::digest::Digest;
 use rustix::{fs::Advice, io::ReadWriteFlags};
 use tokio::task::JoinHandle;
 
-use crate::{Error, Result, Store, buffers::BUFFER, kernel::Window, store::Shared};
+use crate::{
+    Error, Result, Store,
+    buffers::BUFFER,
+    store::Shared,
+    windows::{self, FileId, Piece},
+};
 
 /// Content up to this size is read at once rather than mapped.
 const SMALL: u64 = 64 << 10;
-/// The size of a piece, by how many bytes are out already: few pulls get large pieces, a thousand at once get small
-/// ones, so that what they hold together stays bounded. (Windows are page cache, yet they count as ours in `ps`.)
-const WINDOWS: [(usize, u64); 3] = [
-    (64 << 20, 4 << 20),
-    (256 << 20, 1 << 20),
-    (usize::MAX, 256 << 10),
-];
+/// The size of a copied piece, by how many bytes are out already: few pulls get large pieces, a thousand at once get
+/// small ones, so that what they hold together stays bounded.
 const COPIES: [(usize, u64); 2] = [(32 << 20, BUFFER as u64), (usize::MAX, BUFFER as u64 / 4)];
 
 /// Who will look at the bytes of a stream.
@@ -44,6 +44,7 @@ pub enum ReadMode {
 #[derive(Clone)]
 pub struct Reader {
     pub len: u64,
+    id: FileId,
     file: Arc<File>,
     shared: Arc<Shared>,
 }
@@ -67,11 +68,13 @@ impl Store {
                 let why = format!("`{digest}` has {} bytes, not {expected_len}", meta.len());
                 return Err(Error::Damaged(why));
             }
-            Ok(Arc::new(file))
+            Ok((Arc::new(file), FileId::of(&meta)))
         };
+        let (file, id) = self.shared.reads.quick(open).await?;
         Ok(Reader {
             len: expected_len,
-            file: self.shared.reads.quick(open).await?,
+            id,
+            file,
             shared: Arc::clone(&self.shared),
         })
     }
@@ -126,46 +129,58 @@ impl Pull {
         let left = self.end - self.position;
         if self.mode == ReadMode::Mapped
             && left > SMALL
-            && let Some(window) = self.window(left).await?
+            && let Some(window) = self.window().await?
         {
             return Ok(window);
         }
         self.copy(left).await
     }
 
-    /// A populated window at the present position; `None` when mapping is not possible here or now.
-    async fn window(&mut self, left: u64) -> io::Result<Option<Bytes>> {
-        let shared = &self.reader.shared;
+    /// A populated window at the present position; `None` when mapping is not possible here.
+    async fn window(&mut self) -> io::Result<Option<Bytes>> {
+        let Reader {
+            shared,
+            file,
+            id,
+            len,
+        } = &self.reader;
         if !shared.mapped.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let len = left.min(piece(&WINDOWS, shared.mapped_bytes.load(Ordering::Relaxed)));
-        let room = Room::take(shared, len as usize);
+        let range = (self.position, self.end);
         // No address space left, or a file system without mappings: not the end of this pull.
-        let Ok(window) = Window::open(&self.reader.file, self.position, len as usize) else {
+        let Ok(piece) = shared.windows.piece(file, *id, *len, range) else {
             return Ok(None);
         };
-        let populated = if window.is_resident() {
-            window.populate().map(|()| window)
-        } else {
-            let (file, begin, end) = (Arc::clone(&self.reader.file), self.position, self.end);
-            let turn = self.reader.shared.reads.turn().await;
-            let fetch = move || {
-                advise(&file, begin, end.min(begin + 2 * len));
-                window.populate().map(|()| window)
-            };
-            turn.start(fetch).await.map_err(io::Error::other)?
+        let is_resident = piece.mapped.is_resident();
+        if is_resident && piece.mapped.is_entered() {
+            return Ok(Some(piece.bytes()));
+        }
+        if is_resident {
+            return self.entered(piece.mapped.enter(), piece);
+        }
+        let (file, begin, end) = (Arc::clone(file), self.position, self.end);
+        let fetch = move || {
+            advise(&file, begin, end.min(begin + 2 * windows::SIZE));
+            (piece.mapped.enter(), piece)
         };
+        let fetching = shared.reads.turn().await.start(fetch);
+        let (populated, piece) = fetching.await.map_err(io::Error::other)?;
+        self.entered(populated, piece)
+    }
+
+    fn entered(&self, populated: io::Result<()>, piece: Piece) -> io::Result<Option<Bytes>> {
+        let shared = &self.reader.shared;
         match populated {
-            Ok(window) => Ok(Some(Bytes::from_owner(Held {
-                window,
-                _room: room,
-            }))),
+            Ok(()) => Ok(Some(piece.bytes())),
             Err(e) if e.kind() == io::ErrorKind::InvalidInput => {
-                self.reader.shared.mapped.store(false, Ordering::Relaxed);
+                shared.mapped.store(false, Ordering::Relaxed);
                 Ok(None)
             }
-            Err(e) => Err(e),
+            Err(e) => {
+                shared.windows.forget(self.reader.id);
+                Err(e)
+            }
         }
     }
 
@@ -227,39 +242,4 @@ fn advise(file: &File, begin: u64, end: u64) {
 fn piece(sizes: &[(usize, u64)], out: usize) -> u64 {
     let fitting = sizes.iter().find(|(below, _)| out < *below);
     fitting.map_or(BUFFER as u64 / 4, |(_, size)| *size)
-}
-
-/// Counts a window for as long as it is out.
-struct Room {
-    shared: Arc<Shared>,
-    len: usize,
-}
-
-impl Room {
-    fn take(shared: &Arc<Shared>, len: usize) -> Self {
-        shared.mapped_bytes.fetch_add(len, Ordering::Relaxed);
-        Self {
-            shared: Arc::clone(shared),
-            len,
-        }
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.shared
-            .mapped_bytes
-            .fetch_sub(self.len, Ordering::Relaxed);
-    }
-}
-
-struct Held {
-    window: Window,
-    _room: Room,
-}
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        self.window.as_ref()
-    }
 }

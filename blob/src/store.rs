@@ -8,7 +8,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -21,6 +21,7 @@ use crate::{
     network::network_of,
     space::Gauge,
     upload::Claims,
+    windows::Windows,
 };
 
 /// Calls at once. A hung mount swallows this many threads and no more; a local disk needs many flushes at once, since
@@ -39,8 +40,7 @@ pub(crate) struct Shared {
     pub(crate) network: Option<&'static str>,
     /// Turned off for good when the kernel cannot populate a mapping.
     pub(crate) mapped: AtomicBool,
-    /// Bytes in windows that are out; see `read`.
-    pub(crate) mapped_bytes: AtomicUsize,
+    pub(crate) windows: Windows,
     pub(crate) buffers: Arc<Buffers>,
     pub(crate) reads: Lane,
     pub(crate) writes: Lane,
@@ -95,7 +95,7 @@ impl Shared {
             layout,
             network,
             mapped: AtomicBool::new(mapped.unwrap_or(local)),
-            mapped_bytes: AtomicUsize::new(0),
+            windows: Windows::default(),
             buffers: Arc::default(),
             reads: Lane::new(width, local),
             writes: Lane::new(width, local),

@@ -187,6 +187,27 @@ async fn a_pull_outlives_the_delete_of_its_content() {
 }
 
 #[tokio::test]
+async fn content_that_was_pulled_gives_its_room_back_when_it_is_deleted() {
+    let home = Home::new().await;
+    let digest = home.store(&content(6 << 20)).await;
+    let reader = home
+        .store
+        .open_blob(&digest, "data", 6 << 20)
+        .await
+        .unwrap();
+    let (_, sent) = receive(reader.stream(0..6 << 20, ReadMode::Mapped)).await;
+    sent.unwrap();
+    let is_mapped = || {
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        maps.contains(&digest.hex())
+    };
+    assert_eq!(is_mapped(), home.is_local(), "for the next pull");
+    let freed = home.store.delete(&[(digest, "data".to_owned())]).await;
+    assert_eq!(*freed[0].as_ref().unwrap(), 6 << 20);
+    assert!(!is_mapped());
+}
+
+#[tokio::test]
 async fn one_reader_serves_several_ranges() {
     let home = Home::new().await;
     let all = content(300_000);

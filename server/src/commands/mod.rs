@@ -44,9 +44,8 @@ use crate::{
     version,
     propagate_version = true,
     arg_required_else_help = true,
-    max_term_width = 100,
-    after_help = "Commands that look after a registry find the server that runs on the data directory and ask it; with none \
-                  running they open the directory themselves. docs/commands.md tells about each."
+    after_help = "Commands that look after a registry ask the server that runs on the data directory; with none running\n\
+                  they open the directory themselves. docs/commands.md tells about each."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -135,17 +134,20 @@ fn version(json: bool) {
 #[error("not all is well")]
 struct Told;
 
+/// The heading of what all commands understand.
+const COMMON: &str = "Common options";
+
 /// Where the registry is, and how to answer.
 #[derive(Clone, clap::Args)]
 struct Place {
     /// The configuration file [default: /etc/seawall/seawall.toml, if it exists]
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE", global = true, help_heading = COMMON)]
     config: Option<PathBuf>,
     /// The data directory [default: ./seawall-data]
-    #[arg(long, value_name = "DIR", global = true)]
+    #[arg(long, value_name = "DIR", global = true, help_heading = COMMON)]
     data: Option<PathBuf>,
     /// Print JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = COMMON)]
     json: bool,
 }
 

@@ -1,6 +1,6 @@
 //! The socket on which commands reach a running server: `DATA/seawall.sock`, for its owner alone.
 //!
-//! A command posts one [`Request`] as JSON and reads lines of JSON ([`Line`]) until one says how it ended. Whoever may open
+//! A command posts one [`Request`] as JSON and reads lines of JSON ([`Line`], or empty) until one says how it ended. Whoever may open
 //! the socket is the operator of this machine and may do everything; nobody is asked for a password.
 
 pub mod answer;
@@ -19,7 +19,7 @@ use http_body_util::{BodyExt, Limited, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::{Frame, Incoming};
 use registry::Registry;
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{
@@ -34,6 +34,8 @@ use crate::listen::{self, Drain, Stop, UnixSocket};
 const MAX_REQUEST: usize = 256 * 1024;
 /// How often progress is sent.
 const TELL: Duration = Duration::from_millis(200);
+/// An empty line is sent after this silence: only what is written shows that the command has gone away.
+const BEAT: Duration = Duration::from_secs(1);
 /// How long answers may take to end when the server stops.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -126,8 +128,11 @@ impl Counter {
         self.tasks
             .spawn(carry_out(self.house.clone(), request, cancel, lines));
         let body = stream::unfold((receiver, gone), |(mut receiver, gone)| async move {
-            let line = receiver.recv().await?;
-            Some((Ok(Frame::data(encode(&line))), (receiver, gone)))
+            let bytes = match timeout(BEAT, receiver.recv()).await {
+                Ok(line) => encode(&line?),
+                Err(_) => Bytes::from_static(b"\n"),
+            };
+            Some((Ok(Frame::data(bytes)), (receiver, gone)))
         });
         respond(StatusCode::OK, StreamBody::new(body).boxed_unsync())
     }

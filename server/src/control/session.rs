@@ -189,6 +189,9 @@ async fn read(mut body: Incoming, mut show: impl FnMut(Progress)) -> Result<Valu
         text.extend_from_slice(&data);
         while let Some(end) = text.iter().position(|&byte| byte == b'\n') {
             let line: Vec<u8> = text.drain(..=end).collect();
+            if line == b"\n" {
+                continue;
+            }
             match serde_json::from_slice(&line).context("the server does not speak as expected")? {
                 Line::Progress(progress) => show(progress),
                 Line::Done(answer) => return Ok(answer),

@@ -174,7 +174,13 @@ fn the_work_of_a_command_that_went_away_is_stopped() {
         wait_for_scrub(seawall, |state| state == "running");
         scrub.kill().expect("killed");
         scrub.wait().expect("gone");
+        let began = Instant::now();
         wait_for_scrub(seawall, |state| state == "stopped");
+        assert!(
+            began.elapsed() < Duration::from_secs(8),
+            "{:?}",
+            began.elapsed()
+        );
     });
 }
 

@@ -66,15 +66,8 @@ impl Staged {
         let (upload, digest, size) = (Arc::clone(&self.upload), self.digest, self.size);
         let (before, to) = (self.published.lock().clone(), location.to_owned());
         let publish = move || {
+            publish(&upload, before.as_deref(), (&digest, size), &to)?;
             let shared = &upload.claim.shared;
-            if let Some(before) = &before {
-                let target = shared.layout.blob(&digest, &to)?;
-                if before == &to && is_same_file(&target, upload.file()?) {
-                    return sync_names(&shared.layout, &shared.known, &digest);
-                }
-                bring_back(&upload, &digest, before, size)?;
-            }
-            place(&shared.layout, &shared.known, &upload.path, &digest, &to)?;
             sync_names(&shared.layout, &shared.known, &digest)
         };
         match shared.writes.run(publish).await {
@@ -93,35 +86,69 @@ impl Staged {
     }
 }
 
-/// Makes the upload's file again from what was published: a second name while the first still holds our file, else a
-/// copy from the descriptor that we kept.
-fn bring_back(upload: &Upload, digest: &Digest, before: &str, size: u64) -> Result<()> {
-    remove(&upload.path)?;
-    let first = upload.claim.shared.layout.blob(digest, before)?;
-    if fs::hard_link(&first, &upload.path).is_ok() && is_same_file(&upload.path, upload.file()?) {
+fn publish(upload: &Upload, before: Option<&str>, content: (&Digest, u64), to: &str) -> Result<()> {
+    let Shared { layout, known, .. } = &*upload.claim.shared;
+    let file = upload.file()?;
+    let target = layout.blob(content.0, to)?;
+    let place = |from: &Path| place(layout, known, from, content.0, to);
+    match before {
+        None if is_same_file(&upload.path, file) => place(&upload.path)?,
+        None if !upload.path.exists() => return Err(Error::NotFound),
+        Some(before) if before == to && is_same_file(&target, file) => return Ok(()),
+        _ => return place_again(upload, before, content, place),
+    }
+    // On a shared file system another node may begin the same key anew between the look and the rename.
+    if is_same_file(&target, file) || holds(&target, content)? {
         return Ok(());
     }
-    remove(&upload.path)?;
-    copy(upload.file()?, &upload.path, digest, size)
+    place_again(upload, None, content, place)
 }
 
-fn copy(from: &File, to: &Path, digest: &Digest, size: u64) -> Result<()> {
-    let failed = |e: io::Error| {
-        let _ = fs::remove_file(to);
-        Error::io("copy to", to, e)
+/// Publishes what no longer lies under the upload's key: by a second name while the first location still holds our
+/// file, else by a copy from the descriptor that we kept.
+fn place_again(
+    upload: &Upload,
+    before: Option<&str>,
+    content: (&Digest, u64),
+    place: impl Fn(&Path) -> Result<()>,
+) -> Result<()> {
+    let shared = &upload.claim.shared;
+    let again = shared.layout.upload(&shared.temporary("again"))?;
+    let first = before.map(|before| shared.layout.blob(content.0, before));
+    let is_linked = match first.transpose()? {
+        Some(first) => fs::hard_link(first, &again).is_ok(),
+        None => false,
     };
+    if !is_linked || !is_same_file(&again, upload.file()?) {
+        remove(&again)?;
+        copy(upload.file()?, &again, content)?;
+    }
+    place(&again).inspect_err(|_| drop(fs::remove_file(&again)))
+}
+
+fn copy(from: &File, to: &Path, (digest, size): (&Digest, u64)) -> Result<()> {
+    let failed = |e: io::Error| Error::io("copy to", to, e);
     let mut copy = create(to).map_err(failed)?;
-    let mut source = from;
-    io::Seek::rewind(&mut source).map_err(failed)?;
-    let mut limited = io::Read::take(source, size);
-    io::copy(&mut limited, &mut copy).map_err(failed)?;
+    let copied = (|| {
+        let mut source = from;
+        io::Seek::rewind(&mut source).map_err(failed)?;
+        io::copy(&mut io::Read::take(source, size), &mut copy).map_err(failed)?;
+        let mut hasher = Hasher::new(digest.algorithm());
+        hash_file(&copy, &mut hasher, size).map_err(failed)?;
+        expect_digest(digest, hasher.digest())?;
+        copy.sync_data().map_err(Error::Lost)
+    })();
+    copied.inspect_err(|_| drop(fs::remove_file(to)))
+}
+
+/// Whether a file has this digest and length.
+fn holds(path: &Path, (digest, size): (&Digest, u64)) -> Result<bool> {
+    let file = File::open(path).map_err(|e| Error::io("open", path, e))?;
+    let meta = file.metadata().map_err(|e| Error::io("look at", path, e))?;
     let mut hasher = Hasher::new(digest.algorithm());
-    hash_file(&copy, &mut hasher, size).map_err(failed)?;
-    expect_digest(digest, hasher.digest())?;
-    copy.sync_data().map_err(|e| {
-        let _ = fs::remove_file(to);
-        Error::Lost(e)
-    })
+    Ok(meta.len() == size
+        && hash_file(&file, &mut hasher, size).is_ok()
+        && hasher.digest() == *digest)
 }
 
 fn is_same_file(path: &Path, file: &File) -> bool {

@@ -72,6 +72,22 @@ async fn bytes_that_somebody_else_put_at_the_first_location_are_not_taken_along(
 }
 
 #[tokio::test]
+async fn a_key_that_another_node_began_anew_is_not_published_in_our_name() {
+    let home = Home::new().await;
+    let all = content(70_000);
+    let staged = home.stage("both", &all).await;
+    fs::remove_file(home.upload("both")).unwrap();
+    fs::write(home.upload("both"), "theirs, not whole").unwrap();
+    staged.publish("data").await.unwrap();
+    assert_eq!(home.read(&staged.digest, "data").await.unwrap(), all);
+    assert_eq!(fs::read(home.upload("both")).unwrap(), b"theirs, not whole");
+    staged.publish("data.1").await.unwrap();
+    assert_eq!(home.read(&staged.digest, "data.1").await.unwrap(), all);
+    let keys: Vec<_> = home.store.uploads().await.unwrap();
+    assert_eq!(keys.len(), 1, "{keys:?}");
+}
+
+#[tokio::test]
 async fn publishing_twice_is_publishing_once() {
     let home = Home::new().await;
     let staged = home.stage("twice", b"twice").await;

@@ -359,6 +359,36 @@ fn a_robot_is_refused_as_soon_as_it_is_disabled_renewed_or_gone() {
     });
 }
 
+/// A command, what stands on its standard input, and some of the words with which it is refused.
+#[rustfmt::skip]
+const REFUSED: &[(&[&str], &str, &str)] = &[
+    (&["user", "create", "taken"], "", "already exists"),
+    (&["user", "create", "weak", "--password-stdin"], "weak\n", "8 to 128 characters"),
+    (&["user", "create", "none", "--password-stdin"], "", "no password on standard input"),
+    (&["user", "create", "odd", "--email", "odd"], "", "not an e-mail address"),
+    (&["user", "delete", "nobody"], "", "user `nobody` not found"),
+    (&["user", "delete", "admin"], "", "cannot be deleted"),
+    (&["user", "set-admin", "admin", "off"], "", "stays one"),
+    (&["user", "reset-password", "nobody"], "", "user `nobody` not found"),
+    (&["project", "create", "library"], "", "already exists"),
+    (&["project", "create", "new", "--owner", "nobody"], "", "user `nobody` not found"),
+    (&["project", "delete", "library"], "", "contains repositories"),
+    (&["project", "set-public", "nowhere"], "", "project `nowhere` not found"),
+    (&["project", "member", "remove", "library", "taken"], "", "not a member"),
+    (&["robot", "create", "taken", "--project", "library", "--pull"], "", "`robot$library+taken` already exists"),
+    (&["robot", "create", "new", "--project", "nowhere", "--pull"], "", "project `nowhere` not found"),
+    (&["robot", "create", "new", "--project", "library"], "", "at least one permission"),
+    (&["robot", "create", "new", "--pull"], "", "name the projects"),
+    (&["robot", "create", "new", "--everywhere", "--system-permission", "catalog:read"], "", "no permission for the projects"),
+    (&["robot", "create", "new", "--everywhere", "--permission", "catalog:read"], "", "`catalog:read` cannot be given to a robot on a project"),
+    (&["robot", "create", "new", "--system-permission", "repository:push"], "", "cannot be given to a robot on the system"),
+    (&["robot", "refresh-secret", "library+taken", "--secret-stdin"], "weak\n", "8 to 128 characters"),
+    (&["robot", "delete", "library+other"], "", "`robot$library+other` not found"),
+    (&["artifact", "list", "library/nothing"], "", "repository `library/nothing` not found"),
+    (&["job", "log", "999999"], "", "job 999999 not found"),
+    (&["job", "stop", "999999"], "", "job 999999 not found"),
+];
+
 #[test]
 fn what_cannot_be_is_refused_in_words_that_help() {
     on_both(async |seawall| {
@@ -368,143 +398,19 @@ fn what_cannot_be_is_refused_in_words_that_help() {
             .admin()
             .push("library/app", "v1", &Image::new("kept"))
             .await;
-        let table: &[(&[&str], &str, &str)] = &[
-            (&["user", "create", "taken"], "", "already exists"),
-            (
-                &["user", "create", "weak", "--password-stdin"],
-                "weak\n",
-                "8 to 128 characters",
-            ),
-            (
-                &["user", "create", "none", "--password-stdin"],
-                "",
-                "no password on standard input",
-            ),
-            (
-                &["user", "create", "odd", "--email", "odd"],
-                "",
-                "not an e-mail address",
-            ),
-            (&["user", "delete", "nobody"], "", "user `nobody` not found"),
-            (&["user", "delete", "admin"], "", "cannot be deleted"),
-            (&["user", "set-admin", "admin", "off"], "", "stays one"),
-            (
-                &["user", "reset-password", "nobody"],
-                "",
-                "user `nobody` not found",
-            ),
-            (&["project", "create", "library"], "", "already exists"),
-            (
-                &["project", "create", "new", "--owner", "nobody"],
-                "",
-                "user `nobody` not found",
-            ),
-            (
-                &["project", "delete", "library"],
-                "",
-                "contains repositories",
-            ),
-            (
-                &["project", "set-public", "nowhere"],
-                "",
-                "project `nowhere` not found",
-            ),
-            (
-                &["project", "member", "remove", "library", "taken"],
-                "",
-                "not a member",
-            ),
-            (
-                &["robot", "create", "taken", "--project", "library", "--pull"],
-                "",
-                "`robot$library+taken` already exists",
-            ),
-            (
-                &["robot", "create", "new", "--project", "nowhere", "--pull"],
-                "",
-                "project `nowhere` not found",
-            ),
-            (
-                &["robot", "create", "new", "--project", "library"],
-                "",
-                "at least one permission",
-            ),
-            (
-                &["robot", "create", "new", "--pull"],
-                "",
-                "name the projects",
-            ),
-            (
-                &[
-                    "robot",
-                    "create",
-                    "new",
-                    "--everywhere",
-                    "--system-permission",
-                    "catalog:read",
-                ],
-                "",
-                "no permission for the projects",
-            ),
-            (
-                &[
-                    "robot",
-                    "create",
-                    "new",
-                    "--everywhere",
-                    "--permission",
-                    "catalog:read",
-                ],
-                "",
-                "`catalog:read` cannot be given to a robot on a project",
-            ),
-            (
-                &[
-                    "robot",
-                    "create",
-                    "new",
-                    "--system-permission",
-                    "repository:push",
-                ],
-                "",
-                "cannot be given to a robot on the system",
-            ),
-            (
-                &["robot", "refresh-secret", "library+taken", "--secret-stdin"],
-                "weak\n",
-                "8 to 128 characters",
-            ),
-            (
-                &["robot", "delete", "library+other"],
-                "",
-                "`robot$library+other` not found",
-            ),
-            (
-                &["artifact", "list", "library/nothing"],
-                "",
-                "repository `library/nothing` not found",
-            ),
-            (&["job", "log", "999999"], "", "job 999999 not found"),
-            (&["job", "stop", "999999"], "", "job 999999 not found"),
-        ];
         let refuse = |seawall: &Seawall| -> Vec<String> {
-            table
-                .iter()
-                .map(|(arguments, input, expected)| {
-                    let words = refused(seawall, arguments, input);
-                    assert!(words.contains(expected), "{arguments:?}: {words}");
-                    words
-                })
-                .collect()
+            let refused = REFUSED.iter().map(|(arguments, input, expected)| {
+                let words = refused(seawall, arguments, input);
+                assert!(words.contains(expected), "{arguments:?}: {words}");
+                words
+            });
+            refused.collect()
         };
         let beside = refuse(seawall);
         seawall.stop();
         assert_eq!(refuse(seawall), beside);
-        assert_eq!(
-            json(seawall, &["user", "list"]).as_array().map(Vec::len),
-            Some(2),
-            "nothing was made"
-        );
+        let users = json(seawall, &["user", "list"]);
+        assert_eq!(users.as_array().map(Vec::len), Some(2), "nothing was made");
         seawall.launch();
     });
 }

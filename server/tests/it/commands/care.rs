@@ -119,6 +119,38 @@ fn damage_is_found_named_and_healed_by_a_push() {
 }
 
 #[test]
+fn a_repair_removes_what_nobody_knows_and_then_all_is_well() {
+    on_both_with(NOW, async |seawall| {
+        for is_served in [true, false] {
+            let stray = crate::harness::digest(if is_served { b"beside" } else { b"alone" });
+            let path = file_of(seawall, &stray);
+            fs::create_dir_all(path.parent().expect("a directory")).expect("made");
+            fs::write(&path, b"strange").expect("written");
+            let output = seawall.try_run(&["fsck"], "");
+            let told = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(
+                output.status.success() && told.contains("may be on their way"),
+                "{told}"
+            );
+
+            let file = fs::File::options().append(true).open(&path).expect("there");
+            file.set_modified(std::time::UNIX_EPOCH).expect("aged");
+            if !is_served {
+                seawall.stop();
+            }
+            let output = seawall.try_run(&["fsck"], "");
+            let told = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(!output.status.success() && told.contains(&stray), "{told}");
+            assert!(path.exists(), "nothing changes without --repair");
+            assert!(seawall.run(&["fsck", "--repair"]).contains("(1 put right)"));
+            assert!(!path.exists());
+            assert!(seawall.run(&["fsck"]).ends_with("nothing is wrong\n"));
+        }
+        seawall.launch();
+    });
+}
+
+#[test]
 fn jobs_are_listed_with_their_logs() {
     on_both_with(NOW, async |seawall| {
         push_and_delete(seawall, "logged").await;
@@ -152,7 +184,7 @@ fn jobs_are_listed_with_their_logs() {
                 .as_array()
                 .expect("a list")
                 .iter()
-                .any(|job| job["id"].to_string() == id)
+                .any(|job| job["id"] == done["job"])
         );
         let words = super::refused(seawall, &["job", "stop", &id], "");
         assert!(words.contains("has ended already"), "{words}");

@@ -11,7 +11,7 @@ use std::{
 use super::{json, refused, with_input};
 use crate::harness::{Image, Seawall, image::content, on_both, on_both_with};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[test]
 fn the_socket_is_for_its_owner_alone_and_goes_with_the_server() {

@@ -147,6 +147,11 @@ impl Registry {
             self.put_aside(target, open).await?;
             return Err(error);
         }
+        // Settled first, so that a full disk leaves the session at a byte that is known.
+        if let Err(error) = open.writer.settle().await {
+            self.put_aside(target, open).await?;
+            return Err(store_error(error));
+        }
         let Open {
             session,
             turn,

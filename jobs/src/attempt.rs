@@ -1,6 +1,9 @@
 //! One attempt of one job: the work, and beside it a watch that renews the lease, shows progress, and hears whether to
 //! stop. Whatever ends the attempt, its row says so afterwards; unless the row belongs to another attempt by now.
 
+#[cfg(test)]
+mod tests;
+
 use std::{panic::AssertUnwindSafe, time::Duration};
 
 use db::jobs::{self, Claimed, End, Heartbeat};
@@ -40,34 +43,68 @@ pub(crate) async fn run(node: &Node, claimed: Claimed, asked: Instant) {
     let (kind, start) = (claimed.job.kind(), Instant::now());
     let cancel = CancellationToken::new();
     let lines = count_lines(node, &claimed).await;
-    let cx = Context::new(node.registry.clone(), cancel, claimed.id, claimed.attempt, lines);
-    tracing::debug!(job.id = claimed.id.0, job.kind = kind, job.attempt = claimed.attempt, "a job begins");
+    let cx = Context::new(
+        node.registry.clone(),
+        cancel,
+        claimed.id,
+        claimed.attempt,
+        lines,
+    );
+    tracing::debug!(
+        job.id = claimed.id.0,
+        job.kind = kind,
+        job.attempt = claimed.attempt,
+        "a job begins"
+    );
     let ending = if claimed.failures >= claimed.job.max_attempts() {
         // Its node went away each time, which the job itself may have caused.
-        Ending::Failed(format!("{} attempts ended without a word", claimed.failures))
+        Ending::Failed(format!(
+            "{} attempts ended without a word",
+            claimed.failures
+        ))
     } else {
         work(node, &cx, &claimed, asked).await
     };
-    let outcome = match &ending {
-        Ending::Done(_) => "done",
-        Ending::Failed(_) => "failed",
-        Ending::Retry(_) => "retried",
-        Ending::Stopped => "stopped",
-        Ending::GivenBack => "given-back",
-        Ending::Nothing => "lost",
-    };
-    let duration_ms = start.elapsed().as_millis() as u64;
-    metrics::counter!("seawall_jobs_total", "kind" => kind, "outcome" => outcome).increment(1);
-    metrics::histogram!("seawall_job_duration_seconds", "kind" => kind).record(start.elapsed().as_secs_f64());
-    match &ending {
-        Ending::Failed(why) | Ending::Retry(why) => {
-            tracing::warn!(job.id = claimed.id.0, job.kind = kind, job.attempt = claimed.attempt, outcome, duration_ms, why, "a job failed");
-        }
-        _ => tracing::debug!(job.id = claimed.id.0, job.kind = kind, job.attempt = claimed.attempt, outcome, duration_ms, "a job ended"),
-    }
+    tell(&claimed, &ending, start.elapsed());
     if let Err(error) = write(&cx, &claimed, ending).await {
         // The lease ends by itself, and then the job is run again.
         tracing::warn!(job.id = claimed.id.0, job.kind = kind, %error, "a job's end was not written");
+    }
+}
+
+/// Counts the attempt, and says aloud when it failed.
+fn tell(claimed: &Claimed, ending: &Ending, took: Duration) {
+    let (id, kind, attempt) = (claimed.id.0, claimed.job.kind(), claimed.attempt);
+    let (outcome, why) = match ending {
+        Ending::Done(_) => ("done", None),
+        Ending::Failed(why) => ("failed", Some(why)),
+        Ending::Retry(why) => ("retried", Some(why)),
+        Ending::Stopped => ("stopped", None),
+        Ending::GivenBack => ("given-back", None),
+        Ending::Nothing => ("lost", None),
+    };
+    metrics::counter!("seawall_jobs_total", "kind" => kind, "outcome" => outcome).increment(1);
+    metrics::histogram!("seawall_job_duration_seconds", "kind" => kind).record(took.as_secs_f64());
+    let duration_ms = took.as_millis() as u64;
+    if let Some(why) = why {
+        tracing::warn!(
+            job.id = id,
+            job.kind = kind,
+            job.attempt = attempt,
+            outcome,
+            duration_ms,
+            why,
+            "a job failed"
+        );
+    } else {
+        tracing::debug!(
+            job.id = id,
+            job.kind = kind,
+            job.attempt = attempt,
+            outcome,
+            duration_ms,
+            "a job ended"
+        );
     }
 }
 
@@ -102,7 +139,11 @@ async fn work(node: &Node, cx: &Context, claimed: &Claimed, asked: Instant) -> E
 
 fn finished(claimed: &Claimed, outcome: std::thread::Result<Result<Outcome>>) -> Ending {
     let failed = |why: String| {
-        if claimed.failures + 1 < claimed.job.max_attempts() { Ending::Retry(why) } else { Ending::Failed(why) }
+        if claimed.failures + 1 < claimed.job.max_attempts() {
+            Ending::Retry(why)
+        } else {
+            Ending::Failed(why)
+        }
     };
     match outcome {
         Ok(Ok(Outcome::Done(text))) => Ending::Done(text),
@@ -122,7 +163,11 @@ async fn watch(node: &Node, cx: &Context, asked: Instant) -> Cut {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks
     };
-    let (mut beats, mut listens, mut poked) = (every(lease / 3), every(node.config.listen), node.poke.subscribe());
+    let (mut beats, mut listens, mut poked) = (
+        every(lease / 3),
+        every(node.config.listen),
+        node.poke.subscribe(),
+    );
     let mut held_until = asked + lease;
     loop {
         let heard = tokio::select! {
@@ -142,8 +187,13 @@ async fn watch(node: &Node, cx: &Context, asked: Instant) -> Cut {
             Ok(Ok(Heartbeat::GoOn)) => {}
             Ok(Ok(Heartbeat::Stop)) => return Cut::Stop,
             Ok(Ok(Heartbeat::Lost)) => return Cut::Lost,
-            Ok(Err(error)) => tracing::warn!(job.id = cx.id.0, %error, "a job's lease could not be asked about"),
-            Err(_) => tracing::warn!(job.id = cx.id.0, "the database does not answer a job's heartbeat"),
+            Ok(Err(error)) => {
+                tracing::warn!(job.id = cx.id.0, %error, "a job's lease could not be asked about");
+            }
+            Err(_) => tracing::warn!(
+                job.id = cx.id.0,
+                "the database does not answer a job's heartbeat"
+            ),
         }
         // In time for the work to end before anybody else may claim it.
         if Instant::now() + lease / 3 >= held_until {
@@ -157,7 +207,9 @@ async fn heartbeat(cx: &Context, lease: Duration) -> Result<Heartbeat> {
     cx.db()
         .write(move |tx| {
             let progress = progress.clone();
-            Box::pin(async move { jobs::heartbeat(tx, id, attempt, lease, progress.as_deref()).await })
+            Box::pin(
+                async move { jobs::heartbeat(tx, id, attempt, lease, progress.as_deref()).await },
+            )
         })
         .await
 }
@@ -176,7 +228,11 @@ async fn write(cx: &Context, claimed: &Claimed, ending: Ending) -> Result<()> {
         Ending::Stopped => (Some(End::Stopped), String::new()),
         Ending::Retry(why) => (None, why),
         Ending::GivenBack => {
-            return cx.db().write(move |tx| Box::pin(async move { jobs::give_back(tx, id, attempt).await })).await.map(|_| ());
+            return cx
+                .db()
+                .write(move |tx| Box::pin(async move { jobs::give_back(tx, id, attempt).await }))
+                .await
+                .map(|_| ());
         }
     };
     cx.db()

@@ -1,5 +1,8 @@
 //! Frees content that nothing names any more.
 
+#[cfg(test)]
+mod tests;
+
 use model::Result;
 
 use crate::{Context, Outcome};
@@ -9,12 +12,19 @@ pub(crate) async fn run(cx: &Context, requested_by: Option<&str>) -> Result<Outc
         cx.log(format!("asked for by {who}")).await;
     }
     let shown = cx.clone();
-    let report = cx.registry.collect(&cx.cancel, move |done| shown.show(done)).await?;
+    let report = cx
+        .registry
+        .collect(&cx.cancel, move |done| shown.show(done))
+        .await?;
     cx.show(&report.done);
     for freed in &report.examples {
-        cx.log(format!("freed {}, {} bytes", freed.digest, freed.size)).await;
+        cx.log(format!("freed {}, {} bytes", freed.digest, freed.size))
+            .await;
     }
-    let more = report.done.freed.saturating_sub(report.examples.len() as u64);
+    let more = report
+        .done
+        .freed
+        .saturating_sub(report.examples.len() as u64);
     if more > 0 {
         cx.log(format!("and {more} more")).await;
     }
@@ -23,7 +33,13 @@ pub(crate) async fn run(cx: &Context, requested_by: Option<&str>) -> Result<Outc
     }
     let done = &report.done;
     if done.failed > 0 {
-        return Err(model::Error::Unavailable(anyhow::anyhow!("{} contents could not be deleted", done.failed)));
+        return Err(model::Error::Unavailable(anyhow::anyhow!(
+            "{} contents could not be deleted",
+            done.failed
+        )));
     }
-    Ok(Outcome::Done(format!("{} links ended, {} contents with {} bytes freed", done.links_ended, done.freed, done.bytes_freed)))
+    Ok(Outcome::Done(format!(
+        "{} links ended, {} contents with {} bytes freed",
+        done.links_ended, done.freed, done.bytes_freed
+    )))
 }

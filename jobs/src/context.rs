@@ -27,9 +27,24 @@ struct State {
 }
 
 impl Context {
-    pub(crate) fn new(registry: Registry, cancel: CancellationToken, id: JobId, attempt: i64, lines: i64) -> Self {
-        let state = State { progress: None, lines_left: jobs::MAX_LOG_LINES - lines };
-        Self { registry, cancel, id, attempt, state: Arc::new(Mutex::new(state)) }
+    pub(crate) fn new(
+        registry: Registry,
+        cancel: CancellationToken,
+        id: JobId,
+        attempt: i64,
+        lines: i64,
+    ) -> Self {
+        let state = State {
+            progress: None,
+            lines_left: jobs::MAX_LOG_LINES - lines,
+        };
+        Self {
+            registry,
+            cancel,
+            id,
+            attempt,
+            state: Arc::new(Mutex::new(state)),
+        }
     }
 
     pub fn db(&self) -> &Db {

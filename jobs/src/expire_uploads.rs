@@ -1,6 +1,9 @@
 //! Ends uploads that nobody continues, and forgets finished ones. The row goes first: a client that comes back in between
 //! is told that the upload is unknown, never that bytes are there which are not.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::{Duration, UNIX_EPOCH};
 
 use db::uploads::{self, Upload};
@@ -10,13 +13,19 @@ use registry::store_error;
 use crate::{Context, Outcome};
 
 /// How long the row of a finished upload answers a repeated request.
-const FINISHED: Duration = Duration::from_secs(3600);
+const FINISHED: Duration = Duration::from_hours(1);
 const BATCH: i64 = 100;
 
 pub(crate) async fn run(cx: &Context) -> Result<Outcome> {
-    let Some((unfinished, finished)) = end_sessions(cx).await? else { return Ok(Outcome::Interrupted) };
-    let Some(strays) = discard_strays(cx).await? else { return Ok(Outcome::Interrupted) };
-    Ok(Outcome::Done(format!("{unfinished} uploads expired, {finished} finished ones forgotten, {strays} stray files removed")))
+    let Some((unfinished, finished)) = end_sessions(cx).await? else {
+        return Ok(Outcome::Interrupted);
+    };
+    let Some(strays) = discard_strays(cx).await? else {
+        return Ok(Outcome::Interrupted);
+    };
+    Ok(Outcome::Done(format!(
+        "{unfinished} uploads expired, {finished} finished ones forgotten, {strays} stray files removed"
+    )))
 }
 
 async fn end_sessions(cx: &Context) -> Result<Option<(u64, u64)>> {
@@ -24,7 +33,13 @@ async fn end_sessions(cx: &Context) -> Result<Option<(u64, u64)>> {
     while !cx.is_cancelled() {
         let now = cx.db().now().await?;
         let before = now.minus(cx.registry.config().uploads_expire);
-        let batch = uploads::expired(&mut *cx.db().reader().await?, before, now.minus(FINISHED), BATCH).await?;
+        let batch = uploads::expired(
+            &mut *cx.db().reader().await?,
+            before,
+            now.minus(FINISHED),
+            BATCH,
+        )
+        .await?;
         if batch.is_empty() {
             return Ok(Some((unfinished, finished)));
         }
@@ -33,7 +48,11 @@ async fn end_sessions(cx: &Context) -> Result<Option<(u64, u64)>> {
                 finished += 1;
                 continue;
             }
-            cx.registry.store().discard(&gone.id).await.map_err(store_error)?;
+            cx.registry
+                .store()
+                .discard(&gone.id)
+                .await
+                .map_err(store_error)?;
             unfinished += 1;
         }
     }
@@ -61,7 +80,11 @@ async fn forget(cx: &Context, batch: Vec<Upload>) -> Result<Vec<Upload>> {
 /// Files without a session: of requests that ended before their row was made, and of crashes.
 async fn discard_strays(cx: &Context) -> Result<Option<u64>> {
     let files = cx.registry.store().uploads().await.map_err(store_error)?;
-    let before = cx.db().now().await?.minus(cx.registry.config().uploads_expire);
+    let before = cx
+        .db()
+        .now()
+        .await?
+        .minus(cx.registry.config().uploads_expire);
     let mut discarded = 0;
     for file in files {
         if cx.is_cancelled() {
@@ -75,7 +98,11 @@ async fn discard_strays(cx: &Context) -> Result<Option<u64>> {
         if row.is_some_and(|row| row.finished.is_none() && !row.cancelled) {
             continue;
         }
-        cx.registry.store().discard(&file.key).await.map_err(store_error)?;
+        cx.registry
+            .store()
+            .discard(&file.key)
+            .await
+            .map_err(store_error)?;
         discarded += 1;
     }
     Ok(Some(discarded))

@@ -14,6 +14,9 @@ mod expire_uploads;
 mod scrub;
 mod trim_history;
 
+#[cfg(test)]
+mod world;
+
 pub use context::Context;
 pub use runner::{Config, Runner};
 

@@ -15,10 +15,13 @@ use registry::Registry;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Context, Outcome, attempt, schedule::{Intervals, Schedule}};
+use crate::{
+    Context, Outcome, attempt,
+    schedule::{Intervals, Schedule},
+};
 
 /// How long a runner sleeps at most where no other process writes the database; elsewhere `Config::poll` says it.
-const EXCLUSIVE_POLL: Duration = Duration::from_secs(60);
+const EXCLUSIVE_POLL: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -46,7 +49,8 @@ impl Default for Config {
 }
 
 /// What an attempt does; in tests another than [`crate::run`].
-pub(crate) type Work = Arc<dyn for<'a> Fn(&'a Context, &'a Job) -> BoxFuture<'a, Result<Outcome>> + Send + Sync>;
+pub(crate) type Work =
+    Arc<dyn for<'a> Fn(&'a Context, &'a Job) -> BoxFuture<'a, Result<Outcome>> + Send + Sync>;
 
 /// What the loop and all its attempts share.
 #[derive(Clone)]
@@ -63,14 +67,42 @@ pub(crate) struct Node {
 pub struct Runner;
 
 impl Runner {
-    pub fn start(registry: Registry, tracker: &TaskTracker, shutdown: CancellationToken, config: Config) {
-        let schedule = Schedule::new(registry.db().clone(), registry.clone(), config.intervals.clone(), config.lease);
+    pub fn start(
+        registry: Registry,
+        tracker: &TaskTracker,
+        shutdown: CancellationToken,
+        config: Config,
+    ) {
+        let schedule = Schedule::new(
+            registry.db().clone(),
+            registry.clone(),
+            config.intervals.clone(),
+            config.lease,
+        );
         tracker.spawn(schedule.run(shutdown.clone()));
-        Self::start_with(registry, tracker, shutdown, config, Arc::new(|cx, job| Box::pin(crate::run(cx, job))));
+        Self::start_with(
+            registry,
+            tracker,
+            shutdown,
+            config,
+            Arc::new(|cx, job| Box::pin(crate::run(cx, job))),
+        );
     }
 
-    pub(crate) fn start_with(registry: Registry, tracker: &TaskTracker, shutdown: CancellationToken, config: Config, work: Work) {
-        let node = Node { registry, config, shutdown, work, poke: watch::Sender::new(0) };
+    pub(crate) fn start_with(
+        registry: Registry,
+        tracker: &TaskTracker,
+        shutdown: CancellationToken,
+        config: Config,
+        work: Work,
+    ) {
+        let node = Node {
+            registry,
+            config,
+            shutdown,
+            work,
+            poke: watch::Sender::new(0),
+        };
         tracker.spawn(claim_all(node, tracker.clone()));
     }
 }
@@ -99,12 +131,25 @@ async fn claim_all(node: Node, tracker: TaskTracker) {
 }
 
 /// Starts what is due while there are free slots; answers how long until something else may be.
-async fn fill(node: &Node, tracker: &TaskTracker, slots: &Arc<Semaphore>, freed: &Arc<Notify>) -> Result<Duration> {
-    let poll = if node.registry.db().is_exclusive() { EXCLUSIVE_POLL } else { node.config.poll };
-    while let Ok(slot) = slots.clone().try_acquire_owned() {
+async fn fill(
+    node: &Node,
+    tracker: &TaskTracker,
+    slots: &Arc<Semaphore>,
+    freed: &Arc<Notify>,
+) -> Result<Duration> {
+    let poll = if node.registry.db().is_exclusive() {
+        EXCLUSIVE_POLL
+    } else {
+        node.config.poll
+    };
+    while !node.shutdown.is_cancelled()
+        && let Ok(slot) = slots.clone().try_acquire_owned()
+    {
         // The lease runs from before the claim.
         let asked = tokio::time::Instant::now();
-        let Some(claimed) = claim(node).await? else { return until_next(node, poll).await };
+        let Some(claimed) = claim(node).await? else {
+            return until_next(node, poll).await;
+        };
         let (node, freed) = (node.clone(), freed.clone());
         tracker.spawn(async move {
             attempt::run(&node, claimed, asked).await;
@@ -128,7 +173,12 @@ async fn claim(node: &Node) -> Result<Option<Claimed>> {
 
 async fn until_next(node: &Node, poll: Duration) -> Result<Duration> {
     let db = node.registry.db();
-    let Some(due) = jobs::next_due(&mut *db.reader().await?).await? else { return Ok(poll) };
+    let Some(due) = jobs::next_due(&mut *db.reader().await?).await? else {
+        return Ok(poll);
+    };
     // A lease is over only after its end, and a moment too early would be a look for nothing.
-    Ok(due.since(db.now().await?).saturating_add(Duration::from_millis(1)).min(poll))
+    Ok(due
+        .since(db.now().await?)
+        .saturating_add(Duration::from_millis(1))
+        .min(poll))
 }

@@ -28,10 +28,10 @@ pub struct Intervals {
 impl Default for Intervals {
     fn default() -> Self {
         Self {
-            collect: Duration::from_secs(60),
-            scrub: Duration::from_secs(3600),
-            expire_uploads: Duration::from_secs(600),
-            trim_history: Duration::from_secs(24 * 3600),
+            collect: Duration::from_mins(1),
+            scrub: Duration::from_hours(1),
+            expire_uploads: Duration::from_mins(10),
+            trim_history: Duration::from_hours(24),
         }
     }
 }
@@ -56,7 +56,12 @@ pub struct Schedule {
 
 impl Schedule {
     pub fn new(db: Db, registry: Registry, intervals: Intervals, lease: Duration) -> Self {
-        Self { db, registry, intervals, lease }
+        Self {
+            db,
+            registry,
+            intervals,
+            lease,
+        }
     }
 
     /// Looks every few seconds until `shutdown`, then lets another node do so at once.

@@ -8,26 +8,42 @@ use registry::scrub::ScrubOptions;
 use crate::{Context, Outcome};
 
 /// A slice ends before the next one is due.
-const SLICE: Duration = Duration::from_secs(50 * 60);
+const SLICE: Duration = Duration::from_mins(50);
 
 pub(crate) async fn run(cx: &Context, requested_by: Option<&str>) -> Result<Outcome> {
     // A person who asks wants all of it.
     let options = match requested_by {
         Some(who) => {
             cx.log(format!("asked for by {who}")).await;
-            ScrubOptions { everything: true, longest: None }
+            ScrubOptions {
+                everything: true,
+                longest: None,
+            }
         }
-        None => ScrubOptions { everything: false, longest: Some(SLICE) },
+        None => ScrubOptions {
+            everything: false,
+            longest: Some(SLICE),
+        },
     };
     let shown = cx.clone();
-    let report = cx.registry.scrub(&options, &cx.cancel, move |done| shown.show(done)).await?;
+    let report = cx
+        .registry
+        .scrub(&options, &cx.cancel, move |done| shown.show(done))
+        .await?;
     cx.show(&report.done);
     for lost in &report.examples {
-        cx.log(format!("{}: {}; push it again to heal it", lost.digest, lost.why)).await;
+        cx.log(format!(
+            "{}: {}; push it again to heal it",
+            lost.digest, lost.why
+        ))
+        .await;
     }
     if !report.complete && cx.is_cancelled() {
         return Ok(Outcome::Interrupted);
     }
     let done = &report.done;
-    Ok(Outcome::Done(format!("{} contents with {} bytes read, {} lost", done.checked, done.bytes, done.lost)))
+    Ok(Outcome::Done(format!(
+        "{} contents with {} bytes read, {} lost",
+        done.checked, done.bytes, done.lost
+    )))
 }

@@ -1,5 +1,8 @@
 //! Drops what is only kept for a while: rows of the change log that nobody follows, and jobs that ended long ago.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use db::{changes, jobs};
@@ -7,8 +10,8 @@ use model::Result;
 
 use crate::{Context, Outcome};
 
-const KEEP_CHANGES: Duration = Duration::from_secs(7 * 24 * 3600);
-const KEEP_JOBS: Duration = Duration::from_secs(30 * 24 * 3600);
+const KEEP_CHANGES: Duration = Duration::from_hours(168);
+const KEEP_JOBS: Duration = Duration::from_hours(720);
 /// Rows in one transaction: a few milliseconds of the one writer that SQLite has.
 const BATCH: i64 = 200;
 
@@ -31,7 +34,9 @@ pub(crate) async fn run(cx: &Context) -> Result<Outcome> {
         dropped_changes += changes;
         dropped_jobs += jobs;
         if changes == 0 && jobs == 0 {
-            return Ok(Outcome::Done(format!("{dropped_changes} changes and {dropped_jobs} ended jobs dropped")));
+            return Ok(Outcome::Done(format!(
+                "{dropped_changes} changes and {dropped_jobs} ended jobs dropped"
+            )));
         }
     }
 }

@@ -1,0 +1,229 @@
+use std::time::Duration;
+
+use db::jobs;
+use model::job::Job;
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::Instant,
+};
+
+use super::{Config, Work};
+use crate::{
+    Context, Outcome,
+    world::{LEASE, each, start, work},
+};
+
+const JOB: Job = Job::TrimHistory {};
+
+#[derive(Debug, PartialEq, Eq)]
+enum Saw {
+    Started(&'static str),
+    Cancelled,
+}
+
+/// Work that runs until it is cancelled, and tells.
+fn endless() -> (Work, UnboundedReceiver<Saw>) {
+    let (sender, receiver) = unbounded_channel();
+    (
+        work(move |cx, job| Box::pin(until_cancelled(cx.clone(), job.kind(), sender.clone()))),
+        receiver,
+    )
+}
+
+async fn until_cancelled(
+    cx: Context,
+    kind: &'static str,
+    tell: UnboundedSender<Saw>,
+) -> model::Result<Outcome> {
+    tell.send(Saw::Started(kind)).unwrap();
+    cx.cancel.cancelled().await;
+    tell.send(Saw::Cancelled).unwrap();
+    Ok(Outcome::Interrupted)
+}
+
+/// Work that is done at once, and tells.
+fn quick() -> (Work, UnboundedReceiver<Saw>) {
+    let (sender, receiver) = unbounded_channel();
+    let work = work(move |_, job| {
+        sender.send(Saw::Started(job.kind())).unwrap();
+        Box::pin(async { Ok(Outcome::Done(String::new())) })
+    });
+    (work, receiver)
+}
+
+#[test]
+fn what_is_enqueued_runs_at_once() {
+    each(async |world| {
+        let (work, mut saw) = quick();
+        let running = world.start(work);
+        let id = world.enqueue(JOB).await;
+        assert_eq!(saw.recv().await, Some(Saw::Started("trim-history")));
+        running.stop().await;
+        let row = world.row(id).await;
+        assert_eq!(
+            (row.state.as_str(), row.node.as_deref()),
+            ("done", Some("one"))
+        );
+    });
+}
+
+#[test]
+fn what_somebody_waits_for_runs_first() {
+    each(async |world| {
+        world.enqueue(JOB).await;
+        world.enqueue(Job::ExpireUploads {}).await;
+        world
+            .enqueue(Job::Collect {
+                requested_by: Some("admin".to_owned()),
+            })
+            .await;
+        let (work, mut saw) = quick();
+        let running = start(
+            world.registry.clone(),
+            Config {
+                concurrency: 1,
+                ..Config::default()
+            },
+            work,
+        );
+        for kind in ["collect", "expire-uploads", "trim-history"] {
+            assert_eq!(saw.recv().await, Some(Saw::Started(kind)));
+        }
+        running.stop().await;
+    });
+}
+
+#[test]
+fn a_running_job_hears_that_it_should_stop() {
+    each(async |world| {
+        let (work, mut saw) = endless();
+        let running = world.start(work);
+        let id = world.enqueue(JOB).await;
+        assert_eq!(saw.recv().await, Some(Saw::Started("trim-history")));
+        let asked = Instant::now();
+        world.write(move |tx| Box::pin(jobs::stop(tx, id))).await;
+        assert_eq!(saw.recv().await, Some(Saw::Cancelled));
+        assert!(
+            asked.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            asked.elapsed()
+        );
+        running.stop().await;
+        assert_eq!(world.row(id).await.state, "stopped");
+    });
+}
+
+#[test]
+fn a_job_on_another_node_hears_it_within_two_seconds() {
+    each(async |world| {
+        let (work, mut saw) = endless();
+        let other = world.node("two").await;
+        let id = world.enqueue(JOB).await;
+        let running = start(other, Config::default(), work);
+        assert_eq!(saw.recv().await, Some(Saw::Started("trim-history")));
+        let asked = Instant::now();
+        world.write(move |tx| Box::pin(jobs::stop(tx, id))).await;
+        assert_eq!(saw.recv().await, Some(Saw::Cancelled));
+        assert!(
+            asked.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            asked.elapsed()
+        );
+        running.stop().await;
+        assert_eq!(world.row(id).await.state, "stopped");
+    });
+}
+
+#[test]
+fn a_job_that_ignores_its_token_is_dropped_where_it_stands() {
+    each(async |world| {
+        let (sender, mut saw) = unbounded_channel();
+        let deaf = work(move |_, _| {
+            sender.send(()).unwrap();
+            Box::pin(std::future::pending())
+        });
+        let running = world.start(deaf);
+        let id = world.enqueue(JOB).await;
+        saw.recv().await.unwrap();
+        running.stop().await;
+        assert_eq!(world.row(id).await.state, "ready");
+    });
+}
+
+#[test]
+fn a_stopping_node_gives_its_jobs_back_at_once() {
+    each(async |world| {
+        let (work, mut saw) = endless();
+        let running = world.start(work);
+        let id = world.enqueue(JOB).await;
+        assert_eq!(saw.recv().await, Some(Saw::Started("trim-history")));
+        running.stop().await;
+        assert_eq!(saw.recv().await, Some(Saw::Cancelled));
+        let claimed = world.claim("two").await.unwrap();
+        assert_eq!(
+            (claimed.id, claimed.failures),
+            (id, 0),
+            "that was no failure"
+        );
+    });
+}
+
+#[test]
+fn a_runner_whose_job_was_taken_over_stops_and_writes_nothing() {
+    each(async |world| {
+        let (work, mut saw) = endless();
+        // With a slot to spare it might take the job over from itself.
+        let running = start(
+            world.registry.clone(),
+            Config {
+                concurrency: 1,
+                ..Config::default()
+            },
+            work,
+        );
+        let id = world.enqueue(JOB).await;
+        assert_eq!(saw.recv().await, Some(Saw::Started("trim-history")));
+        // As if this node had stood still for longer than its lease.
+        world.advance(LEASE + LEASE);
+        assert_eq!(world.claim("two").await.unwrap().attempt, 2);
+        world.database.db.job_waiting().notify_one();
+        assert_eq!(saw.recv().await, Some(Saw::Cancelled));
+        running.stop().await;
+        let row = world.row(id).await;
+        assert_eq!(
+            (row.state.as_str(), row.node.as_deref(), row.attempt),
+            ("running", Some("two"), 2)
+        );
+    });
+}
+
+#[test]
+fn a_runner_that_cannot_renew_its_lease_stops_before_it_ends() {
+    each(async |world| {
+        let node = world.node("two").await;
+        let (work, mut saw) = endless();
+        let lease = Duration::from_secs(6);
+        let id = world.enqueue(JOB).await;
+        let begin = Instant::now();
+        let running = start(
+            node.clone(),
+            Config {
+                lease,
+                ..Config::default()
+            },
+            work,
+        );
+        assert_eq!(saw.recv().await, Some(Saw::Started("trim-history")));
+        node.db().close().await;
+        assert_eq!(saw.recv().await, Some(Saw::Cancelled));
+        assert!(begin.elapsed() < lease, "{:?}", begin.elapsed());
+        running.stop().await;
+        assert_eq!(
+            world.row(id).await.state,
+            "running",
+            "nobody could say otherwise; the lease ends by itself"
+        );
+        world.advance(lease + lease);
+        assert_eq!(world.claim("one").await.unwrap().attempt, 2);
+    });
+}

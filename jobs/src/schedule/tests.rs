@@ -1,0 +1,117 @@
+use std::time::Duration;
+
+use db::{
+    blobs,
+    jobs::{self, End},
+};
+use oci::digest::Algorithm;
+
+use super::{Intervals, Schedule};
+use crate::world::{LEASE, World, each};
+
+const HOUR: Duration = Duration::from_hours(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+fn schedule(registry: &registry::Registry) -> Schedule {
+    Schedule::new(
+        registry.db().clone(),
+        registry.clone(),
+        Intervals::default(),
+        LEASE,
+    )
+}
+
+/// Ends whatever waits, as runners would.
+async fn drain(world: &World<'_>) -> usize {
+    let mut count = 0;
+    while let Some(claimed) = world.claim("one").await {
+        world
+            .write(move |tx| {
+                Box::pin(async move {
+                    jobs::end(tx, claimed.id, claimed.attempt, End::Done, None, None).await
+                })
+            })
+            .await;
+        count += 1;
+    }
+    count
+}
+
+#[test]
+fn each_is_due_after_its_interval_and_missed_ones_are_due_once() {
+    each(async |world| {
+        let schedule = schedule(&world.registry);
+        assert_eq!(
+            schedule.look().await.unwrap(),
+            ["scrub", "expire-uploads", "trim-history"]
+        );
+        assert_eq!(drain(world).await, 3);
+        assert!(schedule.look().await.unwrap().is_empty());
+        world.advance(Duration::from_secs(601));
+        assert_eq!(schedule.look().await.unwrap(), ["expire-uploads"]);
+        world.advance(HOUR);
+        assert_eq!(schedule.look().await.unwrap(), ["scrub", "expire-uploads"]);
+        drain(world).await;
+        // Nobody ran for a week.
+        world.advance(HOUR * 24 * 7);
+        assert_eq!(
+            schedule.look().await.unwrap(),
+            ["scrub", "expire-uploads", "trim-history"]
+        );
+        assert_eq!(drain(world).await, 3);
+        assert!(schedule.look().await.unwrap().is_empty());
+    });
+}
+
+#[test]
+fn a_collection_is_due_when_there_is_something_to_collect() {
+    each(async |world| {
+        let schedule = schedule(&world.registry);
+        schedule.look().await.unwrap();
+        drain(world).await;
+        let digest = blob::digest_of(Algorithm::Sha256, b"unheld");
+        let made = world.write(move |tx| {
+            Box::pin(async move {
+                let now = tx.now().await?;
+                let id = blobs::insert(tx, &digest, 0, 6, "data", now)
+                    .await?
+                    .expect("a new row");
+                blobs::condemn_if_unheld(tx, id, now).await
+            })
+        });
+        assert!(made.await);
+        assert_eq!(schedule.look().await.unwrap(), ["collect"]);
+        assert!(
+            schedule.look().await.unwrap().is_empty(),
+            "not again before its interval"
+        );
+        world.advance(SECOND * 61);
+        drain(world).await;
+        assert_eq!(schedule.look().await.unwrap(), ["collect"]);
+    });
+}
+
+#[test]
+fn a_job_that_still_waits_is_not_enqueued_beside_itself() {
+    each(async |world| {
+        let schedule = schedule(&world.registry);
+        schedule.look().await.unwrap();
+        world.advance(HOUR * 48);
+        schedule.look().await.unwrap();
+        assert_eq!(drain(world).await, 3);
+    });
+}
+
+#[test]
+fn of_two_nodes_one_enqueues_and_the_other_when_it_is_gone() {
+    each(async |world| {
+        let other = world.node("two").await;
+        let (first, second) = (schedule(&world.registry), schedule(&other));
+        let (a, b) = tokio::join!(first.look(), second.look());
+        assert_eq!(a.unwrap().len() + b.unwrap().len(), 3);
+        assert_eq!(drain(world).await, 3);
+        world.advance(HOUR + LEASE);
+        assert_eq!(second.look().await.unwrap(), ["scrub", "expire-uploads"]);
+        assert!(first.look().await.unwrap().is_empty());
+    });
+}

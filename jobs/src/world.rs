@@ -1,0 +1,178 @@
+//! A registry with a queue, over a fresh database and a fresh store.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use blob::Store;
+use db::{
+    Db, Tx,
+    jobs::{self, Claimed, JobRow},
+};
+use futures_util::future::BoxFuture;
+use model::{Result, id::JobId, job::Job};
+use registry::Registry;
+use tempfile::TempDir;
+use testkit::{TestDatabase, on_both};
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    Config, Context, Outcome,
+    runner::{Node, Runner, Work},
+};
+
+pub(crate) const LEASE: Duration = Duration::from_secs(30);
+
+pub(crate) struct World<'a> {
+    pub(crate) registry: Registry,
+    pub(crate) database: &'a TestDatabase,
+    pub(crate) root: PathBuf,
+    home: TempDir,
+}
+
+/// Runs the test on each database that this machine has.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a closure is written where it is called"
+)]
+pub(crate) fn each(test: impl AsyncFn(&World<'_>)) {
+    on_both(async |database| test(&World::new(database).await).await);
+}
+
+/// A runner at work, until it is stopped.
+pub(crate) struct Running {
+    tracker: TaskTracker,
+    pub(crate) shutdown: CancellationToken,
+}
+
+impl Running {
+    /// Stops it as a server stops, and waits until nothing of it runs.
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
+
+pub(crate) fn work<F>(work: F) -> Work
+where
+    F: for<'a> Fn(&'a Context, &'a Job) -> BoxFuture<'a, Result<Outcome>> + Send + Sync + 'static,
+{
+    Arc::new(work)
+}
+
+impl<'a> World<'a> {
+    async fn new(database: &'a TestDatabase) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let root = home.path().join("store");
+        let store = Store::open(blob::Config::new(&root)).await.unwrap();
+        registry::fsck::adopt_store(&database.db, &store)
+            .await
+            .unwrap();
+        let registry = over(&database.db, store);
+        Self {
+            registry,
+            database,
+            root,
+            home,
+        }
+    }
+
+    /// A registry of another node on the same database.
+    pub(crate) async fn node(&self, name: &str) -> Registry {
+        let store = Store::open(blob::Config::new(self.home.path().join("store")))
+            .await
+            .unwrap();
+        over(&self.database.node(name).await, store)
+    }
+
+    pub(crate) fn advance(&self, by: Duration) {
+        self.database.clock.advance(by);
+    }
+
+    pub(crate) async fn write<T, F>(&self, work: F) -> T
+    where
+        T: Send + 'static,
+        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + Sync + 'static,
+    {
+        self.database.db.write(work).await.unwrap()
+    }
+
+    pub(crate) async fn enqueue(&self, job: Job) -> JobId {
+        self.write(move |tx| {
+            let job = job.clone();
+            Box::pin(async move {
+                let now = tx.now().await?;
+                jobs::enqueue(tx, &job, now, now).await
+            })
+        })
+        .await
+    }
+
+    /// Claims the next job as a node of this name would.
+    pub(crate) async fn claim(&self, node: &'static str) -> Option<Claimed> {
+        self.write(move |tx| Box::pin(jobs::claim(tx, node, LEASE)))
+            .await
+    }
+
+    pub(crate) async fn row(&self, id: JobId) -> JobRow {
+        jobs::get(&mut self.database.db.reader().await.unwrap(), id)
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn log(&self, id: JobId) -> Vec<String> {
+        let lines = jobs::logs(&mut self.database.db.reader().await.unwrap(), id, 20_000)
+            .await
+            .unwrap();
+        lines.into_iter().map(|(_, line)| line).collect()
+    }
+
+    /// Runs one job of this kind as a runner would, but here and now.
+    pub(crate) async fn run(&self, job: Job) -> (JobId, Result<Outcome>) {
+        let id = self.enqueue(job).await;
+        let claimed = self.claim("one").await.unwrap();
+        let cx = Context::new(
+            self.registry.clone(),
+            CancellationToken::new(),
+            claimed.id,
+            claimed.attempt,
+            0,
+        );
+        let outcome = crate::run(&cx, &claimed.job).await;
+        let attempt = claimed.attempt;
+        self.write(move |tx| {
+            Box::pin(async move { jobs::end(tx, id, attempt, jobs::End::Done, None, None).await })
+        })
+        .await;
+        (id, outcome)
+    }
+
+    /// What an attempt runs in, outside any loop.
+    pub(crate) fn bench(&self, work: Work) -> Node {
+        Node {
+            registry: self.registry.clone(),
+            config: Config::default(),
+            shutdown: CancellationToken::new(),
+            work,
+            poke: watch::Sender::new(0),
+        }
+    }
+
+    pub(crate) fn start(&self, work: Work) -> Running {
+        start(self.registry.clone(), Config::default(), work)
+    }
+}
+
+pub(crate) fn start(registry: Registry, config: Config, work: Work) -> Running {
+    let (tracker, shutdown) = (TaskTracker::new(), CancellationToken::new());
+    Runner::start_with(registry, &tracker, shutdown.clone(), config, work);
+    Running { tracker, shutdown }
+}
+
+fn over(db: &Db, store: Store) -> Registry {
+    let config = registry::Config {
+        gc_grace: Duration::ZERO,
+        ..registry::Config::default()
+    };
+    Registry::new(db.clone(), store, config, b"key")
+}

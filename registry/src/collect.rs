@@ -35,9 +35,9 @@ const BATCH: i64 = 100;
 /// Deletes at once: each waits for the file system's journal, which lets many through together.
 const PARALLEL: usize = 16;
 /// How long the row of a freed content stays: a collector that stood still must not find its location used anew.
-const TOMBSTONE: Duration = Duration::from_secs(3600);
+const TOMBSTONE: Duration = Duration::from_hours(1);
 /// A claim that was read longer ago than this is read again before its bytes go. Far below `TOMBSTONE`.
-const MAX_DELAY: Duration = Duration::from_secs(600);
+const MAX_DELAY: Duration = Duration::from_mins(10);
 /// Freed contents that a report names.
 const EXAMPLES: usize = 100;
 

@@ -33,7 +33,7 @@ use crate::{Registry, store_error};
 pub const PROJECT: &str = "recovered";
 pub const REPOSITORY: &str = "recovered/manifests";
 /// How long content stays that no recovered manifest names.
-const KEEP_UNNAMED: Duration = Duration::from_secs(90 * 24 * 3600);
+const KEEP_UNNAMED: Duration = Duration::from_hours(90 * 24);
 /// Contents in one transaction.
 const BATCH: usize = 100;
 const EXAMPLES: usize = 100;

@@ -37,6 +37,10 @@ pub(crate) struct World<'a> {
 }
 
 /// Runs the test on each database that this machine has.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a closure is written where it is called"
+)]
 pub(crate) fn each(test: impl AsyncFn(&World<'_>)) {
     on_both(async |database| test(&World::new(database).await).await);
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Candidate, TOMBSTONE};
 use crate::world::{World, digest_of, each};
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const DAY: Duration = Duration::from_hours(24);
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
@@ -71,10 +71,10 @@ fn an_upload_stays_a_day_and_for_ever_once_it_is_named() {
     each(async |world| {
         let lonely = world.push_blob("library/a", b"lonely").await;
         world.push_blob("library/a", b"layer").await;
-        world.advance(DAY - SECOND * 60);
+        world.advance(Duration::from_hours(23));
         assert_eq!(world.collect().await.done.links_asked, 0);
         world.push_image("library/a", "v1", &[b"layer"]).await;
-        world.advance(SECOND * 120);
+        world.advance(Duration::from_hours(2));
         assert_eq!(world.collect().await.done.freed, 1);
         assert!(!world.serves("library/a", &lonely).await);
         world.advance(DAY * 2);
@@ -201,7 +201,7 @@ fn a_cancelled_run_stops_where_it_is_and_the_next_goes_on() {
             .registry
             .collect(&cancel, |done| {
                 if done.links_asked >= 200 {
-                    cancel.cancel()
+                    cancel.cancel();
                 }
             })
             .await
@@ -337,7 +337,7 @@ async fn condemn(world: &World<'_>, bytes: &[u8]) -> Digest {
     world.advance(DAY + SECOND);
     let db = &world.database.db;
     let now = db.now().await.unwrap();
-    let due = links::due(&mut *db.reader().await.unwrap(), now, 10)
+    let due = links::due(&mut db.reader().await.unwrap(), now, 10)
         .await
         .unwrap();
     assert_eq!(world.registry.end_links(due).await.unwrap(), 1);

@@ -35,14 +35,11 @@ impl Registry {
 /// Makes a database that knows no store yet belong to this one, whose identity stays: the first step of a rebuild. A store
 /// without one (a directory of Docker's registry or of Harbor) gets one. Answers the identity.
 pub async fn adopt_store(db: &Db, store: &blob::Store) -> Result<String> {
-    let identity = match store.identity().await.map_err(store_error)? {
-        Some(identity) => identity,
-        None => {
-            let identity = model::id::new_uid();
-            store.adopt(&identity).await.map_err(store_error)?;
-            identity
-        }
-    };
+    let found = store.identity().await.map_err(store_error)?;
+    let identity = found.clone().unwrap_or_else(model::id::new_uid);
+    if found.is_none() {
+        store.adopt(&identity).await.map_err(store_error)?;
+    }
     let wanted = identity.clone();
     let settled = db
         .write(move |tx| {

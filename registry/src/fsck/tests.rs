@@ -11,7 +11,7 @@ use oci::digest::Digest;
 use super::{FsckReport, Kind};
 use crate::world::{World, digest_of, each};
 
-const DAY: Duration = Duration::from_secs(25 * 3600);
+const DAY: Duration = Duration::from_hours(25);
 
 /// Plants one fault, and says what must be found of it.
 async fn finds(world: &World<'_>, kind: Kind, deep: bool) -> FsckReport {

@@ -114,7 +114,7 @@ fn a_second_rebuild_changes_nothing_and_one_that_was_interrupted_goes_on() {
             .registry
             .rebuild(&options, &cancel, |done| {
                 if done.contents > 0 {
-                    cancel.cancel()
+                    cancel.cancel();
                 }
             })
             .await

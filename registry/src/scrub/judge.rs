@@ -145,7 +145,7 @@ impl Registry {
                 Ok(()) | Err(blob::Error::NotFound) => {}
                 // The bytes are in nobody's way where they are.
                 Err(error) => {
-                    tracing::warn!(digest = %blob.digest, %error, "damaged content could not be set aside")
+                    tracing::warn!(digest = %blob.digest, %error, "damaged content could not be set aside");
                 }
             }
         }

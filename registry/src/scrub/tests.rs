@@ -11,7 +11,7 @@ use crate::{
     world::{World, digest_of, each},
 };
 
-const MONTH: Duration = Duration::from_secs(31 * 24 * 3600);
+const MONTH: Duration = Duration::from_hours(31 * 24);
 
 #[test]
 fn good_content_is_read_once_in_an_interval() {
@@ -209,7 +209,7 @@ fn a_slice_ends_in_time_and_the_next_goes_on() {
             .registry
             .scrub(&options, &cancel, |done| {
                 if done.checked == 2 {
-                    cancel.cancel()
+                    cancel.cancel();
                 }
             })
             .await

@@ -77,9 +77,9 @@ impl Health {
         // A PostgreSQL server is shared by all nodes, an SQLite file and a directory belong to this one.
         if let Some(fault) = database {
             if registry.db().is_exclusive() {
-                failed.push(fault)
+                failed.push(fault);
             } else {
-                degraded.push(fault)
+                degraded.push(fault);
             }
         }
         failed.extend(store);

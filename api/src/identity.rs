@@ -52,10 +52,7 @@ pub async fn identify(
             return Ok((Caller::anonymous(), Presented::Unreadable));
         };
         let caller = auth.basic(&user, &password).await?;
-        return Ok((
-            caller.unwrap_or_else(|| Caller::anonymous()),
-            Presented::Basic,
-        ));
+        return Ok((caller.unwrap_or_else(Caller::anonymous), Presented::Basic));
     }
     Ok((Caller::anonymous(), Presented::Unreadable))
 }

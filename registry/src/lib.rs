@@ -40,11 +40,11 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            uploads_expire: Duration::from_secs(24 * 3600),
-            gc_grace: Duration::from_secs(2 * 3600),
+            uploads_expire: Duration::from_hours(24),
+            gc_grace: Duration::from_hours(2),
             manifest_cache: 64 << 20,
             scrub_rate: Some(20 << 20),
-            scrub_interval: Duration::from_secs(30 * 24 * 3600),
+            scrub_interval: Duration::from_hours(30 * 24),
         }
     }
 }

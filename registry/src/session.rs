@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn an_id_is_known_only_to_its_repository_and_caller_until_it_expires() {
         let sessions = Sessions::new(b"key");
-        let expires = NOW.plus(Duration::from_secs(60));
+        let expires = NOW.plus(Duration::from_mins(1));
         let id = sessions.sign(
             "n1",
             name("library/a"),
@@ -292,7 +292,7 @@ mod tests {
     async fn a_second_writer_cuts_the_first_and_waits_for_it() {
         let sessions = Sessions::new(b"key");
         let first = sessions.enter("k").await.expect("free");
-        let (left, _) = tokio::join!(
+        let (left, ()) = tokio::join!(
             async {
                 first.cut().await;
                 drop(first);

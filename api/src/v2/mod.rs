@@ -121,12 +121,13 @@ async fn bad_route(ask: &mut Ask, error: &RouteError<'_>) -> Result<Response<Bod
     let status = match error {
         RouteError::NotFound => StatusCode::NOT_FOUND,
         RouteError::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-        RouteError::BadName(_) | RouteError::BadDigest { .. } => StatusCode::BAD_REQUEST,
         // To read a manifest by something that is no reference finds nothing; to push one so is a mistake.
         RouteError::BadReference { .. } if matches!(ask.head.method.as_str(), "GET" | "HEAD") => {
             StatusCode::NOT_FOUND
         }
-        RouteError::BadReference { .. } => StatusCode::BAD_REQUEST,
+        RouteError::BadName(_) | RouteError::BadDigest { .. } | RouteError::BadReference { .. } => {
+            StatusCode::BAD_REQUEST
+        }
     };
     let mut response = error::plain(status, error.code().as_str(), &error.to_string());
     if let RouteError::MethodNotAllowed { allow, .. } = error {

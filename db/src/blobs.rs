@@ -124,7 +124,7 @@ pub async fn revive(tx: &mut Tx, id: BlobId, size: u64, now: Timestamp) -> Resul
     Ok(())
 }
 
-/// Its bytes turned out to be missing. One that is condemned is not marked: that would keep it.
+/// Its bytes turned out to be missing or unreadable; they may come back where they were. One that is condemned is not marked: that would keep it.
 pub async fn mark_lost(tx: &mut Tx, id: BlobId, now: Timestamp) -> Result<bool> {
     let changed = tx
         .execute(
@@ -361,6 +361,19 @@ pub async fn find_all(conn: &mut Conn, digests: &[Digest]) -> Result<Vec<Blob>> 
         ""
     );
     conn.rows(sql, &[(&list).into()], read).await
+}
+
+/// Lost contents after `after`, in order of numbers.
+pub async fn lost(conn: &mut Conn, after: BlobId, limit: i64) -> Result<Vec<Blob>> {
+    conn.rows(
+        "SELECT id, digest, generation, size, location, state FROM blobs
+          WHERE state = 3 AND state <> 0 AND freed_at IS NULL AND id > $1
+          ORDER BY id
+          LIMIT $2",
+        &[after.into(), limit.into()],
+        read,
+    )
+    .await
 }
 
 /// Of the contents with numbers over `after` up to `last`, those that no repository holds although they are not condemned.

@@ -42,6 +42,10 @@ pub(crate) async fn run(cx: &Context, requested_by: Option<&str>) -> Result<Outc
         return Ok(Outcome::Interrupted);
     }
     let done = &report.done;
+    if done.recovered > 0 {
+        cx.log(format!("{} lost contents are good again", done.recovered))
+            .await;
+    }
     Ok(Outcome::Done(format!(
         "{} contents with {} bytes read, {} lost",
         done.checked, done.bytes, done.lost

@@ -43,6 +43,8 @@ pub struct ScrubProgress {
     pub bytes: u64,
     /// Contents that are not served any more, until somebody pushes them again.
     pub lost: u64,
+    /// Contents that were lost and whose bytes are good again, as when a disk recovered: served again.
+    pub recovered: u64,
 }
 
 /// What a run has done.
@@ -88,6 +90,7 @@ impl Registry {
                     .longest
                     .is_some_and(|longest| start.elapsed() >= longest)
         };
+        self.recover(&mut report, cancel, &is_over).await?;
         while !is_over() {
             let due = blobs::unchecked(&mut *self.db().reader().await?, before, BATCH).await?;
             if due.is_empty() {
@@ -157,6 +160,39 @@ impl Registry {
             }
         }
         self.set_checked(good).await
+    }
+
+    /// Looks at what is lost already: it may have come back.
+    async fn recover(
+        &self,
+        report: &mut ScrubReport,
+        cancel: &CancellationToken,
+        is_over: &(dyn Fn() -> bool + Send + Sync),
+    ) -> Result<()> {
+        let mut after = BlobId(0);
+        loop {
+            let lost = blobs::lost(&mut *self.db().reader().await?, after, BATCH).await?;
+            let Some(last) = lost.last() else {
+                return Ok(());
+            };
+            after = last.id;
+            for blob in lost {
+                if is_over() {
+                    return Ok(());
+                }
+                let rate = self.config().scrub_rate;
+                let verdict = self
+                    .store()
+                    .verify(&blob.digest, &blob.location, rate, cancel)
+                    .await;
+                if matches!(verdict, Ok(Verdict::Good { size }) if size == blob.size)
+                    && self.unmark(&blob, &blob.location).await?
+                {
+                    report.done.recovered += 1;
+                    tracing::info!(digest = %blob.digest, "lost content is good again");
+                }
+            }
+        }
     }
 
     async fn set_checked(&self, good: Vec<BlobId>) -> Result<()> {

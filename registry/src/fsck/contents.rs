@@ -109,22 +109,8 @@ impl Check<'_> {
             .verify(&blob.digest, &blob.location, None, self.cancel)
             .await;
         let is_good = matches!(verdict, Ok(Verdict::Good { size }) if size == blob.size);
-        let mut repaired = false;
-        if is_good && self.options.repair {
-            let marked = blob.clone();
-            repaired = self
-                .registry
-                .db()
-                .write(move |tx| {
-                    let marked = marked.clone();
-                    Box::pin(async move {
-                        let now = tx.now().await?;
-                        blobs::lock_newest(tx, &marked.digest).await?;
-                        blobs::unmark_lost(tx, &marked, &marked.location, now).await
-                    })
-                })
-                .await?;
-        }
+        let repaired =
+            is_good && self.options.repair && self.registry.unmark(blob, &blob.location).await?;
         let what = if is_good {
             "its bytes are good again"
         } else {

@@ -73,17 +73,18 @@ impl Registry {
             };
             // A mount point whose share is away looks like a store that lost everything.
             self.check_store().await?;
-            let is_missing = verdict == Verdict::Missing;
-            let Some(marked) = self.mark(blob.clone(), is_missing).await? else {
+            // What is missing or unreadable may come back where it was, when a disk or a mount recovers.
+            let may_return = !matches!(verdict, Verdict::Damaged(Damage::Digest { .. }));
+            let Some(marked) = self.mark(blob.clone(), may_return).await? else {
                 continue;
             };
-            return self.settle_mark(&blob, &marked, is_missing, why).await;
+            return self.settle_mark(&blob, &marked, may_return, why).await;
         }
         Ok(Finding::Good)
     }
 
     /// The row, marked; `None` when it was not any more as it was read.
-    pub(super) async fn mark(&self, blob: Blob, is_missing: bool) -> Result<Option<Blob>> {
+    pub(super) async fn mark(&self, blob: Blob, may_return: bool) -> Result<Option<Blob>> {
         self.db()
             .write(move |tx| {
                 let blob = blob.clone();
@@ -98,8 +99,7 @@ impl Registry {
                     let Some(locked) = locked.filter(same) else {
                         return Ok(None);
                     };
-                    if is_missing {
-                        // The location stays: there is nothing to be moved away from it.
+                    if may_return {
                         let marked = blobs::mark_lost(tx, locked.id, now).await?;
                         return Ok(marked.then_some(Blob {
                             state: State::Lost,
@@ -117,7 +117,7 @@ impl Registry {
         &self,
         blob: &Blob,
         marked: &Blob,
-        is_missing: bool,
+        may_return: bool,
         why: String,
     ) -> Result<Finding> {
         let never = CancellationToken::new();
@@ -127,20 +127,10 @@ impl Registry {
             .await
             .map_err(store_error)?;
         if complaint(&verdict).is_none() {
-            let (marked, location) = (marked.clone(), blob.location.clone());
-            self.db()
-                .write(move |tx| {
-                    let (marked, location) = (marked.clone(), location.clone());
-                    Box::pin(async move {
-                        let now = tx.now().await?;
-                        blobs::lock_newest(tx, &marked.digest).await?;
-                        blobs::unmark_lost(tx, &marked, &location, now).await
-                    })
-                })
-                .await?;
+            self.unmark(marked, &blob.location).await?;
             return Ok(Finding::Good);
         }
-        if !is_missing {
+        if !may_return {
             match self.store().quarantine(&blob.digest, &blob.location).await {
                 Ok(()) | Err(blob::Error::NotFound) => {}
                 // The bytes are in nobody's way where they are.
@@ -152,6 +142,23 @@ impl Registry {
         metrics::counter!("seawall_lost_contents_total").increment(1);
         tracing::error!(digest = %blob.digest, location = blob.location, why, "stored content is lost: push it again to heal it");
         Ok(Finding::Lost(why))
+    }
+}
+
+impl Registry {
+    /// Serves a lost content again whose bytes at `location` were found good. False when a push was faster.
+    pub(crate) async fn unmark(&self, lost: &Blob, location: &str) -> Result<bool> {
+        let (lost, location) = (lost.clone(), location.to_owned());
+        self.db()
+            .write(move |tx| {
+                let (lost, location) = (lost.clone(), location.clone());
+                Box::pin(async move {
+                    let now = tx.now().await?;
+                    blobs::lock_newest(tx, &lost.digest).await?;
+                    blobs::unmark_lost(tx, &lost, &location, now).await
+                })
+            })
+            .await
     }
 }
 

@@ -88,6 +88,22 @@ fn missing_content_is_healed_by_the_next_push() {
 }
 
 #[test]
+fn content_that_comes_back_is_served_again_by_the_next_scrub() {
+    each(async |world| {
+        world.push_image("library/a", "v1", &[b"layer"]).await;
+        let digest = digest_of(b"layer");
+        let (file, aside) = (world.file(&digest, "data"), world.root.join("aside"));
+        fs::rename(&file, &aside).unwrap();
+        assert_eq!(scrub(world, true).await.done.lost, 1);
+        assert_eq!(scrub(world, false).await.done.recovered, 0);
+        fs::rename(&aside, &file).unwrap();
+        let report = scrub(world, false).await;
+        assert_eq!((report.done.recovered, report.done.lost), (1, 0));
+        assert!(world.serves("library/a", &digest).await);
+    });
+}
+
+#[test]
 fn lost_content_that_nothing_needs_goes_as_any_other() {
     each(async |world| {
         let manifest = world.push_image("library/a", "v1", &[b"layer"]).await;

@@ -34,7 +34,10 @@ impl DataDir {
         match fs::DirBuilder::new().mode(0o700).create(path) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(error) => bail!("cannot make the data directory `{}`: {error}", path.display()),
+            Err(error) => bail!(
+                "cannot make the data directory `{}`: {error}",
+                path.display()
+            ),
         }
         let name = path.join("seawall.lock");
         let mut lock = File::options()
@@ -44,19 +47,30 @@ impl DataDir {
             .write(true)
             .mode(0o600)
             .open(&name)
-            .with_context(|| format!("cannot use the data directory `{}`: is it this user's?", path.display()))?;
+            .with_context(|| {
+                format!(
+                    "cannot use the data directory `{}`: is it this user's?",
+                    path.display()
+                )
+            })?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
                 let _ = lock.read_to_string(&mut holder);
-                return Err(anyhow::Error::new(InUse { path: path.to_owned(), holder: holder.trim().to_owned() }));
+                return Err(anyhow::Error::new(InUse {
+                    path: path.to_owned(),
+                    holder: holder.trim().to_owned(),
+                }));
             }
             Err(TryLockError::Error(error)) => bail!("cannot lock `{}`: {error}", name.display()),
         }
         lock.set_len(0)?;
         writeln!(lock, "process {}", std::process::id())?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+        })
     }
 
     /// Where a running server listens for commands.
@@ -101,13 +115,20 @@ pub async fn open(config: &Config) -> Result<Opened> {
 pub async fn open_made(config: &Config) -> Result<Opened> {
     let path = &config.server.data;
     if !path.is_dir() {
-        bail!("there is no registry at `{}`: name its data directory with --data, or its configuration with --config", path.display());
+        bail!(
+            "there is no registry at `{}`: name its data directory with --data, or its configuration with --config",
+            path.display()
+        );
     }
     let data = DataDir::open(path)?;
     if let DatabaseUrl::Sqlite(file) = &config.database.url
         && !file.exists()
     {
-        bail!("there is no registry at `{}` yet (no database `{}`): `seawall serve` makes it at its first start", path.display(), file.display());
+        bail!(
+            "there is no registry at `{}` yet (no database `{}`): `seawall serve` makes it at its first start",
+            path.display(),
+            file.display()
+        );
     }
     let db = open_database(config).await?;
     let status = migrate::status(&db, migrate::ALL).await?;
@@ -115,7 +136,10 @@ pub async fn open_made(config: &Config) -> Result<Opened> {
         bail!("the database is empty: `seawall serve` makes a registry in it at its first start");
     }
     if !status.pending.is_empty() {
-        bail!("the database has schema version {}, which this binary has to bring up to date first: run `seawall migrate`, or start the server", status.version);
+        bail!(
+            "the database has schema version {}, which this binary has to bring up to date first: run `seawall migrate`, or start the server",
+            status.version
+        );
     }
     let key = open_key(&db, &config.server.secret_key_file).await?;
     let store = open_store(config).await?;
@@ -130,11 +154,17 @@ pub async fn open_to_rebuild(config: &Config) -> Result<Opened> {
     migrate_schema(&db).await?;
     // One that was interrupted goes on; a database that has lost nothing is not for this.
     let mut reader = db.reader().await?;
-    let in_use = !db::blobs::list(&mut reader, model::id::BlobId(0), 1).await?.is_empty()
-        && projects::find_name(&mut reader, registry::rebuild::PROJECT).await?.is_none();
+    let in_use = !db::blobs::list(&mut reader, model::id::BlobId(0), 1)
+        .await?
+        .is_empty()
+        && projects::find_name(&mut reader, registry::rebuild::PROJECT)
+            .await?
+            .is_none();
     drop(reader);
     if in_use {
-        bail!("the database is not a new one: only a database that was lost is rebuilt. `seawall fsck --repair` mends what differs from the store");
+        bail!(
+            "the database is not a new one: only a database that was lost is rebuilt. `seawall fsck --repair` mends what differs from the store"
+        );
     }
     let key = open_key(&db, &config.server.secret_key_file).await?;
     let store = open_store(config).await?;
@@ -144,10 +174,28 @@ pub async fn open_to_rebuild(config: &Config) -> Result<Opened> {
     Ok(opened)
 }
 
-async fn put_together(config: &Config, data: DataDir, db: Db, store: Store, key: &SecretKey, store_id: String) -> Result<Opened> {
+async fn put_together(
+    config: &Config,
+    data: DataDir,
+    db: Db,
+    store: Store,
+    key: &SecretKey,
+    store_id: String,
+) -> Result<Opened> {
     let auth = Auth::open(db.clone(), key.clone(), auth_config(config)).await?;
-    let registry = Registry::new(db, store, registry_config(config), &key.derive("upload ids"));
-    Ok(Opened { registry, auth, store_id, new_password: None, data })
+    let registry = Registry::new(
+        db,
+        store,
+        registry_config(config),
+        &key.derive("upload ids"),
+    );
+    Ok(Opened {
+        registry,
+        auth,
+        store_id,
+        new_password: None,
+        data,
+    })
 }
 
 /// The database as it is, without migrating it.
@@ -170,17 +218,28 @@ pub async fn open_database(config: &Config) -> Result<Db> {
 
 /// SQLite's locks and its shared memory do not hold on a network.
 fn refuse_network(path: &Path) -> Result<()> {
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let network = blob::network::network_of(folder).with_context(|| format!("cannot look at `{}`", folder.display()))?;
+    let folder = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or_else(|| Path::new("."));
+    let network = blob::network::network_of(folder)
+        .with_context(|| format!("cannot look at `{}`", folder.display()))?;
     if let Some(kind) = network {
-        bail!("the SQLite database `{}` would lie on {kind}, where its locks do not hold: put it on a local disk (database.url), or use PostgreSQL", path.display());
+        bail!(
+            "the SQLite database `{}` would lie on {kind}, where its locks do not hold: put it on a local disk (database.url), or use PostgreSQL",
+            path.display()
+        );
     }
     Ok(())
 }
 
 async fn migrate_schema(db: &Db) -> Result<()> {
     for migration in migrate::up(db, migrate::ALL).await? {
-        tracing::info!(version = migration.version, name = migration.name, "database schema migrated");
+        tracing::info!(
+            version = migration.version,
+            name = migration.name,
+            "database schema migrated"
+        );
     }
     Ok(())
 }
@@ -223,14 +282,23 @@ async fn settle_identity(db: &Db, store: &Store) -> Result<String> {
     match (expected, found) {
         (Some(expected), Some(found)) if expected == found => Ok(expected),
         (Some(expected), Some(found)) => {
-            bail!("the store has the identity `{found}`, the database belongs to `{expected}`: correct storage.url or database.url")
+            bail!(
+                "the store has the identity `{found}`, the database belongs to `{expected}`: correct storage.url or database.url"
+            )
         }
         // An earlier first start ended between the two marks. With content in the database it would be a store gone missing.
-        (Some(expected), None) if store.is_empty().await? && db::blobs::list(&mut *db.reader().await?, model::id::BlobId(0), 1).await?.is_empty() => {
+        (Some(expected), None)
+            if store.is_empty().await?
+                && db::blobs::list(&mut *db.reader().await?, model::id::BlobId(0), 1)
+                    .await?
+                    .is_empty() =>
+        {
             store.adopt(&expected).await?;
             Ok(expected)
         }
-        (Some(_), None) => bail!("the store has lost its identity: is its file system mounted? Nothing is written into it until it is"),
+        (Some(_), None) => bail!(
+            "the store has lost its identity: is its file system mounted? Nothing is written into it until it is"
+        ),
         (None, Some(found)) => bail!(
             "the store belongs to another database (`{found}`): correct database.url, or, if that database is lost, bring its contents back with `seawall fsck --rebuild`"
         ),
@@ -245,18 +313,29 @@ async fn settle_identity(db: &Db, store: &Store) -> Result<String> {
             store.adopt(&settled).await?;
             Ok(settled)
         }
-        (None, None) => bail!("the store is not empty and was not made by seawall: choose an empty directory (storage.url)"),
+        (None, None) => bail!(
+            "the store is not empty and was not made by seawall: choose an empty directory (storage.url)"
+        ),
     }
 }
 
 /// On a fresh database: the administrator (user 1) and the public project `library` (project 1).
 async fn first_rows(db: &Db, auth: &Auth) -> Result<Option<String>> {
-    if !users::list(&mut *db.reader().await?, "", 1).await?.is_empty() {
+    if !users::list(&mut *db.reader().await?, "", 1)
+        .await?
+        .is_empty()
+    {
         return Ok(None);
     }
-    let given = PASSWORD_VARIABLES.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()).map(|value| (name, value)));
+    let given = PASSWORD_VARIABLES.iter().find_map(|name| {
+        std::env::var(name)
+            .ok()
+            .filter(|value| !value.is_empty())
+            .map(|value| (name, value))
+    });
     if let Some((variable, password)) = &given {
-        name::check_password(password).with_context(|| format!("the administrator's password in {variable} is refused"))?;
+        name::check_password(password)
+            .with_context(|| format!("the administrator's password in {variable} is refused"))?;
     }
     let made_up = given.is_none();
     let password = match given {
@@ -273,7 +352,13 @@ async fn first_rows(db: &Db, auth: &Auth) -> Result<Option<String>> {
                     return Ok(false);
                 }
                 let now = tx.now().await?;
-                let admin = users::NewUser { name: ADMIN.parse()?, email: None, realname: Some("system admin".to_owned()), password: Some(hash), admin: true };
+                let admin = users::NewUser {
+                    name: ADMIN.parse()?,
+                    email: None,
+                    realname: Some("system admin".to_owned()),
+                    password: Some(hash),
+                    admin: true,
+                };
                 let owner = users::insert(tx, &admin, now).await?;
                 let library: ProjectName = "library".parse()?;
                 projects::insert(tx, &library, true, owner, now).await?;

@@ -15,14 +15,24 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("registry", &["oci", "model", "db", "blob", "auth"]),
     ("jobs", &["oci", "model", "db", "blob", "auth", "registry"]),
     ("api", &["oci", "model", "db", "blob", "auth", "registry"]),
-    ("server", &["oci", "model", "db", "blob", "auth", "registry", "jobs", "api"]),
+    (
+        "server",
+        &[
+            "oci", "model", "db", "blob", "auth", "registry", "jobs", "api",
+        ],
+    ),
 ];
 const LONGEST: usize = 600;
 /// Names that say nothing.
-const FORBIDDEN: &[&str] = &["util", "utils", "common", "helper", "helpers", "manager", "misc", "base", "impl"];
+const FORBIDDEN: &[&str] = &[
+    "util", "utils", "common", "helper", "helpers", "manager", "misc", "base", "impl",
+];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the workspace")
+        .to_owned()
 }
 
 /// All `.rs` files below a folder.
@@ -43,10 +53,23 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 fn crates_import_only_what_lies_below_them() {
     let ours: Vec<&str> = MAY_IMPORT.iter().map(|(name, _)| *name).collect();
     for (name, allowed) in MAY_IMPORT {
-        let manifest = fs::read_to_string(root().join(name).join("Cargo.toml")).expect("a manifest");
-        let wanted = manifest.split("[dependencies]").nth(1).expect("dependencies").split("\n[").next().expect("a section");
-        for dependency in wanted.lines().filter_map(|line| line.split(['.', ' ', '=']).next()) {
-            assert!(!ours.contains(&dependency) || allowed.contains(&dependency), "{name} must not import {dependency}");
+        let manifest =
+            fs::read_to_string(root().join(name).join("Cargo.toml")).expect("a manifest");
+        let wanted = manifest
+            .split("[dependencies]")
+            .nth(1)
+            .expect("dependencies")
+            .split("\n[")
+            .next()
+            .expect("a section");
+        for dependency in wanted
+            .lines()
+            .filter_map(|line| line.split(['.', ' ', '=']).next())
+        {
+            assert!(
+                !ours.contains(&dependency) || allowed.contains(&dependency),
+                "{name} must not import {dependency}"
+            );
         }
     }
 }
@@ -72,7 +95,10 @@ fn files_are_short_and_their_names_say_something() {
         for file in sources(&root().join(name)) {
             let lines = fs::read_to_string(&file).expect("a source").lines().count();
             assert!(lines <= LONGEST, "{} has {lines} lines", file.display());
-            let stem = file.file_stem().and_then(|stem| stem.to_str()).expect("a name");
+            let stem = file
+                .file_stem()
+                .and_then(|stem| stem.to_str())
+                .expect("a name");
             assert!(!FORBIDDEN.contains(&stem), "{}", file.display());
         }
     }

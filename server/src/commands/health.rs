@@ -40,16 +40,33 @@ pub fn run(args: &Args) -> ExitCode {
 /// Status and body. Plain blocking calls: a check every second must cost next to nothing.
 fn ask(args: &Args) -> anyhow::Result<(u16, String)> {
     let patience = Duration::from_secs(args.timeout);
-    let address = args.address.to_socket_addrs()?.next().ok_or_else(|| anyhow::anyhow!("the name has no address"))?;
+    let address = args
+        .address
+        .to_socket_addrs()?
+        .next()
+        .ok_or_else(|| anyhow::anyhow!("the name has no address"))?;
     let mut connection = TcpStream::connect_timeout(&address, patience)?;
     connection.set_read_timeout(Some(patience))?;
     connection.set_write_timeout(Some(patience))?;
-    let path = if args.vip { "/readyz?role=vip" } else { "/readyz" };
-    write!(connection, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", args.address)?;
+    let path = if args.vip {
+        "/readyz?role=vip"
+    } else {
+        "/readyz"
+    };
+    write!(
+        connection,
+        "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+        args.address
+    )?;
     let mut answer = String::new();
     connection.take(64 * 1024).read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| anyhow::anyhow!("it does not speak HTTP"))?;
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .ok_or_else(|| anyhow::anyhow!("it does not speak HTTP"))?;
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
     let status = status.ok_or_else(|| anyhow::anyhow!("it does not speak HTTP"))?;
     Ok((status, body.trim().to_owned()))
 }

@@ -16,6 +16,7 @@ pub(super) const SECRET: &str = "Secret";
 pub struct Secret(String);
 
 impl Secret {
+    #[cfg(test)]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }

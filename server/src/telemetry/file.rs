@@ -242,7 +242,11 @@ mod tests {
         let path = dir.path().join("pipe");
         let made = std::process::Command::new("mkfifo").arg(&path).status();
         assert!(made.unwrap().success());
-        let mut reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let mut reader = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .unwrap();
         let mut file = RotatingFile::open(path.clone(), 4, 1).unwrap();
         assert_eq!(file.write(b"one\ntwo\nthree\n"), 0);
         let mut read = [0; 14];

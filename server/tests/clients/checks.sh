@@ -85,9 +85,13 @@ has_extra() {
   return $there
 }
 
-# leave_out WHAT WHY [debian|elsewhere]
+declare -A left_out=()
+
+# leave_out WHAT WHY [debian|elsewhere]: said and counted once, whichever parts need it.
 leave_out() {
   local wanted=,${SEAWALL_TEST_REQUIRE:-},
+  [ -z "${left_out[$1]:-}" ] || return 0
+  left_out[$1]=$2
   echo "left out: $1: $2"
   if [[ $wanted == *",$1,"* || ($wanted == *,all,* && ${3:-debian} == debian) ]]; then
     : >"$work/said"

@@ -1,4 +1,4 @@
-# The machine as clients see it, private to this run: addresses and names, /etc and /run, certificates, something to push.
+# The machine as clients see it, private to this run: addresses and names, /etc, /run and the like, certificates.
 
 # No client takes this address for its own machine: nothing is let pass because it is "local".
 outer=10.99.0.1
@@ -9,10 +9,15 @@ prepare_machine() {
   ip link set lo up
   for address in 10.99.0.1 10.99.0.2 10.99.0.9; do ip address add "$address/32" dev lo; done
 
-  # An overlay: what is written into /etc stays here.
-  mkdir etc && mount -t tmpfs none etc && mkdir etc/changed etc/work
-  mount -t overlay none -o "lowerdir=/etc,upperdir=$work/etc/changed,workdir=$work/etc/work" /etc
-  mount -t tmpfs none /run
+  # A copy of what may be read: what is written into it stays here.
+  mkdir etc && mount -t tmpfs none etc
+  cp -r --preserve=mode,links /etc/. etc 2>/dev/null || true
+  mount --bind etc /etc
+  # Where podman and others keep what all their runs share.
+  local shared
+  for shared in /run /dev/shm /var/lib /var/cache; do
+    [[ $work == "$shared"/* ]] || mount -t tmpfs none "$shared"
+  done
   mkdir -p /run/lock
   printf '127.0.0.1 localhost\n%s %s\n10.99.0.2 push.%s\n' "$outer" "$name" "$name" >/etc/hosts
   echo 'hosts: files' >/etc/nsswitch.conf

@@ -6,20 +6,38 @@ use crate::harness::{Client, Image, image::content, on_both};
 async fn push_until_it_dies(client: Client, number: usize) -> Vec<(String, Image)> {
     let mut acknowledged = Vec::new();
     for round in 0.. {
-        let image = Image::with_layer(&format!("{number}-{round}"), content(&format!("{number}-{round}"), 200_000));
+        let image = Image::with_layer(
+            &format!("{number}-{round}"),
+            content(&format!("{number}-{round}"), 200_000),
+        );
         let repository = format!("library/crash-{number}");
         let pushed = async {
             for part in [&image.config, &image.layer] {
-                let start = client.request("POST", &format!("/v2/{repository}/blobs/uploads/")).try_send().await?;
-                let location = format!("{}?digest={}", start.header("location"), crate::harness::digest(part));
-                client.request("PUT", &location).body(part.clone()).try_send().await?;
+                let start = client
+                    .request("POST", &format!("/v2/{repository}/blobs/uploads/"))
+                    .try_send()
+                    .await?;
+                let location = format!(
+                    "{}?digest={}",
+                    start.header("location"),
+                    crate::harness::digest(part)
+                );
+                client
+                    .request("PUT", &location)
+                    .body(part.clone())
+                    .try_send()
+                    .await?;
             }
             let path = format!("/v2/{repository}/manifests/r{round}");
-            let request = client.request("PUT", &path).header("content-type", crate::harness::image::MANIFEST);
+            let request = client
+                .request("PUT", &path)
+                .header("content-type", crate::harness::image::MANIFEST);
             request.body(image.manifest.clone()).try_send().await
         };
         match pushed.await {
-            Ok(answer) if answer.status == 201 => acknowledged.push((format!("{repository}:r{round}"), image)),
+            Ok(answer) if answer.status == 201 => {
+                acknowledged.push((format!("{repository}:r{round}"), image));
+            }
             _ => break,
         }
     }
@@ -29,7 +47,9 @@ async fn push_until_it_dies(client: Client, number: usize) -> Vec<(String, Image
 #[test]
 fn a_server_killed_during_sixteen_pushes_keeps_every_acknowledged_one() {
     on_both(async |seawall| {
-        let clients: Vec<_> = (0..16).map(|number| tokio::spawn(push_until_it_dies(seawall.admin(), number))).collect();
+        let clients: Vec<_> = (0..16)
+            .map(|number| tokio::spawn(push_until_it_dies(seawall.admin(), number)))
+            .collect();
         // Killed once something was surely acknowledged, in the middle of everything else.
         let admin = seawall.admin();
         while admin.get("/v2/library/crash-15/manifests/r1").await.status != 200 {}
@@ -48,9 +68,16 @@ fn a_server_killed_during_sixteen_pushes_keeps_every_acknowledged_one() {
         // And everybody can go on at once.
         for number in 0..16 {
             let image = Image::new(&format!("after-{number}"));
-            admin.push(&format!("library/crash-{number}"), "after", &image).await;
+            admin
+                .push(&format!("library/crash-{number}"), "after", &image)
+                .await;
         }
         let report = seawall.try_run(&["fsck", "--deep", "--json"], "");
-        assert!(report.status.success(), "{}{}", String::from_utf8_lossy(&report.stdout), String::from_utf8_lossy(&report.stderr));
+        assert!(
+            report.status.success(),
+            "{}{}",
+            String::from_utf8_lossy(&report.stdout),
+            String::from_utf8_lossy(&report.stderr)
+        );
     });
 }

@@ -15,29 +15,49 @@ const CLIENTS: usize = 1200;
 
 async fn pull(client: Client, layers: Vec<(String, usize)>) {
     let client = client.token("repository:library/crowd:pull").await;
-    let manifest = client.get("/v2/library/crowd/manifests/v1").await.expect(200);
+    let manifest = client
+        .get("/v2/library/crowd/manifests/v1")
+        .await
+        .expect(200);
     assert!(!manifest.body.is_empty());
     for (digest, length) in layers {
-        let layer = client.get(&format!("/v2/library/crowd/blobs/{digest}")).await.expect(200);
+        let layer = client
+            .get(&format!("/v2/library/crowd/blobs/{digest}"))
+            .await
+            .expect(200);
         assert_eq!(layer.body.len(), length);
     }
 }
 
 /// Bytes of the process that are its own: pages of mapped content are the kernel's.
 fn own_memory(seawall: &Seawall) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", seawall.pid())).expect("running");
-    let line = status.lines().find(|line| line.starts_with("RssAnon:")).expect("there");
-    line.split_whitespace().nth(1).and_then(|kilobytes| kilobytes.parse::<u64>().ok()).expect("a number") << 10
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", seawall.pid())).expect("running");
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("RssAnon:"))
+        .expect("there");
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|kilobytes| kilobytes.parse::<u64>().ok())
+        .expect("a number")
+        << 10
 }
 
 #[test]
 fn twelve_hundred_clients_pull_at_once_and_small_requests_stay_quick() {
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let more = rustix::process::Rlimit { current: files.maximum, ..files };
-    rustix::process::setrlimit(rustix::process::Resource::Nofile, more).expect("as many files as allowed");
+    let more = rustix::process::Rlimit {
+        current: files.maximum,
+        ..files
+    };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, more)
+        .expect("as many files as allowed");
     on_sqlite_with(&[], async |seawall| {
         let admin = seawall.admin();
-        let config = admin.push_blob("library/crowd", &Bytes::from_static(b"{}")).await;
+        let config = admin
+            .push_blob("library/crowd", &Bytes::from_static(b"{}"))
+            .await;
         let mut layers = Vec::new();
         for n in 0..5 {
             let layer = content(&n.to_string(), 100_000);
@@ -51,8 +71,13 @@ fn twelve_hundred_clients_pull_at_once_and_small_requests_stay_quick() {
             })
             .to_string(),
         );
-        admin.put_manifest("library/crowd", "v1", MANIFEST, &manifest).await.expect(201);
-        let clients: Vec<_> = (0..CLIENTS).map(|_| tokio::spawn(pull(seawall.stranger(), layers.clone()))).collect();
+        admin
+            .put_manifest("library/crowd", "v1", MANIFEST, &manifest)
+            .await
+            .expect(201);
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|_| tokio::spawn(pull(seawall.stranger(), layers.clone())))
+            .collect();
         let mut times = Vec::new();
         while !clients.iter().all(tokio::task::JoinHandle::is_finished) {
             for path in ["/readyz", "/v2/library/crowd/manifests/v1"] {
@@ -64,13 +89,25 @@ fn twelve_hundred_clients_pull_at_once_and_small_requests_stay_quick() {
             assert!(memory < 512 << 20, "{} MiB of memory", memory >> 20);
         }
         for client in clients {
-            client.await.expect("every pull succeeds: no reset, no 5xx, nothing missing");
+            client
+                .await
+                .expect("every pull succeeds: no reset, no 5xx, nothing missing");
         }
         times.sort();
         // Client and server share the machine, so the median is what the server can be held to.
         let median = times[times.len() / 2];
-        eprintln!("small requests meanwhile: median {median:?}, longest {:?} of {}", times[times.len() - 1], times.len());
+        eprintln!(
+            "small requests meanwhile: median {median:?}, longest {:?} of {}",
+            times[times.len() - 1],
+            times.len()
+        );
         assert!(median < Duration::from_millis(100), "{median:?}");
-        assert_eq!(digest(&manifest), admin.head("/v2/library/crowd/manifests/v1").await.header("docker-content-digest"));
+        assert_eq!(
+            digest(&manifest),
+            admin
+                .head("/v2/library/crowd/manifests/v1")
+                .await
+                .header("docker-content-digest")
+        );
     });
 }

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::Command};
 use bytes::Bytes;
 use tempfile::TempDir;
 
-use crate::harness::{Client, Image, Seawall, digest, image::content, image::MANIFEST};
+use crate::harness::{Client, Image, Seawall, digest, image::MANIFEST, image::content};
 
 /// An ext4 file system in a file.
 struct Disk {
@@ -22,10 +22,17 @@ impl Disk {
         }
         let home = tempfile::tempdir().expect("a directory");
         let image = home.path().join("image");
-        std::fs::File::create(&image).and_then(|file| file.set_len(megabytes << 20)).expect("an image");
-        run(Command::new("mkfs.ext4").args(["-q", "-m", "0"]).arg(&image));
+        std::fs::File::create(&image)
+            .and_then(|file| file.set_len(megabytes << 20))
+            .expect("an image");
+        run(Command::new("mkfs.ext4")
+            .args(["-q", "-m", "0"])
+            .arg(&image));
         std::fs::create_dir(home.path().join("mnt")).expect("a directory");
-        let mut disk = Self { home, mounted: false };
+        let mut disk = Self {
+            home,
+            mounted: false,
+        };
         disk.mount();
         Some(disk)
     }
@@ -35,7 +42,10 @@ impl Disk {
     }
 
     fn mount(&mut self) {
-        run(Command::new("mount").args(["-o", "loop"]).arg(self.home.path().join("image")).arg(self.path()));
+        run(Command::new("mount")
+            .args(["-o", "loop"])
+            .arg(self.home.path().join("image"))
+            .arg(self.path()));
         self.mounted = true;
     }
 
@@ -61,17 +71,30 @@ impl Drop for Disk {
 
 fn run(command: &mut Command) {
     let output = command.output().expect("starts");
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime").block_on(future)
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(future)
 }
 
 #[test]
 fn a_full_disk_refuses_uploads_and_room_is_made_through_the_server_alone() {
     let Some(disk) = Disk::new(64) else { return };
-    let settings = [("SEAWALL_STORAGE__RESERVE", "8MiB"), ("SEAWALL_GC__GRACE", "0s"), ("SEAWALL_UPLOADS__EXPIRE", "1h")];
+    let settings = [
+        ("SEAWALL_STORAGE__RESERVE", "8MiB"),
+        ("SEAWALL_GC__GRACE", "0s"),
+        ("SEAWALL_UPLOADS__EXPIRE", "1h"),
+    ];
     let mut seawall = Seawall::start_in(&disk.path().join("data"), &settings);
     block_on(async {
         let admin = seawall.admin();
@@ -83,15 +106,27 @@ fn a_full_disk_refuses_uploads_and_room_is_made_through_the_server_alone() {
                 break (None, start.refused(507, "DENIED").body.len());
             }
             let location = start.header("location").to_owned();
-            let layer = admin.put(&format!("{location}?digest={}", digest(&image.layer)), image.layer.clone()).await;
+            let layer = admin
+                .put(
+                    &format!("{location}?digest={}", digest(&image.layer)),
+                    image.layer.clone(),
+                )
+                .await;
             if layer.status != 201 {
                 let size = layer.refused(507, "DENIED").body.len();
                 break (Some(location), size);
             }
             admin.push_blob("library/full", &image.config).await;
             let tag = format!("t{}", pushed.len());
-            let manifest = admin.put_manifest("library/full", &tag, MANIFEST, &image.manifest).await.expect(201);
-            pushed.push((tag, manifest.header("docker-content-digest").to_owned(), image));
+            let manifest = admin
+                .put_manifest("library/full", &tag, MANIFEST, &image.manifest)
+                .await
+                .expect(201);
+            pushed.push((
+                tag,
+                manifest.header("docker-content-digest").to_owned(),
+                image,
+            ));
             assert!(pushed.len() < 20, "the disk does not fill");
         };
         assert!(size > 0 && pushed.len() > 3);
@@ -103,7 +138,10 @@ fn a_full_disk_refuses_uploads_and_room_is_made_through_the_server_alone() {
         let (tag, _, image) = &pushed[0];
         admin.pull("library/full", tag, image).await;
         for (_, manifest, _) in &pushed[1..] {
-            admin.delete(&format!("/v2/library/full/manifests/{manifest}")).await.expect(202);
+            admin
+                .delete(&format!("/v2/library/full/manifests/{manifest}"))
+                .await
+                .expect(202);
         }
         tokio::task::block_in_place(|| seawall.run(&["gc"]));
         let again = Image::with_layer("again", content("again", 5 << 20));
@@ -123,7 +161,11 @@ fn a_full_disk_refuses_uploads_and_room_is_made_through_the_server_alone() {
     seawall.stop();
 }
 
-async fn push_until_the_end(client: Client, number: usize, round: usize) -> Vec<(String, String, Image)> {
+async fn push_until_the_end(
+    client: Client,
+    number: usize,
+    round: usize,
+) -> Vec<(String, String, Image)> {
     let mut acknowledged = Vec::new();
     for n in 0.. {
         let seed = format!("{round}-{number}-{n}");
@@ -132,13 +174,22 @@ async fn push_until_the_end(client: Client, number: usize, round: usize) -> Vec<
         let done: anyhow::Result<bool> = async {
             for part in [&image.config, &image.layer] {
                 let path = format!("/v2/{repository}/blobs/uploads/?digest={}", digest(part));
-                let answer = client.request("POST", &path).body(part.clone()).try_send().await?;
+                let answer = client
+                    .request("POST", &path)
+                    .body(part.clone())
+                    .try_send()
+                    .await?;
                 if answer.status != 201 {
                     return Ok(false);
                 }
             }
             let path = format!("/v2/{repository}/manifests/{seed}");
-            let answer = client.request("PUT", &path).header("content-type", MANIFEST).body(image.manifest.clone()).try_send().await?;
+            let answer = client
+                .request("PUT", &path)
+                .header("content-type", MANIFEST)
+                .body(image.manifest.clone())
+                .try_send()
+                .await?;
             Ok(answer.status == 201)
         }
         .await;
@@ -152,7 +203,9 @@ async fn push_until_the_end(client: Client, number: usize, round: usize) -> Vec<
 
 #[test]
 fn after_a_power_cut_every_acknowledged_push_is_whole() {
-    let Some(mut disk) = Disk::new(256) else { return };
+    let Some(mut disk) = Disk::new(256) else {
+        return;
+    };
     let mut acknowledged: Vec<(String, String, Image)> = Vec::new();
     for round in 0..3 {
         let mut seawall = Seawall::start_in(&disk.path().join("data"), &[]);
@@ -162,10 +215,19 @@ fn after_a_power_cut_every_acknowledged_push_is_whole() {
                 admin.pull(repository, tag, image).await;
             }
             let before = acknowledged.len();
-            let clients: Vec<_> = (0..8).map(|number| tokio::spawn(push_until_the_end(admin.clone(), number, round))).collect();
+            let clients: Vec<_> = (0..8)
+                .map(|number| tokio::spawn(push_until_the_end(admin.clone(), number, round)))
+                .collect();
             // In the middle of everything, once each client has surely been acknowledged something.
             for number in 0..8 {
-                while admin.head(&format!("/v2/library/power-{number}/manifests/{round}-{number}-2")).await.status != 200 {}
+                while admin
+                    .head(&format!(
+                        "/v2/library/power-{number}/manifests/{round}-{number}-2"
+                    ))
+                    .await
+                    .status
+                    != 200
+                {}
             }
             disk.lose_power();
             for client in clients {
@@ -183,7 +245,9 @@ fn after_a_power_cut_every_acknowledged_push_is_whole() {
         for (repository, tag, image) in &acknowledged {
             admin.pull(repository, tag, image).await;
         }
-        admin.push_blob("library/power-0", &Bytes::from_static(b"on")).await;
+        admin
+            .push_blob("library/power-0", &Bytes::from_static(b"on"))
+            .await;
     });
     seawall.stop();
 }

@@ -7,23 +7,52 @@ use crate::harness::{Seawall, digest, image::content};
 /// Contents whose collection has been decided and whose bytes are still there.
 fn decided(url: &str) -> u64 {
     let sql = "SELECT COUNT(*) FROM blobs WHERE state = 2 AND freed_at IS NULL";
-    let output = Command::new("psql").args([url, "-tAc", sql]).output().expect("psql starts");
-    String::from_utf8_lossy(&output.stdout).trim().parse().unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
+    let output = Command::new("psql")
+        .args([url, "-tAc", sql])
+        .output()
+        .expect("psql starts");
+    String::from_utf8_lossy(&output.stdout)
+        .trim()
+        .parse()
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
 }
 
 #[test]
 fn what_is_pushed_while_a_collector_is_frozen_survives_its_late_deletes() {
-    let Some(server) = testkit::postgres() else { return };
+    let Some(server) = testkit::postgres() else {
+        return;
+    };
     let database = server.fresh_database();
     let url = database.url();
-    let mut collector = Seawall::start_on(database, &[("SEAWALL_UPLOADS__EXPIRE", "1s"), ("SEAWALL_GC__INTERVAL", "1h")]);
-    let mut other = collector.start_beside(&[("SEAWALL_UPLOADS__EXPIRE", "1h"), ("SEAWALL_GC__INTERVAL", "1h")]);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let mut collector = Seawall::start_on(
+        database,
+        &[
+            ("SEAWALL_UPLOADS__EXPIRE", "1s"),
+            ("SEAWALL_GC__INTERVAL", "1h"),
+        ],
+    );
+    let mut other = collector.start_beside(&[
+        ("SEAWALL_UPLOADS__EXPIRE", "1h"),
+        ("SEAWALL_GC__INTERVAL", "1h"),
+    ]);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
-        let contents: Vec<_> = (0..400).map(|n| content(&format!("frozen-{n}"), 1000)).collect();
+        let contents: Vec<_> = (0..400)
+            .map(|n| content(&format!("frozen-{n}"), 1000))
+            .collect();
         for bytes in &contents {
             let path = format!("/v2/library/frozen/blobs/uploads/?digest={}", digest(bytes));
-            collector.admin().request("POST", &path).body(bytes.clone()).send().await.expect(201);
+            collector
+                .admin()
+                .request("POST", &path)
+                .body(bytes.clone())
+                .send()
+                .await
+                .expect(201);
         }
         // Collected over and over until it is caught in the act; what it has finished meanwhile is pushed again.
         let mut caught = false;
@@ -47,12 +76,25 @@ fn what_is_pushed_while_a_collector_is_frozen_survives_its_late_deletes() {
             }
             for bytes in &contents {
                 let path = format!("/v2/library/frozen/blobs/uploads/?digest={}", digest(bytes));
-                collector.admin().request("POST", &path).body(bytes.clone()).send().await.expect(201);
+                collector
+                    .admin()
+                    .request("POST", &path)
+                    .body(bytes.clone())
+                    .send()
+                    .await
+                    .expect(201);
             }
         }
-        assert!(caught, "the collector was never seen between decision and delete");
+        assert!(
+            caught,
+            "the collector was never seen between decision and delete"
+        );
         for bytes in &contents {
-            let answer = other.admin().get(&format!("/v2/library/frozen/blobs/{}", digest(bytes))).await.expect(200);
+            let answer = other
+                .admin()
+                .get(&format!("/v2/library/frozen/blobs/{}", digest(bytes)))
+                .await
+                .expect(200);
             assert_eq!(answer.body, *bytes);
         }
     });

@@ -16,9 +16,15 @@ fn an_image_comes_back_as_it_was_pushed_by_tag_and_by_digest() {
         let digest = admin.push("library/app", "v1", &image).await;
         for reference in ["v1", &digest] {
             admin.pull("library/app", reference, &image).await;
-            let head = admin.head(&format!("/v2/library/app/manifests/{reference}")).await.expect(200);
+            let head = admin
+                .head(&format!("/v2/library/app/manifests/{reference}"))
+                .await
+                .expect(200);
             assert_eq!(head.header("content-type"), MANIFEST);
-            assert_eq!(head.header("content-length"), image.manifest.len().to_string());
+            assert_eq!(
+                head.header("content-length"),
+                image.manifest.len().to_string()
+            );
             assert_eq!(head.header("docker-content-digest"), digest);
         }
     });
@@ -43,7 +49,10 @@ fn one_push_may_set_many_tags() {
         admin.push("library/app", "v1", &image).await;
         let query: Vec<String> = (0..12).map(|n| format!("tag=t{n}")).collect();
         let reference = format!("{}?{}", image.digest(), query.join("&"));
-        let answer = admin.put_manifest("library/app", &reference, MANIFEST, &image.manifest).await.expect(201);
+        let answer = admin
+            .put_manifest("library/app", &reference, MANIFEST, &image.manifest)
+            .await
+            .expect(201);
         assert_eq!(answer.headers.get_all("oci-tag").iter().count(), 12);
         for n in 0..12 {
             admin.pull("library/app", &format!("t{n}"), &image).await;
@@ -56,15 +65,36 @@ fn content_that_did_not_change_is_not_sent_again() {
     on_both(async |seawall| {
         let (admin, image) = (seawall.admin(), Image::new("etag"));
         let pushed = admin.push("library/app", "v1", &image).await;
-        for path in ["/v2/library/app/manifests/v1".to_owned(), format!("/v2/library/app/blobs/{}", digest(&image.layer))] {
+        for path in [
+            "/v2/library/app/manifests/v1".to_owned(),
+            format!("/v2/library/app/blobs/{}", digest(&image.layer)),
+        ] {
             let etag = admin.get(&path).await.expect(200).header("etag").to_owned();
-            let answer = admin.request("GET", &path).header("if-none-match", &etag).send().await.expect(304);
+            let answer = admin
+                .request("GET", &path)
+                .header("if-none-match", &etag)
+                .send()
+                .await
+                .expect(304);
             assert!(answer.body.is_empty());
-            admin.request("GET", &path).header("if-none-match", "\"sha256:other\"").send().await.expect(200);
+            admin
+                .request("GET", &path)
+                .header("if-none-match", "\"sha256:other\"")
+                .send()
+                .await
+                .expect(200);
         }
-        let by_digest = admin.get(&format!("/v2/library/app/manifests/{pushed}")).await;
+        let by_digest = admin
+            .get(&format!("/v2/library/app/manifests/{pushed}"))
+            .await;
         assert!(by_digest.header("cache-control").contains("immutable"));
-        assert_eq!(admin.get("/v2/library/app/manifests/v1").await.header("cache-control"), "");
+        assert_eq!(
+            admin
+                .get("/v2/library/app/manifests/v1")
+                .await
+                .header("cache-control"),
+            ""
+        );
     });
 }
 
@@ -73,14 +103,35 @@ fn deleting_a_tag_leaves_the_manifest_and_its_other_tags() {
     on_both(async |seawall| {
         let (admin, image) = (seawall.admin(), Image::new("delete"));
         let digest = admin.push("library/app", "one", &image).await;
-        admin.put_manifest("library/app", "two", MANIFEST, &image.manifest).await.expect(201);
-        admin.delete("/v2/library/app/manifests/one").await.expect(202);
-        admin.get("/v2/library/app/manifests/one").await.refused(404, "MANIFEST_UNKNOWN");
+        admin
+            .put_manifest("library/app", "two", MANIFEST, &image.manifest)
+            .await
+            .expect(201);
+        admin
+            .delete("/v2/library/app/manifests/one")
+            .await
+            .expect(202);
+        admin
+            .get("/v2/library/app/manifests/one")
+            .await
+            .refused(404, "MANIFEST_UNKNOWN");
         admin.pull("library/app", "two", &image).await;
-        admin.delete(&format!("/v2/library/app/manifests/{digest}")).await.expect(202);
-        admin.get("/v2/library/app/manifests/two").await.refused(404, "MANIFEST_UNKNOWN");
-        admin.get(&format!("/v2/library/app/manifests/{digest}")).await.refused(404, "MANIFEST_UNKNOWN");
-        admin.delete(&format!("/v2/library/app/manifests/{digest}")).await.refused(404, "MANIFEST_UNKNOWN");
+        admin
+            .delete(&format!("/v2/library/app/manifests/{digest}"))
+            .await
+            .expect(202);
+        admin
+            .get("/v2/library/app/manifests/two")
+            .await
+            .refused(404, "MANIFEST_UNKNOWN");
+        admin
+            .get(&format!("/v2/library/app/manifests/{digest}"))
+            .await
+            .refused(404, "MANIFEST_UNKNOWN");
+        admin
+            .delete(&format!("/v2/library/app/manifests/{digest}"))
+            .await
+            .refused(404, "MANIFEST_UNKNOWN");
     });
 }
 
@@ -91,7 +142,10 @@ fn a_blob_goes_only_when_no_manifest_of_its_repository_names_it() {
         let manifest = admin.push("library/app", "v1", &image).await;
         let layer = format!("/v2/library/app/blobs/{}", digest(&image.layer));
         admin.delete(&layer).await.refused(405, "UNSUPPORTED");
-        admin.delete(&format!("/v2/library/app/manifests/{manifest}")).await.expect(202);
+        admin
+            .delete(&format!("/v2/library/app/manifests/{manifest}"))
+            .await
+            .expect(202);
         admin.delete(&layer).await.expect(202);
         admin.head(&layer).await.expect(404);
         admin.delete(&layer).await.refused(404, "BLOB_UNKNOWN");
@@ -113,13 +167,32 @@ fn an_index_needs_its_children_and_keeps_them() {
             })
             .to_string(),
         );
-        let answer = admin.put_manifest("library/multi", "v1", INDEX, &index).await.refused(404, "MANIFEST_BLOB_UNKNOWN");
-        assert!(answer.message().contains(&image.digest()), "{}", answer.text());
+        let answer = admin
+            .put_manifest("library/multi", "v1", INDEX, &index)
+            .await
+            .refused(404, "MANIFEST_BLOB_UNKNOWN");
+        assert!(
+            answer.message().contains(&image.digest()),
+            "{}",
+            answer.text()
+        );
         admin.push("library/multi", &image.digest(), &image).await;
-        admin.put_manifest("library/multi", "v1", INDEX, &index).await.expect(201);
-        admin.delete(&format!("/v2/library/multi/manifests/{}", image.digest())).await.refused(412, "DENIED");
-        admin.delete(&format!("/v2/library/multi/manifests/{}", digest(&index))).await.expect(202);
-        admin.delete(&format!("/v2/library/multi/manifests/{}", image.digest())).await.expect(202);
+        admin
+            .put_manifest("library/multi", "v1", INDEX, &index)
+            .await
+            .expect(201);
+        admin
+            .delete(&format!("/v2/library/multi/manifests/{}", image.digest()))
+            .await
+            .refused(412, "DENIED");
+        admin
+            .delete(&format!("/v2/library/multi/manifests/{}", digest(&index)))
+            .await
+            .expect(202);
+        admin
+            .delete(&format!("/v2/library/multi/manifests/{}", image.digest()))
+            .await
+            .expect(202);
     });
 }
 
@@ -128,9 +201,18 @@ fn referrers_are_listed_filtered_and_paged_also_before_their_subject_comes() {
     on_both(async |seawall| {
         let (admin, image) = (seawall.admin(), Image::new("subject"));
         let subject = image.digest();
-        let empty = admin.push_blob("library/ref", &Bytes::from_static(b"{}")).await;
+        let empty = admin
+            .push_blob("library/ref", &Bytes::from_static(b"{}"))
+            .await;
         let mut pushed = Vec::new();
-        for (n, kind) in ["application/vnd.example.sbom+json", "application/vnd.example.sig", "application/vnd.example.sig"].iter().enumerate() {
+        for (n, kind) in [
+            "application/vnd.example.sbom+json",
+            "application/vnd.example.sig",
+            "application/vnd.example.sig",
+        ]
+        .iter()
+        .enumerate()
+        {
             let referrer = Bytes::from(
                 json!({
                     "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": kind,
@@ -141,7 +223,10 @@ fn referrers_are_listed_filtered_and_paged_also_before_their_subject_comes() {
                 })
                 .to_string(),
             );
-            let answer = admin.put_manifest("library/ref", &digest(&referrer), MANIFEST, &referrer).await.expect(201);
+            let answer = admin
+                .put_manifest("library/ref", &digest(&referrer), MANIFEST, &referrer)
+                .await
+                .expect(201);
             assert_eq!(answer.header("oci-subject"), subject);
             pushed.push(digest(&referrer));
         }
@@ -150,24 +235,48 @@ fn referrers_are_listed_filtered_and_paged_also_before_their_subject_comes() {
         assert_eq!(all.header("content-type"), INDEX);
         assert_eq!(all.json()["manifests"].as_array().expect("a list").len(), 3);
         assert_eq!(all.json()["manifests"][0]["annotations"]["n"], "0");
-        for query in ["application/vnd.example.sbom%2Bjson", "application/vnd.example.sbom+json"] {
-            let some = admin.get(&format!("{path}?artifactType={query}")).await.expect(200);
+        for query in [
+            "application/vnd.example.sbom%2Bjson",
+            "application/vnd.example.sbom+json",
+        ] {
+            let some = admin
+                .get(&format!("{path}?artifactType={query}"))
+                .await
+                .expect(200);
             assert_eq!(some.header("oci-filters-applied"), "artifactType");
-            assert_eq!(some.json()["manifests"].as_array().expect("a list").len(), 1, "{query}");
+            assert_eq!(
+                some.json()["manifests"].as_array().expect("a list").len(),
+                1,
+                "{query}"
+            );
         }
         // A page at a time.
         let mut next = Some(format!("{path}?n=2"));
         let mut seen = Vec::new();
         while let Some(page) = next {
             let answer = admin.get(&page).await.expect(200);
-            let manifests = answer.json()["manifests"].as_array().expect("a list").clone();
+            let manifests = answer.json()["manifests"]
+                .as_array()
+                .expect("a list")
+                .clone();
             assert!(manifests.len() <= 2);
-            seen.extend(manifests.iter().map(|manifest| manifest["digest"].as_str().expect("a digest").to_owned()));
-            next = answer.header("link").strip_prefix('<').and_then(|link| link.split('>').next()).map(str::to_owned);
+            seen.extend(
+                manifests
+                    .iter()
+                    .map(|manifest| manifest["digest"].as_str().expect("a digest").to_owned()),
+            );
+            next = answer
+                .header("link")
+                .strip_prefix('<')
+                .and_then(|link| link.split('>').next())
+                .map(str::to_owned);
         }
         assert_eq!(seen, pushed);
         let none = admin.get("/v2/library/nothing/referrers/sha256:0000000000000000000000000000000000000000000000000000000000000000").await;
         assert_eq!(none.expect(200).json()["manifests"], json!([]));
-        admin.get("/v2/library/ref/referrers/sha256:short").await.refused(400, "DIGEST_INVALID");
+        admin
+            .get("/v2/library/ref/referrers/sha256:short")
+            .await
+            .refused(400, "DIGEST_INVALID");
     });
 }

@@ -29,12 +29,18 @@ pub struct Answer {
 
 impl Client {
     pub fn new(address: &str) -> Self {
-        Self { address: address.to_owned(), authorization: None }
+        Self {
+            address: address.to_owned(),
+            authorization: None,
+        }
     }
 
     #[must_use]
     pub fn with_basic(mut self, user: &str, password: &str) -> Self {
-        self.authorization = Some(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))));
+        self.authorization = Some(format!(
+            "Basic {}",
+            STANDARD.encode(format!("{user}:{password}"))
+        ));
         self
     }
 
@@ -49,11 +55,18 @@ impl Client {
     }
 
     pub fn request(&self, method: &str, path: &str) -> Request<'_> {
-        let mut builder = http::Request::builder().method(method).uri(path).header("host", &self.address);
+        let mut builder = http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", &self.address);
         if let Some(authorization) = &self.authorization {
             builder = builder.header("authorization", authorization);
         }
-        Request { client: self, builder, body: Bytes::new() }
+        Request {
+            client: self,
+            builder,
+            body: Bytes::new(),
+        }
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -78,7 +91,12 @@ impl Client {
 
     /// A token with these scopes.
     pub async fn token(&self, scopes: &str) -> Client {
-        let answer = self.get(&format!("/service/token?service=harbor-registry&scope={}", scopes.replace(' ', "%20"))).await;
+        let answer = self
+            .get(&format!(
+                "/service/token?service=harbor-registry&scope={}",
+                scopes.replace(' ', "%20")
+            ))
+            .await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         let token = answer.json()["token"].as_str().expect("a token").to_owned();
         Client::new(&self.address).with_bearer(&token)
@@ -106,13 +124,18 @@ impl Request<'_> {
     pub async fn try_send(self) -> anyhow::Result<Answer> {
         let stream = TcpStream::connect(&self.client.address).await?;
         stream.set_nodelay(true)?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let request = self.builder.body(Full::new(self.body))?;
         let exchange = async {
             let response = sender.send_request(request).await?;
             let (head, body) = response.into_parts();
             let body = body.collect().await?.to_bytes();
-            Ok::<_, hyper::Error>(Answer { status: head.status, headers: head.headers, body })
+            Ok::<_, hyper::Error>(Answer {
+                status: head.status,
+                headers: head.headers,
+                body,
+            })
         };
         tokio::pin!(exchange);
         tokio::select! {
@@ -124,11 +147,15 @@ impl Request<'_> {
 
 impl Answer {
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or("")
     }
 
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
     pub fn text(&self) -> String {
@@ -137,12 +164,18 @@ impl Answer {
 
     /// The code of the first error in the envelope.
     pub fn code(&self) -> String {
-        self.json()["errors"][0]["code"].as_str().unwrap_or_default().to_owned()
+        self.json()["errors"][0]["code"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// The text of the first error in the envelope.
     pub fn message(&self) -> String {
-        self.json()["errors"][0]["message"].as_str().unwrap_or_default().to_owned()
+        self.json()["errors"][0]["message"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// Fails with the answer's text when the status is another.
@@ -155,7 +188,12 @@ impl Answer {
     /// Fails unless it is this status with this code in the envelope.
     #[track_caller]
     pub fn refused(self, status: u16, code: &str) -> Self {
-        assert_eq!((self.status.as_u16(), self.code().as_str()), (status, code), "{}", self.text());
+        assert_eq!(
+            (self.status.as_u16(), self.code().as_str()),
+            (status, code),
+            "{}",
+            self.text()
+        );
         self
     }
 }

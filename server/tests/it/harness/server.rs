@@ -15,7 +15,7 @@ use testkit::Database;
 use super::{Client, PASSWORD};
 
 /// A server that is not ready by then never will be.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running server.
 pub struct Seawall {
@@ -36,7 +36,11 @@ pub fn on_both(test: impl AsyncFn(&mut Seawall)) {
 pub fn on_both_with(settings: &[(&str, &str)], test: impl AsyncFn(&mut Seawall)) {
     run("sqlite", Seawall::start(settings, None), &test);
     if let Some(server) = testkit::postgres() {
-        run("postgres", Seawall::start(settings, Some(server.fresh_database())), &test);
+        run(
+            "postgres",
+            Seawall::start(settings, Some(server.fresh_database())),
+            &test,
+        );
     }
 }
 
@@ -47,7 +51,11 @@ pub fn on_sqlite_with(settings: &[(&str, &str)], test: impl AsyncFn(&mut Seawall
 
 fn run(engine: &str, mut server: Seawall, test: &impl AsyncFn(&mut Seawall)) {
     eprintln!("on {engine}");
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(test(&mut server));
     server.stop();
 }
@@ -55,7 +63,10 @@ fn run(engine: &str, mut server: Seawall, test: &impl AsyncFn(&mut Seawall)) {
 impl Seawall {
     fn start(settings: &[(&str, &str)], database: Option<Database>) -> Self {
         let home = tempfile::tempdir().expect("a temporary directory");
-        let mut settings: Vec<_> = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let mut settings: Vec<_> = settings
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
         if let Some(database) = &database {
             settings.push(("SEAWALL_DATABASE__URL".to_owned(), database.url()));
         }
@@ -80,21 +91,49 @@ impl Seawall {
     pub fn start_beside(&self, settings: &[(&str, &str)]) -> Self {
         let home = tempfile::tempdir().expect("a temporary directory");
         let data = home.path().join("data");
-        let mut settings: Vec<_> = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        settings.push(("SEAWALL_DATABASE__URL".to_owned(), self.database.as_ref().expect("PostgreSQL").url()));
-        settings.push(("SEAWALL_STORAGE__URL".to_owned(), format!("file://{}/storage", self.data.display())));
-        settings.push(("SEAWALL_SERVER__SECRET_KEY_FILE".to_owned(), self.data.join("secretkey").display().to_string()));
+        let mut settings: Vec<_> = settings
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        settings.push((
+            "SEAWALL_DATABASE__URL".to_owned(),
+            self.database.as_ref().expect("PostgreSQL").url(),
+        ));
+        settings.push((
+            "SEAWALL_STORAGE__URL".to_owned(),
+            format!("file://{}/storage", self.data.display()),
+        ));
+        settings.push((
+            "SEAWALL_SERVER__SECRET_KEY_FILE".to_owned(),
+            self.data.join("secretkey").display().to_string(),
+        ));
         settings.push(("SEAWALL_SERVER__NODE".to_owned(), "beside".to_owned()));
-        let mut server = Self { child: None, address: String::new(), data, settings, _home: Some(home), database: None };
+        let mut server = Self {
+            child: None,
+            address: String::new(),
+            data,
+            settings,
+            _home: Some(home),
+            database: None,
+        };
         server.launch();
         server
     }
 
     /// On a directory of the caller's, for disks that fail.
     pub fn start_in(data: &Path, settings: &[(&str, &str)]) -> Self {
-        let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let mut server =
-            Self { child: None, address: String::new(), data: data.to_owned(), settings, _home: None, database: None };
+        let settings = settings
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        let mut server = Self {
+            child: None,
+            address: String::new(),
+            data: data.to_owned(),
+            settings,
+            _home: None,
+            database: None,
+        };
         server.launch();
         server
     }
@@ -102,9 +141,14 @@ impl Seawall {
     /// The command line of this server.
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
-        command.env_clear().env("SEAWALL_ADMIN_PASSWORD", PASSWORD).env("SEAWALL_LOG__ACCESS", "false");
+        command
+            .env_clear()
+            .env("SEAWALL_ADMIN_PASSWORD", PASSWORD)
+            .env("SEAWALL_LOG__ACCESS", "false");
         command.envs(self.settings.iter().map(|(key, value)| (key, value)));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(&self.data);
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(&self.data);
         command
     }
 
@@ -124,12 +168,11 @@ impl Seawall {
                 }
             }
         });
-        match told.recv_timeout(PATIENCE) {
-            Ok(address) => self.address = address,
-            Err(_) => {
-                let _ = child.kill();
-                panic!("the server did not become ready: {:?}", child.wait());
-            }
+        if let Ok(address) = told.recv_timeout(PATIENCE) {
+            self.address = address;
+        } else {
+            let _ = child.kill();
+            panic!("the server did not become ready: {:?}", child.wait());
         }
         self.child = Some(child);
     }
@@ -160,7 +203,11 @@ impl Seawall {
     /// Runs a `seawall` command on the server's data directory and gives what it printed.
     pub fn run(&self, arguments: &[&str]) -> String {
         let output = self.try_run(arguments, "");
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).expect("text")
     }
 
@@ -168,24 +215,43 @@ impl Seawall {
     pub fn try_run(&self, arguments: &[&str], input: &str) -> std::process::Output {
         use std::io::Write;
         let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
-        command.env_clear().envs(self.settings.iter().map(|(key, value)| (key, value)));
+        command
+            .env_clear()
+            .envs(self.settings.iter().map(|(key, value)| (key, value)));
         command.args(arguments).arg("--data").arg(&self.data);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
-        child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("read");
+        child
+            .stdin
+            .take()
+            .expect("piped")
+            .write_all(input.as_bytes())
+            .expect("read");
         child.wait_with_output().expect("ends")
     }
 
     /// A `seawall` command that runs beside the test.
     pub fn spawn(&self, arguments: &[&str]) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
-        command.env_clear().envs(self.settings.iter().map(|(key, value)| (key, value)));
-        command.args(arguments).arg("--data").arg(&self.data).stdout(Stdio::null());
+        command
+            .env_clear()
+            .envs(self.settings.iter().map(|(key, value)| (key, value)));
+        command
+            .args(arguments)
+            .arg("--data")
+            .arg(&self.data)
+            .stdout(Stdio::null());
         command.spawn().expect("the binary starts")
     }
 
     pub fn signal(&self, signal: &str) {
-        let status = Command::new("kill").args([format!("-{signal}"), self.pid().to_string()]).status().expect("kill");
+        let status = Command::new("kill")
+            .args([format!("-{signal}"), self.pid().to_string()])
+            .status()
+            .expect("kill");
         assert!(status.success(), "kill -{signal}");
     }
 

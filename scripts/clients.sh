@@ -46,8 +46,14 @@ fi
 work=$(mktemp -d "${TMPDIR:-/tmp}/seawall-clients.XXXXXX")
 running=
 clean_up() {
-  [ -z "$running" ] || kill -KILL "$running" 2>/dev/null || true
-  wait 2>/dev/null || true
+  if [ -n "$running" ]; then
+    # The shell would tell of the kill.
+    exec 2>/dev/null
+    kill -KILL "$running" || true
+    wait || true
+  fi
+  # Layers hold directories that may not be written.
+  [ "$(id -u)" = 0 ] || chmod -R u+rwX "$work" 2>/dev/null || true
   rm -rf --one-file-system "$work"
   # Containers that were killed leave their (empty) control groups.
   find /sys/fs/cgroup -maxdepth 3 -type d -path "*${work##*/}*" 2>/dev/null | sort -r | xargs -r rmdir 2>/dev/null || true

@@ -73,12 +73,7 @@ impl Runner {
         shutdown: CancellationToken,
         config: Config,
     ) {
-        let schedule = Schedule::new(
-            registry.db().clone(),
-            registry.clone(),
-            config.intervals.clone(),
-            config.lease,
-        );
+        let schedule = Schedule::new(registry.clone(), config.intervals.clone(), config.lease);
         tracker.spawn(schedule.run(shutdown.clone()));
         Self::start_with(
             registry,

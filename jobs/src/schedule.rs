@@ -6,7 +6,7 @@ mod tests;
 
 use std::time::Duration;
 
-use db::{Db, jobs, leases};
+use db::{jobs, leases};
 use model::{Result, job::Job};
 use registry::Registry;
 use tokio_util::sync::CancellationToken;
@@ -48,16 +48,14 @@ impl Intervals {
 }
 
 pub struct Schedule {
-    db: Db,
     registry: Registry,
     intervals: Intervals,
     lease: Duration,
 }
 
 impl Schedule {
-    pub fn new(db: Db, registry: Registry, intervals: Intervals, lease: Duration) -> Self {
+    pub fn new(registry: Registry, intervals: Intervals, lease: Duration) -> Self {
         Self {
-            db,
             registry,
             intervals,
             lease,
@@ -75,9 +73,9 @@ impl Schedule {
                 () = tokio::time::sleep(TICK.min(self.lease / 3)) => {}
             }
         }
-        if !self.db.is_exclusive() {
-            let node = self.db.node().to_owned();
-            let released = self.db.write(move |tx| {
+        if !self.registry.db().is_exclusive() {
+            let node = self.registry.db().node().to_owned();
+            let released = self.registry.db().write(move |tx| {
                 let node = node.clone();
                 Box::pin(async move { leases::release(tx, LEASE, &node).await })
             });
@@ -108,11 +106,12 @@ impl Schedule {
 
     /// Where no other process writes the database there is nobody to agree with.
     async fn leads(&self) -> Result<bool> {
-        if self.db.is_exclusive() {
+        if self.registry.db().is_exclusive() {
             return Ok(true);
         }
-        let (node, lease) = (self.db.node().to_owned(), self.lease);
-        self.db
+        let (node, lease) = (self.registry.db().node().to_owned(), self.lease);
+        self.registry
+            .db()
             .write(move |tx| {
                 let node = node.clone();
                 Box::pin(async move { leases::hold(tx, LEASE, &node, lease).await })
@@ -123,7 +122,8 @@ impl Schedule {
     /// In one transaction, so that neither happens without the other.
     async fn enqueue_if_due(&self, job: Job) -> Result<bool> {
         let (name, every) = (format!("every:{}", job.kind()), self.intervals.of(&job));
-        self.db
+        self.registry
+            .db()
             .write(move |tx| {
                 let (job, name) = (job.clone(), name.clone());
                 Box::pin(async move {

@@ -13,12 +13,7 @@ const HOUR: Duration = Duration::from_hours(1);
 const SECOND: Duration = Duration::from_secs(1);
 
 fn schedule(registry: &registry::Registry) -> Schedule {
-    Schedule::new(
-        registry.db().clone(),
-        registry.clone(),
-        Intervals::default(),
-        LEASE,
-    )
+    Schedule::new(registry.clone(), Intervals::default(), LEASE)
 }
 
 /// Ends whatever waits, as runners would.

@@ -7,6 +7,8 @@ start_docker() {
   has docker dockerd || return 1
   [ "$ROOT" = yes ] || { leave_out dockerd "runs as root only"; return 1; }
   export DOCKER_HOST=unix:///run/docker-test.sock DOCKER_CONFIG=$work/docker-config
+  mkdir -p /etc/docker
+  echo "{ \"insecure-registries\": [\"$name:8080\"] }" >/etc/docker/daemon.json
   local driver
   for driver in overlay2 vfs; do
     dockerd --data-root "$work/docker" --exec-root /run/docker-test -p /run/docker-test.pid -H "$DOCKER_HOST" \

@@ -12,6 +12,9 @@ docker_checks() {
   docker_index
   docker_build
   docker_delete
+  docker tag second "$name:8080/library/docker:open"
+  check "docker: login over plain HTTP to another machine" docker login -u dev -p "$password" "$name:8080"
+  check "docker: and push" docker push "$name:8080/library/docker:open"
   check "docker: logout" docker logout "$local"
   refused "docker: no push after logout" 'unauthorized|no basic auth|denied' docker push "$image:1"
 }

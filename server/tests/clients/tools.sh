@@ -90,6 +90,9 @@ tools_helm() {
   check "$helm, $scheme: pull it" "$helm" pull "$where/$chart" --version 0.1.0 -d tools/charts "${plain[@]}"
   check "$helm, $scheme: it is the same" cmp "tools/$chart-0.1.0.tgz" "tools/charts/$chart-0.1.0.tgz"
   prints "$helm, $scheme: show it" "^name: $chart" "$helm" show chart "$where/$chart" "${plain[@]}"
+  if [ "$scheme" = https ]; then
+    check "$helm, $scheme: the authority as an option" env -u SSL_CERT_FILE "$helm" show chart "$where/$chart" --ca-file pki/ca.crt
+  fi
   check "$helm, $scheme: logout" "$helm" registry logout "$host"
   unset HELM_REGISTRY_CONFIG
 }

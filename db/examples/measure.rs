@@ -22,8 +22,7 @@ const READS: u32 = 200_000;
 async fn main() -> model::Result<()> {
     let directory = std::env::args_os()
         .nth(1)
-        .map(PathBuf::from)
-        .unwrap_or_else(std::env::temp_dir);
+        .map_or_else(std::env::temp_dir, PathBuf::from);
     let file = directory.join(format!("measure-{}.sqlite", std::process::id()));
     let config = Config {
         engine: Engine::Sqlite(file.clone()),
@@ -127,7 +126,7 @@ async fn timed(count: u32, read: impl AsyncFn(u32) -> model::Result<()>) -> mode
     Ok(format!(
         "{:?} ({:?} of processor)",
         begin.elapsed() / count,
-        (on_processor() - processor) / count
+        on_processor().saturating_sub(processor) / count
     ))
 }
 

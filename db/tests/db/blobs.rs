@@ -120,26 +120,22 @@ fn due_links_end_unless_a_manifest_names_them() {
 }
 
 #[test]
-fn a_content_lives_is_condemned_claimed_freed_and_buried() {
+fn what_nothing_holds_is_condemned_and_taken_back_by_a_push() {
     testkit::on_both(async |test| {
         let app = repository(&test.db, "library/app").await;
         let (held, free) = (held(&test.db, app, 1).await, blob(&test.db, 2).await);
         let both = vec![held, free];
-        assert!(
-            !blobs::any_to_collect(&mut test.db.reader().await.unwrap(), later(99))
+        let any = async || {
+            blobs::any_to_collect(&mut test.db.reader().await.unwrap(), later(99))
                 .await
                 .unwrap()
-        );
+        };
+        assert!(!any().await);
         let condemned = transact!(test.db, [both], |tx| blobs::condemn_unheld(tx, &both, NOW)
             .await)
         .unwrap();
         assert_eq!(condemned, [free]);
-        assert!(!transact!(test.db, |tx| blobs::condemn_if_unheld(tx, held, NOW).await).unwrap());
-        assert!(
-            blobs::any_to_collect(&mut test.db.reader().await.unwrap(), later(99))
-                .await
-                .unwrap()
-        );
+        assert!(any().await);
         let listed = blobs::condemned(&mut test.db.reader().await.unwrap(), NONE, 10)
             .await
             .unwrap();
@@ -154,9 +150,20 @@ fn a_content_lives_is_condemned_claimed_freed_and_buried() {
                 .is_empty()
         );
 
-        // Taken back by a push, condemned again, then the final step.
         transact!(test.db, |tx| blobs::revive(tx, free, 100, NOW).await).unwrap();
+        assert!(!any().await);
         assert!(transact!(test.db, |tx| blobs::condemn_if_unheld(tx, free, NOW).await).unwrap());
+        assert!(!transact!(test.db, |tx| blobs::condemn_if_unheld(tx, held, NOW).await).unwrap());
+    });
+}
+
+#[test]
+fn what_is_claimed_is_gone_for_good_and_buried_as_a_tombstone() {
+    testkit::on_both(async |test| {
+        let app = repository(&test.db, "library/app").await;
+        let (held, free) = (held(&test.db, app, 1).await, blob(&test.db, 2).await);
+        let both = vec![held, free];
+        transact!(test.db, |tx| blobs::condemn_if_unheld(tx, free, NOW).await).unwrap();
         let claimed = transact!(test.db, [both], |tx| blobs::claim_unheld(tx, &both, NOW)
             .await)
         .unwrap();
@@ -164,42 +171,12 @@ fn a_content_lives_is_condemned_claimed_freed_and_buried() {
         transact!(test.db, |tx| blobs::revive(tx, free, 100, NOW).await).unwrap();
         let newest = blobs::newest(&mut test.db.reader().await.unwrap(), &digest(2))
             .await
-            .unwrap()
             .unwrap();
-        assert_eq!(newest.state, State::Deleting, "the final step is final");
-
-        // A push stores beside it.
-        let beside = transact!(test.db, |tx| blobs::insert(
-            tx,
-            &digest(2),
-            1,
-            100,
-            "data.1",
-            NOW
-        )
-        .await)
-        .unwrap();
-        let twice = transact!(test.db, |tx| blobs::insert(
-            tx,
-            &digest(2),
-            2,
-            100,
-            "data.2",
-            NOW
-        )
-        .await)
-        .unwrap();
-        assert!(
-            beside.is_some() && twice.is_none(),
-            "one generation lives at a time"
-        );
-        let locked =
-            transact!(test.db, |tx| blobs::lock(tx, &[digest(2), digest(1)]).await).unwrap();
         assert_eq!(
-            locked.iter().map(|blob| blob.id).collect::<Vec<_>>(),
-            [held, beside.unwrap()]
+            newest.unwrap().state,
+            State::Deleting,
+            "the final step is final"
         );
-
         let claimed = blobs::claimed(&mut test.db.reader().await.unwrap(), NONE, 10)
             .await
             .unwrap();
@@ -210,6 +187,7 @@ fn a_content_lives_is_condemned_claimed_freed_and_buried() {
                 .collect::<Vec<_>>(),
             ["data"]
         );
+
         transact!(test.db, |tx| blobs::set_freed(tx, &[free, held], NOW).await).unwrap();
         assert!(
             blobs::claimed(&mut test.db.reader().await.unwrap(), NONE, 10)
@@ -225,6 +203,48 @@ fn a_content_lives_is_condemned_claimed_freed_and_buried() {
             transact!(test.db, |tx| blobs::bury(tx, later(1), 10).await).unwrap(),
             1
         );
+        let left = blobs::list(&mut test.db.reader().await.unwrap(), NONE, 10)
+            .await
+            .unwrap();
+        assert_eq!(
+            left.iter()
+                .map(|blob| (blob.id, blob.state))
+                .collect::<Vec<_>>(),
+            [(held, State::Live)]
+        );
+    });
+}
+
+#[test]
+fn one_generation_of_a_content_lives_at_a_time() {
+    testkit::on_both(async |test| {
+        let first = blob(&test.db, 2).await;
+        let add = async |generation: i64| {
+            transact!(test.db, |tx| {
+                blobs::insert(
+                    tx,
+                    &digest(2),
+                    generation,
+                    100,
+                    &blobs::location_of(generation),
+                    NOW,
+                )
+                .await
+            })
+            .unwrap()
+        };
+        assert!(add(1).await.is_none(), "the first still lives");
+        transact!(test.db, |tx| blobs::condemn_if_unheld(tx, first, NOW).await).unwrap();
+        assert!(add(1).await.is_none(), "it may be taken back");
+        transact!(test.db, |tx| blobs::claim_unheld(tx, &[first], NOW).await).unwrap();
+        let second = add(1).await.unwrap();
+        assert!(add(2).await.is_none());
+        let locked =
+            transact!(test.db, |tx| blobs::lock(tx, &[digest(2), digest(1)]).await).unwrap();
+        assert_eq!(
+            locked.iter().map(|blob| blob.id).collect::<Vec<_>>(),
+            [second]
+        );
         let all = blobs::find_all(
             &mut test.db.reader().await.unwrap(),
             &[digest(1), digest(2)],
@@ -235,7 +255,6 @@ fn a_content_lives_is_condemned_claimed_freed_and_buried() {
             all.iter().map(|blob| blob.generation).collect::<Vec<_>>(),
             [0, 1]
         );
-        assert_eq!(all[0].state, State::Live, "only what was claimed is freed");
     });
 }
 

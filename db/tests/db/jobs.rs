@@ -165,7 +165,7 @@ fn a_heartbeat_keeps_the_lease() {
         let id = enqueue(&test.db, &COLLECT).await;
         claim(&test.db, "one").await.unwrap();
         for _ in 0..3 {
-            test.clock.advance(LEASE - Duration::from_secs(1));
+            test.clock.advance(LEASE / 2);
             let heard = transact!(test.db, |tx| jobs::heartbeat(tx, id, 1, LEASE, Some("7"))
                 .await)
             .unwrap();

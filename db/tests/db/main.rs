@@ -1,5 +1,10 @@
 //! Every table and both engines, on real databases. One program, so that one PostgreSQL server serves all of it.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test an error is a failure, wherever it comes up"
+)]
+
 /// One writing transaction. What it uses of its surroundings is named and cloned, since it may run more than once.
 macro_rules! transact {
     ($db:expr, [$($name:ident),*], |$tx:ident| $body:expr) => {{
@@ -29,5 +34,6 @@ mod races;
 mod robots;
 mod schema;
 mod tags;
+mod tls;
 mod transactions;
 mod uploads;

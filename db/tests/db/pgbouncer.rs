@@ -58,7 +58,7 @@ fn all_goes_through_pgbouncer_in_transaction_mode() {
                 Ok(db) => break db,
                 // It may not listen yet; the whole test has a limit.
                 Err(error) if error.to_string().contains("refused") => {
-                    tokio::task::yield_now().await
+                    tokio::task::yield_now().await;
                 }
                 Err(error) => panic!(
                     "{error}: {}",

@@ -29,7 +29,6 @@ fn whoever_takes_a_session_writes_and_the_loser_does_not() {
             transact!(test.db, |tx| uploads::take(tx, ID, APP, None, NOW).await).unwrap(),
             None
         );
-
         let other = test.node("two").await;
         let second = transact!(other, |tx| uploads::take(
             tx,
@@ -42,6 +41,7 @@ fn whoever_takes_a_session_writes_and_the_loser_does_not() {
         .unwrap()
         .unwrap();
         assert!(second > first);
+
         assert_eq!(
             transact!(test.db, |tx| uploads::take(tx, ID, APP, Some(first), NOW)
                 .await)
@@ -100,51 +100,64 @@ fn whoever_takes_a_session_writes_and_the_loser_does_not() {
             (row.received, row.hash_state.as_deref()),
             (20, Some(&b"ab"[..]))
         );
+        other.close().await;
+    });
+}
+
+#[test]
+fn a_finished_session_stays_as_it_was_finished() {
+    testkit::on_both(async |test| {
+        let epoch = transact!(test.db, |tx| uploads::take(tx, ID, APP, None, NOW).await)
+            .unwrap()
+            .unwrap();
+        transact!(test.db, |tx| uploads::advance(
+            tx,
+            ID,
+            epoch,
+            20,
+            Some(b"ab"),
+            NOW
+        )
+        .await)
+        .unwrap();
         assert!(
-            transact!(other, |tx| uploads::finish(
+            transact!(test.db, |tx| uploads::finish(
                 tx,
                 ID,
                 APP,
-                second,
+                epoch,
                 20,
                 &digest(9),
-                later(3)
+                NOW
             )
             .await)
             .unwrap()
         );
-        assert!(
-            !transact!(other, |tx| uploads::finish(
+        for written in [
+            transact!(test.db, |tx| uploads::finish(
                 tx,
                 ID,
                 APP,
-                second,
+                epoch,
                 20,
                 &digest(8),
-                later(3)
+                NOW
             )
-            .await)
-            .unwrap()
-        );
-        assert!(
-            !transact!(other, |tx| uploads::advance(
-                tx,
-                ID,
-                second,
-                30,
-                None,
-                later(3)
-            )
-            .await)
-            .unwrap()
-        );
-        assert!(!transact!(other, |tx| uploads::cancel(tx, ID, APP, later(3)).await).unwrap());
+            .await),
+            transact!(test.db, |tx| uploads::advance(tx, ID, epoch, 30, None, NOW)
+                .await),
+            transact!(test.db, |tx| uploads::cancel(tx, ID, APP, NOW).await),
+        ] {
+            assert!(!written.unwrap());
+        }
         let row = uploads::find(&mut test.db.reader().await.unwrap(), ID)
             .await
             .unwrap()
             .unwrap();
-        assert_eq!((row.finished, row.hash_state), (Some(digest(9)), None));
-        other.close().await;
+        assert_eq!(
+            (row.received, row.finished, row.hash_state),
+            (20, Some(digest(9)), None)
+        );
     });
 }
 

@@ -35,7 +35,8 @@ pub struct Manifest {
 
 /// What one node remembers of its reads.
 pub struct Remembered {
-    repositories: Cache<Box<str>, RepositoryId>,
+    /// With the generation of rights under which it was read.
+    repositories: Cache<Box<str>, (u64, RepositoryId)>,
     references: Cache<Key, (Seen, Arc<Artifact>)>,
     contents: Cache<(RepositoryId, Digest), (Seen, Arc<Blob>)>,
     manifests: Cache<Digest, Bytes, ByLength>,
@@ -91,19 +92,22 @@ impl Remembered {
 }
 
 impl Registry {
-    /// The number of a repository. A repository that is missing is never remembered; one that was deleted is asked for
-    /// again after the write that deleted it.
+    /// The number of a repository. One that is missing is never remembered, since a push makes it without touching rights.
     pub async fn find_repository(&self, name: NameRef<'_>) -> Result<Option<RepositoryId>> {
-        let exclusive = self.db().is_exclusive();
-        if exclusive && let Some(id) = self.0.remembered.repositories.get(name.as_str()) {
+        let generation = self
+            .db()
+            .is_exclusive()
+            .then(|| self.db().generations().rights());
+        let remembered = &self.0.remembered.repositories;
+        if let Some(generation) = generation
+            && let Some((then, id)) = remembered.get(name.as_str())
+            && then == generation
+        {
             return Ok(Some(id));
         }
         let found = repositories::find(&mut *self.db().reader().await?, name.as_str()).await?;
-        if exclusive && let Some(id) = found {
-            self.0
-                .remembered
-                .repositories
-                .insert(name.as_str().into(), id);
+        if let (Some(generation), Some(id)) = (generation, found) {
+            remembered.insert(name.as_str().into(), (generation, id));
         }
         Ok(found)
     }

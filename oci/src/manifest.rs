@@ -31,7 +31,7 @@ pub struct Manifest {
     pub config: Option<Descriptor>,
     /// Of an image.
     pub layers: Vec<Descriptor>,
-    /// Of an index.
+    /// Of an index: all that it lists, see `children` and `blobs`.
     pub manifests: Vec<Descriptor>,
     /// The manifest that this one is attached to. It need not exist.
     pub subject: Option<Descriptor>,
@@ -163,10 +163,19 @@ impl Manifest {
         body.into_manifest(media_type)
     }
 
-    /// The blobs that must be in the repository: config and layers, without those that need not be pushed.
+    /// The blobs that must be in the repository: config and layers, without those that need not be pushed. An index may list
+    /// blobs too, as BuildKit's build cache does.
     pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
         let pushed = |layer: &&Descriptor| !media_type::is_non_distributable(&layer.media_type);
-        self.config.iter().chain(self.layers.iter().filter(pushed))
+        let listed = self.manifests.iter().filter(|entry| !is_child(entry));
+        self.config
+            .iter()
+            .chain(self.layers.iter().chain(listed).filter(pushed))
+    }
+
+    /// The manifests that an index lists, which must be in the repository.
+    pub fn children(&self) -> impl Iterator<Item = &Descriptor> {
+        self.manifests.iter().filter(|entry| is_child(entry))
     }
 
     /// What it is, by the rule of the referrers API: its own `artifactType`, else an image's config type.
@@ -191,6 +200,11 @@ impl Manifest {
             data: None,
         }
     }
+}
+
+/// Whether this entry of an index is a manifest, by its type.
+fn is_child(entry: &Descriptor) -> bool {
+    media_type::accepted(&entry.media_type).is_some() || media_type::is_schema1(&entry.media_type)
 }
 
 impl Body<'_> {

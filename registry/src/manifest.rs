@@ -16,7 +16,7 @@ use model::{
 };
 use oci::{
     digest::{Algorithm, Digest},
-    manifest::{Kind, Manifest},
+    manifest::Manifest,
     name::{RepoName, Tag},
     reference::Reference,
 };
@@ -321,14 +321,10 @@ async fn find_children(
     repository: RepositoryId,
     manifest: &Manifest,
 ) -> Result<Vec<(ArtifactId, Digest, u64)>> {
-    let wanted: BTreeSet<Digest> = match manifest.kind {
-        Kind::Index => manifest
-            .manifests
-            .iter()
-            .map(|descriptor| descriptor.digest)
-            .collect(),
-        Kind::Image => return Ok(Vec::new()),
-    };
+    let wanted: BTreeSet<Digest> = manifest
+        .children()
+        .map(|descriptor| descriptor.digest)
+        .collect();
     if wanted.is_empty() {
         return Ok(Vec::new());
     }

@@ -88,6 +88,31 @@ fn an_index_is_read() {
 }
 
 #[test]
+fn an_index_may_list_blobs() {
+    let entries = json!([
+        descriptor("application/vnd.oci.image.layer.v1.tar+gzip", 4),
+        descriptor("application/vnd.buildkit.cacheconfig.v0", 5),
+        descriptor(OCI_MANIFEST, 3),
+        descriptor(
+            "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+            6
+        ),
+    ]);
+    let manifest = parse(&with(index(), "", "manifests", entries)).unwrap();
+    assert_eq!(
+        manifest.blobs().map(|blob| blob.digest).collect::<Vec<_>>(),
+        [digest(4), digest(5)]
+    );
+    assert_eq!(
+        manifest
+            .children()
+            .map(|child| child.digest)
+            .collect::<Vec<_>>(),
+        [digest(3)]
+    );
+}
+
+#[test]
 fn unusual_but_valid_manifests_are_taken() {
     let artifact = json!({
         "schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": "application/vnd.example.v1",

@@ -186,8 +186,9 @@ pub fn manifest(bytes: &[u8]) {
             assert_eq!(value[key][index]["size"], descriptor.size);
         }
     }
-    let named = manifest.layers.len() + usize::from(manifest.config.is_some());
-    assert!(manifest.blobs().count() <= named);
+    let named =
+        manifest.layers.len() + manifest.manifests.len() + usize::from(manifest.config.is_some());
+    assert!(manifest.blobs().count() + manifest.children().count() <= named);
     let referrer = manifest.referrer_descriptor(Digest::sha256([0; 32]), 1);
     assert_eq!(referrer.artifact_type.as_deref(), manifest.artifact_type());
 }

@@ -131,11 +131,8 @@ impl Rebuild<'_> {
                     let held =
                         links::hold(tx, repository, &named.iter().copied().collect::<Vec<_>>())
                             .await?;
-                    let listed: BTreeSet<Digest> = manifest
-                        .manifests
-                        .iter()
-                        .map(|child| child.digest)
-                        .collect();
+                    let listed: BTreeSet<Digest> =
+                        manifest.children().map(|child| child.digest).collect();
                     let children = artifacts::children(
                         tx,
                         repository,

@@ -196,6 +196,29 @@ fn an_index_needs_its_children_and_keeps_them() {
     });
 }
 
+/// BuildKit writes its cache so.
+#[test]
+fn an_index_of_blobs_needs_and_keeps_them() {
+    on_both(async |seawall| {
+        let (admin, image) = (seawall.admin(), Image::new("cache"));
+        let layer = digest(&image.layer);
+        let index = Bytes::from(
+            json!({
+                "schemaVersion": 2,
+                "mediaType": INDEX,
+                "manifests": [{ "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": layer, "size": image.layer.len() }],
+            })
+            .to_string(),
+        );
+        let answer = admin.put_manifest("library/cache", "main", INDEX, &index).await.refused(404, "MANIFEST_BLOB_UNKNOWN");
+        assert!(answer.message().contains(&layer), "{}", answer.text());
+        admin.push("library/cache", "image", &image).await;
+        admin.put_manifest("library/cache", "main", INDEX, &index).await.expect(201);
+        admin.delete(&format!("/v2/library/cache/manifests/{}", image.digest())).await.expect(202);
+        admin.delete(&format!("/v2/library/cache/blobs/{layer}")).await.refused(405, "UNSUPPORTED");
+    });
+}
+
 #[test]
 fn referrers_are_listed_filtered_and_paged_also_before_their_subject_comes() {
     on_both(async |seawall| {

@@ -210,12 +210,24 @@ fn an_index_of_blobs_needs_and_keeps_them() {
             })
             .to_string(),
         );
-        let answer = admin.put_manifest("library/cache", "main", INDEX, &index).await.refused(404, "MANIFEST_BLOB_UNKNOWN");
+        let answer = admin
+            .put_manifest("library/cache", "main", INDEX, &index)
+            .await
+            .refused(404, "MANIFEST_BLOB_UNKNOWN");
         assert!(answer.message().contains(&layer), "{}", answer.text());
         admin.push("library/cache", "image", &image).await;
-        admin.put_manifest("library/cache", "main", INDEX, &index).await.expect(201);
-        admin.delete(&format!("/v2/library/cache/manifests/{}", image.digest())).await.expect(202);
-        admin.delete(&format!("/v2/library/cache/blobs/{layer}")).await.refused(405, "UNSUPPORTED");
+        admin
+            .put_manifest("library/cache", "main", INDEX, &index)
+            .await
+            .expect(201);
+        admin
+            .delete(&format!("/v2/library/cache/manifests/{}", image.digest()))
+            .await
+            .expect(202);
+        admin
+            .delete(&format!("/v2/library/cache/blobs/{layer}"))
+            .await
+            .refused(405, "UNSUPPORTED");
     });
 }
 

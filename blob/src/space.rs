@@ -38,6 +38,8 @@ pub(crate) struct Gauge {
     /// A hung mount hangs `statvfs` too: there it is asked in the background, and the last answer stands.
     background: bool,
     last: Mutex<Space>,
+    /// Bytes that uploads brought since then: within a second a fast network fills a small disk.
+    accepted: AtomicU64,
     start: Instant,
     /// Milliseconds after `start`; 0 asks for a new measurement.
     measured: AtomicU64,
@@ -52,6 +54,7 @@ impl Gauge {
             reserve,
             background,
             last: Mutex::new(space),
+            accepted: AtomicU64::new(0),
             start: Instant::now(),
             measured: AtomicU64::new(1),
             measuring: AtomicBool::new(false),
@@ -61,6 +64,11 @@ impl Gauge {
     /// Room was made or used up in a way worth knowing at once.
     pub(crate) fn changed(&self) {
         self.measured.store(0, Ordering::Relaxed);
+    }
+
+    /// An upload took in this much, which counts as used from now on.
+    pub(crate) fn accept(&self, bytes: u64) {
+        self.accepted.fetch_add(bytes, Ordering::Relaxed);
     }
 
     fn now(&self) -> u64 {
@@ -74,8 +82,10 @@ impl Gauge {
 
     fn refresh(&self) -> Result<()> {
         let now = self.now();
+        let accepted = self.accepted.load(Ordering::Relaxed);
         let space = measure(&self.root, self.reserve)?;
         *self.last.lock() = space;
+        self.accepted.fetch_sub(accepted, Ordering::Relaxed);
         self.measured.store(now, Ordering::Relaxed);
         Ok(())
     }
@@ -93,7 +103,10 @@ impl Gauge {
                 _ => run()?,
             }
         }
-        Ok(*self.last.lock())
+        let mut space = *self.last.lock();
+        let accepted = self.accepted.load(Ordering::Relaxed);
+        space.free = space.free.saturating_sub(accepted);
+        Ok(space)
     }
 }
 

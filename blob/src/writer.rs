@@ -93,6 +93,7 @@ impl Writer {
         if room.is_ok_and(|space| !space.has_room(frame.len() as u64)) {
             return Err(Error::Full);
         }
+        self.shared().gauge.accept(frame.len() as u64);
         if !self.tail.is_empty() && self.tail.len + frame.len() > MAX_BATCH {
             self.hand_on().await?;
         }

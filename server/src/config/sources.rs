@@ -19,7 +19,7 @@ pub struct Flags {
     /// The data directory [default: ./seawall-data]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Listen here, in plain HTTP, and on no address of the configuration; may be repeated [default: [::]:8080]
+    /// Listen here, in plain HTTP, and on no address of the configuration; may be repeated [default: `[::]:8080`]
     #[arg(long, value_name = "ADDR")]
     pub listen: Vec<String>,
 }

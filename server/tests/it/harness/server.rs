@@ -60,6 +60,12 @@ fn run(engine: &str, mut server: Seawall, test: &impl AsyncFn(&mut Seawall)) {
     server.stop();
 }
 
+/// The binary under test: this build's, or the one that `SEAWALL_BIN` names (a release build, for figures).
+pub fn binary() -> PathBuf {
+    std::env::var_os("SEAWALL_BIN")
+        .map_or_else(|| env!("CARGO_BIN_EXE_seawall").into(), PathBuf::from)
+}
+
 impl Seawall {
     fn start(settings: &[(&str, &str)], database: Option<Database>) -> Self {
         let home = tempfile::tempdir().expect("a temporary directory");
@@ -140,7 +146,7 @@ impl Seawall {
 
     /// The command line of this server.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
+        let mut command = Command::new(binary());
         command
             .env_clear()
             .env("SEAWALL_ADMIN_PASSWORD", PASSWORD)
@@ -214,7 +220,7 @@ impl Seawall {
     /// The same with its standard input, and whatever comes of it.
     pub fn try_run(&self, arguments: &[&str], input: &str) -> std::process::Output {
         use std::io::Write;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
+        let mut command = Command::new(binary());
         command
             .env_clear()
             .envs(self.settings.iter().map(|(key, value)| (key, value)));
@@ -235,7 +241,7 @@ impl Seawall {
 
     /// A `seawall` command that runs beside the test.
     pub fn spawn(&self, arguments: &[&str]) -> Child {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
+        let mut command = Command::new(binary());
         command
             .env_clear()
             .envs(self.settings.iter().map(|(key, value)| (key, value)));

@@ -5,4 +5,4 @@ set -eu
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-target}
 cargo build --release -p server -p bench
-PATH="$PATH:${LAB:-$HOME/.cache/seawall-lab}/bin" exec "$target/release/bench" --seawall "$target/release/seawall" --dir "$target/bench" "$@"
+PATH="$PATH${SEAWALL_TEST_BIN:+:$SEAWALL_TEST_BIN}" exec "$target/release/bench" --seawall "$target/release/seawall" --dir "$target/bench" "$@"

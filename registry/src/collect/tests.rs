@@ -297,7 +297,7 @@ fn acknowledged_content_is_never_missing_while_collection_runs_without_grace() {
 
 /// Prints how fast many small contents go while a client pushes.
 #[test]
-#[ignore = "measures; run it alone"]
+#[ignore = "owner: registry::collect; it measures a rate, so it is run alone and by hand"]
 fn twenty_thousand_contents_go_quickly_while_pushes_go_on() {
     const COUNT: usize = 20_000;
     each(async |world| {

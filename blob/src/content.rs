@@ -24,7 +24,8 @@ use crate::{
 const BATCH: usize = 128;
 
 impl Store {
-    /// Stores small content (manifests) in one step, durable on return. Replaces what lies there.
+    /// Stores small content (manifests) in one step, durable on return. Replaces what lies there. `Withdrawn` when a
+    /// delete of that location was faster.
     pub async fn put(&self, digest: &Digest, location: &str, bytes: Bytes) -> Result<()> {
         let key = self.shared.temporary("put");
         let path = self.shared.layout.upload(&key)?;

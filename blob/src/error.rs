@@ -22,6 +22,10 @@ pub enum Error {
         expected: Box<Digest>,
         actual: Box<Digest>,
     },
+    /// What was just published was deleted again before its name was durable: the collector has taken that location. The
+    /// bytes are still here for the next one.
+    #[error("the location was taken away")]
+    Withdrawn,
     /// No room, or only the reserve is left. The upload is kept up to the last byte that was written.
     #[error("no room in the store")]
     Full,
@@ -85,6 +89,14 @@ impl Error {
             return Self::NotFound;
         }
         Self::io(what, path, source)
+    }
+
+    /// A missing file or directory where one was put a moment ago.
+    pub(crate) fn gone(self) -> Self {
+        match self {
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Self::Withdrawn,
+            other => other,
+        }
     }
 }
 

@@ -60,7 +60,7 @@ impl Staged {
     }
 
     /// Puts the bytes at `location`, over whatever lies there, and returns when the name is durable. May be called
-    /// again, also with another location.
+    /// again, also with another location, and after `Withdrawn` should be.
     pub async fn publish(&self, location: &str) -> Result<()> {
         let shared = Arc::clone(&self.upload.claim.shared);
         let (upload, digest, size) = (Arc::clone(&self.upload), self.digest, self.size);
@@ -78,6 +78,11 @@ impl Staged {
                 let (shared, digest) = (Arc::clone(&shared), self.digest);
                 let sync = move || sync_names(&shared.layout, &shared.known, &digest);
                 self.upload.claim.shared.writes.run(sync).await?;
+            }
+            Err(Error::Withdrawn) => {
+                // The upload's own name is gone too: the next location gets a copy from the descriptor.
+                *self.published.lock() = Some(location.to_owned());
+                return Err(Error::Withdrawn);
             }
             done => done?,
         }
@@ -98,7 +103,7 @@ fn publish(upload: &Upload, before: Option<&str>, content: (&Digest, u64), to: &
         _ => return place_again(upload, before, content, place),
     }
     // On a shared file system another node may begin the same key anew between the look and the rename.
-    if is_same_file(&target, file) || holds(&target, content)? {
+    if is_same_file(&target, file) || holds(&target, content).map_err(Error::gone)? {
         return Ok(());
     }
     place_again(upload, None, content, place)

@@ -77,10 +77,11 @@ impl Registry {
                 .holds_bytes(newest.as_ref(), &parsed.digest, &bytes)
                 .await
             {
-                self.store()
-                    .put(&parsed.digest, &place.location, bytes.clone())
-                    .await
-                    .map_err(store_error)?;
+                let (digest, bytes) = (&parsed.digest, bytes.clone());
+                match self.store().put(digest, &place.location, bytes).await {
+                    Err(blob::Error::Withdrawn) => continue,
+                    stored => stored.map_err(store_error)?,
+                }
             }
             if self.keep_manifest(target, parsed.clone(), place).await? {
                 return Ok(pushed);

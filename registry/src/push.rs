@@ -1,7 +1,8 @@
 //! The last step of every upload: bytes under their digest, then the row that says so, then the answer.
 //!
 //! Where the bytes go is read from the database before they are published and looked at again under a lock afterwards:
-//! when the collector took the old place meanwhile, the same bytes are published once more under a new generation.
+//! when the collector took the old place meanwhile, also before its name was durable, the same bytes are published once
+//! more under a new generation.
 
 use blob::Staged;
 use db::{
@@ -73,7 +74,10 @@ impl Registry {
         for _ in 0..ATTEMPTS {
             let newest = blobs::newest(&mut *self.db().reader().await?, &staged.digest).await?;
             let place = Place::after(newest.as_ref());
-            staged.publish(&place.location).await.map_err(store_error)?;
+            match staged.publish(&place.location).await {
+                Err(blob::Error::Withdrawn) => continue,
+                published => published.map_err(store_error)?,
+            }
             if self
                 .link_upload(
                     staged.digest,

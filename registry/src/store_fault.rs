@@ -19,6 +19,7 @@ pub fn store_error(error: blob::Error) -> Error {
         blob::Error::Foreign { .. }
         | blob::Error::Unusable { .. }
         | blob::Error::Hung
+        | blob::Error::Withdrawn
         | blob::Error::Io { .. }
         | blob::Error::Cancelled => {
             Error::Unavailable(anyhow::Error::new(error).context("storage"))

@@ -237,3 +237,35 @@ async fn many_uploads_at_once_all_arrive() {
     found.sort();
     assert_eq!(found, stored);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_location_that_is_deleted_while_it_is_published_is_told_as_such() {
+    let home = Home::new().await;
+    let done = CancellationToken::new();
+    let digest = sha256(b"taken");
+    let collector = tokio::spawn({
+        let (store, done) = (home.store.clone(), done.clone());
+        async move {
+            while !done.is_cancelled() {
+                store.delete(&[(digest, "data".to_owned())]).await;
+            }
+        }
+    });
+    for round in 0..300 {
+        let staged = home.stage(&format!("push{round}"), b"taken").await;
+        match staged.publish("data").await {
+            Ok(()) | Err(Error::Withdrawn) => {}
+            Err(other) => panic!("{other}"),
+        }
+        staged.publish("data.1").await.unwrap();
+        assert_eq!(home.read(&digest, "data.1").await.unwrap(), "taken");
+        match home.store.put(&digest, "data", "taken".into()).await {
+            Ok(()) | Err(Error::Withdrawn) => {}
+            Err(other) => panic!("{other}"),
+        }
+        let last = [(digest, "data.1".to_owned())];
+        home.store.delete(&last).await.remove(0).unwrap();
+    }
+    done.cancel();
+    collector.await.unwrap();
+}

@@ -38,6 +38,8 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FAREWELL: Duration = Duration::from_secs(6);
 /// How long a connection that was just accepted gets for its first request when the server stops.
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
+/// What one connection reads ahead at most: a thousand uploads have a buffer each.
+const READ_BUFFER: usize = 128 << 10;
 
 /// What all connections of a listener share.
 pub(super) struct Shared<S> {
@@ -82,6 +84,7 @@ impl Protocols {
         http1
             .half_close(true)
             .max_header_size(limits.max_header_bytes)
+            .max_buf_size(READ_BUFFER.max(limits.max_header_bytes + (8 << 10)))
             // See `activity.rs`.
             .header_read_timeout(None);
         let mut http2 = http2::Builder::new(streams);

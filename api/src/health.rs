@@ -247,7 +247,13 @@ async fn may_read_metrics(ask: &mut Ask) -> Result<bool> {
     if here {
         return Ok(true);
     }
-    let (caller, _) = identify(&ask.app.auth, &ask.head.headers, ask.connection.as_ref()).await?;
+    let (caller, _) = identify(
+        &ask.app.auth,
+        &ask.head.headers,
+        ask.connection.as_ref(),
+        ask.app.registry.db().clock().now(),
+    )
+    .await?;
     ask.identity = caller.is_authenticated().then(|| caller.name().into());
     Ok(caller.is_admin())
 }

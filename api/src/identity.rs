@@ -1,12 +1,12 @@
 //! Who asks: from the Authorization header, else from the client's certificate. A failed attempt is anonymous, as with
 //! Harbor; what was presented is kept, since it decides the challenge.
 
-use auth::{Auth, Bearer, Caller};
+use auth::{Auth, Caller};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, header};
-use model::Result;
+use model::{Result, time::Timestamp};
 
-use crate::connection::Connection;
+use crate::{connection::Connection, forwarded};
 
 /// What the request presented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,7 @@ pub async fn identify(
     auth: &Auth,
     headers: &HeaderMap,
     connection: Option<&Connection>,
+    now: Timestamp,
 ) -> Result<(Caller, Presented)> {
     let Some(value) = headers.get(header::AUTHORIZATION) else {
         return certified(auth, connection).await;
@@ -42,16 +43,17 @@ pub async fn identify(
     };
     let credentials = credentials.trim();
     if scheme.eq_ignore_ascii_case("bearer") {
-        return Ok(match auth.bearer(credentials).await? {
-            Bearer::Caller(caller) => (caller, Presented::Bearer),
-            Bearer::Expired | Bearer::Invalid => (Caller::anonymous(), Presented::StaleBearer),
+        return Ok(match auth.bearer(credentials, now).await? {
+            Some(caller) => (caller, Presented::Bearer),
+            None => (Caller::anonymous(), Presented::StaleBearer),
         });
     }
     if scheme.eq_ignore_ascii_case("basic") {
         let Some((user, password)) = basic(credentials) else {
             return Ok((Caller::anonymous(), Presented::Unreadable));
         };
-        let caller = auth.basic(&user, &password).await?;
+        let from = connection.and_then(|connection| forwarded::client(connection, headers));
+        let caller = auth.basic(&user, &password, from).await?;
         return Ok((caller.unwrap_or_else(Caller::anonymous), Presented::Basic));
     }
     Ok((Caller::anonymous(), Presented::Unreadable))

@@ -51,8 +51,13 @@ async fn issue(ask: &mut Ask) -> Result<Response<Body>> {
     {
         return Ok(unknown_service(&service));
     }
-    let (caller, presented) =
-        identify(&ask.app.auth, &ask.head.headers, ask.connection.as_ref()).await?;
+    let (caller, presented) = identify(
+        &ask.app.auth,
+        &ask.head.headers,
+        ask.connection.as_ref(),
+        ask.app.registry.db().clock().now(),
+    )
+    .await?;
     // A token begets no token, or it would never end.
     let caller = if presented == Presented::Bearer {
         Caller::anonymous()

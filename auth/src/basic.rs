@@ -1,9 +1,10 @@
-//! Sign-in without a token: name and password, a client certificate, the server's own socket.
+//! Sign-in without a token: name and password, or a client certificate.
 //!
 //! A password's check is remembered for a minute, under a hash keyed anew by each process, for this state of the row alone:
-//! a changed password ends it at once. Many requests with the same password wait for one check.
+//! a changed password ends it at once. Many requests with the same password wait for one check. A name that nobody has is
+//! checked and remembered just so, or the time of a second answer would tell who exists.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use aws_lc_rs::hmac;
 use db::{robots, users};
@@ -11,7 +12,7 @@ use model::{Result, time::Timestamp};
 use quick_cache::sync::Cache;
 
 use crate::{
-    Auth, Caller, Subject, Via,
+    Auth, Caller, Via,
     caller::Identity,
     password::{self, Verdict},
     random,
@@ -52,21 +53,30 @@ impl Checks {
         })
     }
 
-    fn key(&self, subject: &Subject, password: &str) -> [u8; 32] {
-        self.key_of(subject.identity(), subject.version(), password)
-    }
-
-    fn key_of(&self, identity: Identity, version: i64, password: &str) -> [u8; 32] {
+    fn key(&self, identity: Identity, version: i64, password: &str) -> [u8; 32] {
         let (kind, id) = match identity {
+            Identity::Anonymous => (0, 0),
             Identity::User(id) => (1, id.0),
             Identity::Robot(id) => (2, id.0),
-            Identity::Anonymous | Identity::Operator => (0, 0),
         };
+        self.sign(&[
+            &[kind],
+            &id.to_be_bytes(),
+            &version.to_be_bytes(),
+            password.as_bytes(),
+        ])
+    }
+
+    fn key_of_nobody(&self, name: &str, password: &str) -> [u8; 32] {
+        let length = (name.len() as u64).to_be_bytes();
+        self.sign(&[&[3], &length, name.as_bytes(), password.as_bytes()])
+    }
+
+    fn sign(&self, parts: &[&[u8]]) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&self.key);
-        context.update(&[kind]);
-        context.update(&id.to_be_bytes());
-        context.update(&version.to_be_bytes());
-        context.update(password.as_bytes());
+        for part in parts {
+            context.update(part);
+        }
         context
             .sign()
             .as_ref()
@@ -75,9 +85,22 @@ impl Checks {
     }
 }
 
+impl Check {
+    /// One from a time that is still to come was made before the clock was set back.
+    fn holds(&self, now: Timestamp) -> bool {
+        self.at <= now && now.since(self.at) < REMEMBERED_FOR
+    }
+}
+
 impl Auth {
-    /// Whoever has this name (or e-mail address, or robot's full name) and this password; none for anybody else.
-    pub async fn basic(&self, name: &str, password: &str) -> Result<Option<Caller>> {
+    /// Whoever has this name (or e-mail address, or robot's full name) and this password; none for anybody else. Attempts
+    /// that come from an address are braked (see attempts.rs).
+    pub async fn basic(
+        &self,
+        name: &str,
+        password: &str,
+        from: Option<IpAddr>,
+    ) -> Result<Option<Caller>> {
         if password.is_empty() || password.len() > password::MAX_LEN || name.len() > MAX_NAME {
             return Ok(None);
         }
@@ -91,9 +114,9 @@ impl Auth {
                 .as_ref()
                 .and_then(|login| Some((login, login.secret.as_deref()?)))
             else {
-                return self.refuse_slowly(name, password).await;
+                return self.refuse_slowly(name, password, from).await;
             };
-            match self.check(login, secret, password).await? {
+            match self.check(login, secret, password, from).await? {
                 Outcome::Right => return Ok(Some(Caller::new(login.subject.clone(), Via::Basic))),
                 Outcome::Wrong => return Ok(None),
                 Outcome::Replaced => {}
@@ -111,47 +134,73 @@ impl Auth {
         Ok(subject.map(|subject| Caller::new(subject, Via::Certificate)))
     }
 
-    /// Whoever reached the server's own socket, which only its owner may open.
-    pub fn operator(&self) -> Caller {
-        Caller::new(Subject::Operator, Via::Socket)
-    }
-
     /// Robots' names are no secret, and their checks are quick: only people's names are worth the time.
-    async fn refuse_slowly(&self, name: &str, password: &str) -> Result<Option<Caller>> {
+    async fn refuse_slowly(
+        &self,
+        name: &str,
+        password: &str,
+        from: Option<IpAddr>,
+    ) -> Result<Option<Caller>> {
         if !name.starts_with(&self.0.config.robot_prefix) {
-            let password = password.to_owned();
-            self.0
-                .hashing
-                .run(move || password::verify(NOBODY, &password))
-                .await?;
+            let (key, password) = (
+                self.0.checks.key_of_nobody(name, password),
+                password.to_owned(),
+            );
+            let work = async move || {
+                self.0
+                    .hashing
+                    .run(move || password::verify(NOBODY, &password))
+                    .await?;
+                Ok(Outcome::Wrong)
+            };
+            self.remembered(key, from, work).await?;
         }
         Ok(None)
     }
 
-    async fn check(&self, login: &Arc<Login>, secret: &str, password: &str) -> Result<Outcome> {
+    async fn check(
+        &self,
+        login: &Arc<Login>,
+        secret: &str,
+        password: &str,
+        from: Option<IpAddr>,
+    ) -> Result<Outcome> {
         if !password::is_slow(secret) {
             let good = password::verify(secret, password) == Verdict::Good;
             return Ok(if good { Outcome::Right } else { Outcome::Wrong });
         }
-        let (done, key) = (
-            &self.0.checks.done,
-            self.0.checks.key(&login.subject, password),
-        );
-        let oldest = self.now().minus(REMEMBERED_FOR);
-        loop {
+        let subject = &login.subject;
+        let key = self
+            .0
+            .checks
+            .key(subject.identity(), subject.version(), password);
+        let work = async || self.check_slowly(login, secret, password).await;
+        self.remembered(key, from, work).await
+    }
+
+    /// The check that this key stands for, made when it is not remembered. Whoever comes meanwhile waits for it.
+    async fn remembered(
+        &self,
+        key: [u8; 32],
+        from: Option<IpAddr>,
+        work: impl AsyncFnOnce() -> Result<Outcome>,
+    ) -> Result<Outcome> {
+        let done = &self.0.checks.done;
+        let guard = loop {
             match done.get_value_or_guard_async(&key).await {
-                Ok(check) if check.at > oldest => return Ok(check.outcome),
-                Ok(_) => drop(done.remove_if(&key, |check| check.at <= oldest)),
-                Err(guard) => {
-                    let outcome = self.check_slowly(login, secret, password).await?;
-                    let _ = guard.insert(Check {
-                        at: self.now(),
-                        outcome,
-                    });
-                    return Ok(outcome);
-                }
+                Ok(check) if check.holds(self.now()) => return Ok(check.outcome),
+                Ok(_) => drop(done.remove_if(&key, |check| !check.holds(self.now()))),
+                Err(guard) => break guard,
             }
+        };
+        let attempt = from.map(|from| self.0.attempts.begin(from)).transpose()?;
+        let outcome = work().await?;
+        let at = self.now();
+        let _ = guard.insert(Check { at, outcome });
+        if let (Outcome::Wrong, Some(attempt)) = (outcome, attempt) {
+            attempt.brake().await;
         }
+        Ok(outcome)
     }
 
     async fn check_slowly(&self, login: &Login, secret: &str, password: &str) -> Result<Outcome> {
@@ -190,7 +239,7 @@ impl Auth {
                     self.0
                         .checks
                         .done
-                        .insert(self.0.checks.key_of(identity, version, password), check);
+                        .insert(self.0.checks.key(identity, version, password), check);
                 }
                 Outcome::Replaced
             }
@@ -232,6 +281,6 @@ async fn replace(
             robots::set_secret(tx, &robot, full_name, better, now).await?;
             Ok(robots::find(tx, id).await?.map(|robot| robot.version))
         }
-        Identity::Anonymous | Identity::Operator => Ok(None),
+        Identity::Anonymous => Ok(None),
     }
 }

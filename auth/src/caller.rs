@@ -34,8 +34,6 @@ pub enum Subject {
     Anonymous,
     User(Arc<UserFacts>),
     Robot(Arc<RobotFacts>),
-    /// Whoever may open the server's own socket: a command on this machine.
-    Operator,
 }
 
 /// How the caller showed who he is.
@@ -45,7 +43,6 @@ pub enum Via {
     Basic,
     Bearer,
     Certificate,
-    Socket,
 }
 
 /// Who asks, and how far his token reaches. A clone costs a few reference counts.
@@ -57,13 +54,12 @@ pub struct Caller {
     pub scopes: Option<Arc<[Scope]>>,
 }
 
-/// The number behind a subject, as it stands in tokens and upload ids: `user:12`, `robot:3`, `anonymous`, `operator`.
+/// The number behind a subject, as it stands in tokens and upload ids: `user:12`, `robot:3`, `anonymous`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Identity {
     Anonymous,
     User(UserId),
     Robot(RobotId),
-    Operator,
 }
 
 impl Caller {
@@ -85,25 +81,16 @@ impl Caller {
 
     /// The user's name or the robot's full one; empty for an anonymous caller.
     pub fn name(&self) -> &str {
-        match &self.subject {
-            Subject::Anonymous => "",
-            Subject::User(user) => &user.name,
-            Subject::Robot(robot) => &robot.name,
-            Subject::Operator => "operator",
-        }
+        self.subject.name().unwrap_or_default()
     }
 
     pub fn is_authenticated(&self) -> bool {
         self.subject != Subject::Anonymous
     }
 
-    /// A system administrator, or somebody at this machine's socket.
+    /// A system administrator.
     pub fn is_admin(&self) -> bool {
-        match &self.subject {
-            Subject::User(user) => user.admin,
-            Subject::Operator => true,
-            Subject::Anonymous | Subject::Robot(_) => false,
-        }
+        matches!(&self.subject, Subject::User(user) if user.admin)
     }
 
     /// Names the caller for good, also after he was renamed: what an upload is bound to.
@@ -113,12 +100,20 @@ impl Caller {
 }
 
 impl Subject {
+    /// The user's name or the robot's full one; none for somebody anonymous.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Anonymous => None,
+            Self::User(user) => Some(&user.name),
+            Self::Robot(robot) => Some(&robot.name),
+        }
+    }
+
     pub(crate) fn identity(&self) -> Identity {
         match self {
             Self::Anonymous => Identity::Anonymous,
             Self::User(user) => Identity::User(user.id),
             Self::Robot(robot) => Identity::Robot(robot.id),
-            Self::Operator => Identity::Operator,
         }
     }
 
@@ -127,7 +122,7 @@ impl Subject {
         match self {
             Self::User(user) => user.version,
             Self::Robot(robot) => robot.version,
-            Self::Anonymous | Self::Operator => 0,
+            Self::Anonymous => 0,
         }
     }
 
@@ -142,7 +137,6 @@ impl fmt::Display for Identity {
             Self::Anonymous => f.write_str("anonymous"),
             Self::User(id) => write!(f, "user:{id}"),
             Self::Robot(id) => write!(f, "robot:{id}"),
-            Self::Operator => f.write_str("operator"),
         }
     }
 }
@@ -150,7 +144,6 @@ impl fmt::Display for Identity {
 impl FromStr for Identity {
     type Err = ();
 
-    /// Reads what a token may hold: never the operator, who has no token.
     fn from_str(text: &str) -> Result<Self, ()> {
         let number = |text: &str| text.parse().map_err(|_| ());
         match text.split_once(':') {

@@ -9,6 +9,7 @@ pub mod robots;
 pub mod secret_key;
 pub mod token;
 
+mod attempts;
 mod basic;
 mod hashing;
 mod random;
@@ -19,7 +20,7 @@ mod subjects;
 pub use caller::{Caller, RobotFacts, Subject, UserFacts, Via};
 pub use rights::{Rights, scope_allows};
 pub use secret_key::SecretKey;
-pub use token::{Bearer, Issued};
+pub use token::Issued;
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,8 +28,8 @@ use db::Db;
 use model::{Result, time::Timestamp};
 
 use crate::{
-    basic::Checks, hashing::Hashing, rights::Standings, signing::Signing, subjects::Subjects,
-    token::Tokens,
+    attempts::Attempts, basic::Checks, hashing::Hashing, rights::Standings, signing::Signing,
+    subjects::Subjects, token::Tokens,
 };
 
 #[derive(Debug, Clone)]
@@ -47,7 +48,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             token_expiration: Duration::from_mins(30),
-            password_hashing: std::thread::available_parallelism().map_or(1, usize::from),
+            // The other half is for those who are signed in.
+            password_hashing: std::thread::available_parallelism()
+                .map_or(1, |cpus| cpus.get().div_ceil(2)),
             robot_prefix: model::robot::NAME_PREFIX.to_owned(),
             anonymous: true,
         }
@@ -62,6 +65,7 @@ struct Inner {
     db: Db,
     config: Config,
     hashing: Hashing,
+    attempts: Attempts,
     checks: Checks,
     subjects: Subjects,
     standings: Standings,
@@ -75,6 +79,7 @@ impl Auth {
         let signing = Signing::open(&db, key).await?;
         Ok(Self(Arc::new(Inner {
             hashing: Hashing::new(config.password_hashing),
+            attempts: Attempts::default(),
             checks: Checks::new()?,
             subjects: Subjects::default(),
             standings: Standings::default(),

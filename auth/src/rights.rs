@@ -7,7 +7,6 @@ use model::{
     permission::{Action, Actions, Resource},
     robot::{Permission, Scope},
     role::{Role, public_actions},
-    time::Timestamp,
 };
 use quick_cache::Equivalent;
 
@@ -32,8 +31,6 @@ const EVERYTHING: Actions = Actions::of(&[
 #[derive(Debug, Clone, Copy)]
 pub struct Rights {
     pub project: ProjectId,
-    pub public: bool,
-    pub created_at: Timestamp,
     actions: [Actions; RESOURCES],
 }
 
@@ -105,15 +102,15 @@ impl Auth {
         };
         let mut rights = Rights {
             project: standing.project,
-            public: standing.public,
-            created_at: standing.created_at,
             actions: [Actions::NONE; RESOURCES],
         };
         match (holder, &caller.subject) {
             (Holder::Admin, _) => rights.add(|_| EVERYTHING),
-            (_, Subject::Robot(robot)) => of_robot(&mut reader, robot, &mut rights).await?,
+            (_, Subject::Robot(robot)) => {
+                of_robot(&mut reader, robot, standing.public, &mut rights).await?;
+            }
             (Holder::Nobody, _) => {}
-            _ => of_person(standing.role, &mut rights),
+            _ => of_person(standing.role, standing.public, &mut rights),
         }
         self.0
             .standings
@@ -148,23 +145,28 @@ impl Auth {
             Subject::User(user) => Holder::User(user.id),
             Subject::Robot(robot) => Holder::Robot(robot.id),
             Subject::Anonymous if self.0.config.anonymous => Holder::Everybody,
-            Subject::Anonymous | Subject::Operator => Holder::Nobody,
+            Subject::Anonymous => Holder::Nobody,
         }
     }
 }
 
-fn of_person(role: Option<Role>, rights: &mut Rights) {
+fn of_person(role: Option<Role>, public: bool, rights: &mut Rights) {
     if let Some(role) = role {
         rights.add(|resource| role.actions(resource));
     }
-    if rights.public {
+    if public {
         rights.add(public_actions);
     }
 }
 
 /// Push implies pull for a project's own robot, not for one of the system. In public projects a robot has everybody's rights
 /// when it has a permission in any project, so that one made for the system alone sees no content (Harbor's rules).
-async fn of_robot(reader: &mut db::Conn, robot: &RobotFacts, rights: &mut Rights) -> Result<()> {
+async fn of_robot(
+    reader: &mut db::Conn,
+    robot: &RobotFacts,
+    public: bool,
+    rights: &mut Rights,
+) -> Result<()> {
     let permissions = db::rights::of_robot(reader, robot.id, rights.project).await?;
     for permission in &permissions {
         rights.actions[permission.resource as usize].add(Actions::of(&[permission.action]));
@@ -173,7 +175,7 @@ async fn of_robot(reader: &mut db::Conn, robot: &RobotFacts, rights: &mut Rights
     if robot.project.is_some() && images.has(Action::Push) {
         images.add(Actions::of(&[Action::Pull]));
     }
-    if !rights.public {
+    if !public {
         return Ok(());
     }
     let in_projects = robot.project.is_some()

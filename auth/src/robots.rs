@@ -4,7 +4,7 @@
 use aws_lc_rs::{constant_time, digest};
 use model::{Result, name::check_password};
 
-use crate::{password, random};
+use crate::random;
 
 const LENGTH: usize = 32;
 
@@ -28,12 +28,6 @@ pub fn new_secret() -> Result<NewSecret> {
     let salt = random::text(16)?;
     let hash = format!("{NOTATION}{salt}:{}", hex::encode(digest_of(&salt, &text)));
     Ok(NewSecret { text, hash })
-}
-
-/// What is kept of a secret that a person chose; refuses one that breaks the password rule. As slow as `password::hash`.
-pub fn hash_chosen(secret: &str) -> Result<String> {
-    check_password(secret)?;
-    password::hash(secret)
 }
 
 /// `kept` is the stored form without its beginning.
@@ -103,13 +97,5 @@ mod tests {
             verify(hash, "Abcdefghijklmnopqrstuvwxyz012346"),
             Verdict::Wrong
         );
-    }
-
-    #[test]
-    fn a_secret_that_a_person_chose_is_hashed_like_a_password() {
-        let hash = hash_chosen("Chosen-By-1-Person").unwrap();
-        assert!(hash.starts_with("$argon2id$"));
-        assert_eq!(verify(&hash, "Chosen-By-1-Person"), Verdict::Good);
-        assert!(hash_chosen("too simple").is_err());
     }
 }

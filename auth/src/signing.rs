@@ -1,7 +1,10 @@
 //! The key pairs that sign tokens (ES256), kept in the database and shared by all nodes, the private half encrypted with
 //! the key file. The newest that is not retired signs; all of them verify.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use aws_lc_rs::{
     digest,
@@ -18,7 +21,7 @@ use db::{
     keys::{self, Key},
 };
 use jsonwebtoken::DecodingKey;
-use model::{Error, Result, error::internal, time::Timestamp};
+use model::{Error, Result, error::internal};
 use parking_lot::RwLock;
 use serde::Serialize;
 
@@ -33,7 +36,13 @@ const RELOAD_EVERY: Duration = Duration::from_secs(5);
 pub(crate) struct Signing {
     secret: SecretKey,
     keys: RwLock<Arc<Keys>>,
-    reloaded_at: tokio::sync::Mutex<Option<Timestamp>>,
+    reloaded: tokio::sync::Mutex<Option<Reload>>,
+}
+
+/// The last time that the keys were read again.
+struct Reload {
+    at: Instant,
+    failed: bool,
 }
 
 struct Keys {
@@ -53,7 +62,7 @@ impl Signing {
         Ok(Self {
             secret,
             keys,
-            reloaded_at: tokio::sync::Mutex::default(),
+            reloaded: tokio::sync::Mutex::default(),
         })
     }
 
@@ -77,14 +86,31 @@ impl Signing {
             return Ok(Some(key));
         }
         // Held while the keys are read, on purpose: whoever comes with the same new key waits for it instead of being refused.
-        let mut reloaded_at = self.reloaded_at.lock().await;
-        let now = db.clock().now();
-        if reloaded_at.is_none_or(|at| now.since(at) >= RELOAD_EVERY) {
-            let kept = keys::list(&mut *db.reader().await?, PURPOSE).await?;
-            *self.keys.write() = Arc::new(Keys::read(&self.secret, &kept)?);
-            *reloaded_at = Some(now);
+        let mut reloaded = self.reloaded.lock().await;
+        if let Some(last) = &*reloaded
+            && last.at.elapsed() < RELOAD_EVERY
+        {
+            if last.failed {
+                // A dead database is not waited for again for each stranger who makes a name up.
+                return Err(Error::Unavailable(anyhow::anyhow!(
+                    "the keys of tokens could not be read a moment ago"
+                )));
+            }
+        } else {
+            let read = self.reload(db).await;
+            *reloaded = Some(Reload {
+                at: Instant::now(),
+                failed: read.is_err(),
+            });
+            read?;
         }
         Ok(self.keys.read().find(kid))
+    }
+
+    async fn reload(&self, db: &Db) -> Result<()> {
+        let kept = keys::list(&mut *db.reader().await?, PURPOSE).await?;
+        *self.keys.write() = Arc::new(Keys::read(&self.secret, &kept)?);
+        Ok(())
     }
 }
 

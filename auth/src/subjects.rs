@@ -38,7 +38,6 @@ impl Auth {
         }
         let subject = match identity {
             Identity::Anonymous => Some(Subject::Anonymous),
-            Identity::Operator => Some(Subject::Operator),
             Identity::User(id) => users::find(&mut *self.0.db.reader().await?, id)
                 .await?
                 .as_ref()

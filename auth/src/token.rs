@@ -27,16 +27,6 @@ const MAX_LEN: usize = 16 * 1024;
 /// Bytes of tokens whose signatures are remembered.
 const REMEMBERED: u64 = 16 * 1024 * 1024;
 
-/// What a bearer token turns out to be.
-#[derive(Debug, Clone)]
-pub enum Bearer {
-    Caller(Caller),
-    /// It was good once: its time is over, or the account has changed since (a new password, other rank). A new one helps.
-    Expired,
-    /// Nobody signed this for us, or whom it speaks of is gone.
-    Invalid,
-}
-
 /// A fresh token.
 #[derive(Debug, Clone)]
 pub struct Issued {
@@ -126,33 +116,31 @@ impl Weighter<Text, Arc<Verified>> for Length {
 }
 
 impl Auth {
-    /// Who comes with this token.
-    pub async fn bearer(&self, token: &str) -> Result<Bearer> {
+    /// Who comes with this token. Nobody when its time is over, when the account is gone or has changed since (a new password,
+    /// another rank), and when we did not sign it.
+    pub async fn bearer(&self, token: &str, now: Timestamp) -> Result<Option<Caller>> {
         if token.len() > MAX_LEN {
-            return Ok(Bearer::Invalid);
+            return Ok(None);
         }
         let verified = match self.0.tokens.0.get(&TextRef(token)) {
             Some(verified) => verified,
             None => match self.verify(token).await? {
                 Some(verified) => verified,
-                None => return Ok(Bearer::Invalid),
+                None => return Ok(None),
             },
         };
-        let now = self.now();
         if verified.until < now.seconds() {
             self.0.tokens.0.remove(&TextRef(token));
-            return Ok(Bearer::Expired);
+            return Ok(None);
         }
-        match self.subject(verified.identity).await? {
-            None => Ok(Bearer::Invalid),
-            Some(subject) if subject.is_expired(now) => Ok(Bearer::Invalid),
-            Some(subject) if subject.version() != verified.version => Ok(Bearer::Expired),
-            Some(subject) => Ok(Bearer::Caller(Caller {
-                subject,
-                via: Via::Bearer,
-                scopes: Some(verified.scopes.clone()),
-            })),
-        }
+        let subject = self.subject(verified.identity).await?;
+        let subject = subject
+            .filter(|subject| !subject.is_expired(now) && subject.version() == verified.version);
+        Ok(subject.map(|subject| Caller {
+            subject,
+            via: Via::Bearer,
+            scopes: Some(verified.scopes.clone()),
+        }))
     }
 
     /// Checks signature and form, once per token.
@@ -168,7 +156,9 @@ impl Auth {
         };
         let mut validation = Validation::new(Algorithm::ES256);
         validation.set_audience(&[AUDIENCE]);
-        validation.validate_exp = false; // by our own clock, since the caller wants to know which it is
+        validation.set_issuer(&[ISSUER]);
+        validation.set_required_spec_claims(&["aud", "iss"]);
+        validation.validate_exp = false; // by our own clock, at each use
         let Ok(data) = jsonwebtoken::decode::<Claims>(token, &key, &validation) else {
             return Ok(None);
         };
@@ -201,14 +191,10 @@ impl Auth {
     /// A token for what was asked for, as far as the caller may do it now. What he may not do, and what does not exist, stands
     /// in it without actions.
     pub async fn issue(&self, caller: &Caller, requested: &[Scope]) -> Result<Issued> {
-        match caller.via {
-            Via::Bearer => {
-                return Err(denied(
-                    "a token cannot be exchanged for another: sign in with a password",
-                ));
-            }
-            Via::Socket => return Err(denied("the server's own socket needs no token")),
-            Via::None | Via::Basic | Via::Certificate => {}
+        if caller.via == Via::Bearer {
+            return Err(Error::Denied(
+                "a token cannot be exchanged for another: sign in with a password".to_owned(),
+            ));
         }
         let access = if requested.is_empty() {
             None
@@ -287,8 +273,4 @@ impl Auth {
             });
         Ok(granted.map(|action| action.as_str().to_owned()).collect())
     }
-}
-
-fn denied(why: &str) -> Error {
-    Error::Denied(why.to_owned())
 }

@@ -61,8 +61,13 @@ fn needed(route: &Route<'_>) -> Option<Action> {
 }
 
 pub(crate) async fn check(ask: &mut Ask, route: &Route<'_>) -> Result<Granted, Refusal> {
-    let (caller, presented) =
-        identify(&ask.app.auth, &ask.head.headers, ask.connection.as_ref()).await?;
+    let (caller, presented) = identify(
+        &ask.app.auth,
+        &ask.head.headers,
+        ask.connection.as_ref(),
+        ask.app.registry.db().clock().now(),
+    )
+    .await?;
     ask.identity = caller.is_authenticated().then(|| caller.name().into());
     let (Some(name), Some(action)) = (route.name(), needed(route)) else {
         return check_nameless(ask, route, caller, presented).await;
@@ -142,8 +147,13 @@ async fn check_nameless(
 
 /// A request that has no route: strangers hear no more than that they must say who they are.
 pub(crate) async fn ask_strangers(ask: &mut Ask, name: Option<NameRef<'_>>) -> Result<(), Refusal> {
-    let (caller, presented) =
-        identify(&ask.app.auth, &ask.head.headers, ask.connection.as_ref()).await?;
+    let (caller, presented) = identify(
+        &ask.app.auth,
+        &ask.head.headers,
+        ask.connection.as_ref(),
+        ask.app.registry.db().clock().now(),
+    )
+    .await?;
     ask.identity = caller.is_authenticated().then(|| caller.name().into());
     if caller.is_authenticated() || presented == Presented::Bearer {
         return Ok(());

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use auth::{Auth, Bearer, Caller, Config, Rights, SecretKey, password};
+use auth::{Auth, Caller, Config, Rights, SecretKey, password};
 use db::{Db, Tx, keys, members, projects, robots, users};
 use futures_util::future::BoxFuture;
 use model::{
@@ -291,14 +291,18 @@ impl<'a> World<'a> {
     /// Signs in with a password or secret that must be right.
     pub async fn login(&self, name: &str, password: &str) -> Caller {
         self.auth
-            .basic(name, password)
+            .basic(name, password, None)
             .await
             .unwrap()
             .expect("the right password")
     }
 
     pub async fn is_login(&self, name: &str, password: &str) -> bool {
-        self.auth.basic(name, password).await.unwrap().is_some()
+        self.auth
+            .basic(name, password, None)
+            .await
+            .unwrap()
+            .is_some()
     }
 
     pub async fn token(&self, caller: &Caller, scopes: &str) -> String {
@@ -324,13 +328,15 @@ impl<'a> World<'a> {
         may.map(Action::as_str).collect::<Vec<_>>().join(",")
     }
 
-    /// How a token is taken: the caller's name, `expired` or `invalid`.
+    pub async fn by_token(&self, token: &str) -> Option<Caller> {
+        let now = self.db.clock().now();
+        self.auth.bearer(token, now).await.unwrap()
+    }
+
+    /// The name of the caller that a token stands for, or `nobody`.
     pub async fn bearer(&self, token: &str) -> String {
-        match self.auth.bearer(token).await.unwrap() {
-            Bearer::Caller(caller) => caller.name().to_owned(),
-            Bearer::Expired => "expired".to_owned(),
-            Bearer::Invalid => "invalid".to_owned(),
-        }
+        let caller = self.by_token(token).await;
+        caller.map_or_else(|| "nobody".to_owned(), |caller| caller.name().to_owned())
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     changes,
     dialect::{locking, with_list, with_numbers},
     generations::Touch,
-    links,
+    links, tags,
     value::Row,
 };
 
@@ -93,21 +93,22 @@ pub async fn find_tagged(
     .await
 }
 
-/// Those of `digests` that are manifests of the repository, with their sizes as an index sums them.
-pub async fn children(
-    conn: &mut Conn,
+/// Those of `digests` that are manifests of the repository, with their sizes as an index sums them; none of them is deleted
+/// before the transaction ends.
+pub async fn hold(
+    tx: &mut Tx,
     repository: RepositoryId,
     digests: &[Digest],
 ) -> Result<Vec<(ArtifactId, Digest, u64)>> {
     let list = json_list(digests);
     let sql = with_list!(
-        conn,
+        tx,
         "SELECT id, digest, size FROM artifacts WHERE repository_id = $1 AND digest IN",
         "$2",
         "ORDER BY digest",
         "FOR SHARE"
     );
-    conn.rows(sql, &[repository.into(), (&list).into()], |row| {
+    tx.rows(sql, &[repository.into(), (&list).into()], |row| {
         Ok((
             ArtifactId(row.int(0)?),
             row.parsed(1)?,
@@ -117,31 +118,27 @@ pub async fn children(
     .await
 }
 
-/// The manifest's row, made when the repository does not have it yet; then everything it names is kept with it.
+/// The manifest's row, and whether it was made or completed now: everything it names is kept with it. One that was put
+/// before all it names was there (by a rebuild, or without its foreign layers) gets what came since.
 pub async fn ensure(
     tx: &mut Tx,
     repository: RepositoryId,
     repository_name: &str,
     new: &NewArtifact,
     now: Timestamp,
-) -> Result<ArtifactId> {
+) -> Result<(ArtifactId, bool)> {
     let (digest, subject) = (
         new.digest.to_string(),
         new.subject.as_ref().map(ToString::to_string),
     );
-    // Locked, so that it is not deleted before a tag or an index of this transaction names it.
-    let sql = locking!(
-        tx,
-        "SELECT id FROM artifacts WHERE repository_id = $1 AND digest = $2",
-        "FOR SHARE"
-    );
-    let known = tx
-        .row(sql, &[repository.into(), (&digest).into()], |row| {
-            Ok(ArtifactId(row.int(0)?))
-        })
-        .await?;
-    if let Some(id) = known {
-        return Ok(id);
+    if let Some(known) = find_known(tx, repository, &digest).await? {
+        let names_all = known.blob == new.blob
+            && known.blobs >= new.blobs.len() as i64
+            && known.children >= new.children.len() as i64;
+        if !names_all {
+            complete(tx, repository, known.id, new).await?;
+        }
+        return Ok((known.id, !names_all));
     }
     let uid = new_uid();
     let (id, made_by) = tx
@@ -168,7 +165,7 @@ pub async fn ensure(
         .await?
         .ok_or_else(|| Error::Internal(anyhow::anyhow!("an upsert gave no row")))?;
     if made_by != uid {
-        return Ok(id); // another transaction made it meanwhile, with all it names
+        return Ok((id, false)); // another transaction made it meanwhile, with all it names
     }
     name_contents(tx, repository, id, new).await?;
     tx.touch(Touch::Repository(repository));
@@ -181,7 +178,64 @@ pub async fn ensure(
         now,
     )
     .await?;
-    Ok(id)
+    Ok((id, true))
+}
+
+/// A manifest's row as it stands.
+struct Known {
+    id: ArtifactId,
+    blob: BlobId,
+    /// How many contents and manifests it names.
+    blobs: i64,
+    children: i64,
+}
+
+/// Held, so that it is not deleted before a tag or an index of this transaction names it.
+async fn find_known(
+    tx: &mut Tx,
+    repository: RepositoryId,
+    digest: &String,
+) -> Result<Option<Known>> {
+    let sql = locking!(
+        tx,
+        "SELECT id, blob_id,
+                (SELECT COUNT(*) FROM artifact_blobs b WHERE b.artifact_id = artifacts.id),
+                (SELECT COUNT(*) FROM artifact_children c WHERE c.parent_id = artifacts.id)
+           FROM artifacts
+          WHERE repository_id = $1 AND digest = $2",
+        "FOR SHARE"
+    );
+    tx.row(sql, &[repository.into(), digest.into()], |row| {
+        Ok(Known {
+            id: ArtifactId(row.int(0)?),
+            blob: BlobId(row.int(1)?),
+            blobs: row.int(2)?,
+            children: row.int(3)?,
+        })
+    })
+    .await
+}
+
+async fn complete(
+    tx: &mut Tx,
+    repository: RepositoryId,
+    id: ArtifactId,
+    new: &NewArtifact,
+) -> Result<()> {
+    tx.execute(
+        "UPDATE artifacts SET blob_id = $2, size = $3 WHERE id = $1",
+        &[id.into(), new.blob.into(), (new.size as i64).into()],
+    )
+    .await?;
+    // Its bytes have a new row when the old one was given up.
+    tx.execute(
+        "DELETE FROM artifact_blobs
+          WHERE artifact_id = $1 AND EXISTS (SELECT 1 FROM blobs b WHERE b.id = artifact_blobs.blob_id AND b.state = 2)",
+        &[id.into()],
+    )
+    .await?;
+    tx.touch(Touch::Repository(repository));
+    name_contents(tx, repository, id, new).await
 }
 
 async fn name_contents(
@@ -195,10 +249,11 @@ async fn name_contents(
         tx,
         "INSERT INTO artifact_blobs (artifact_id, blob_id, repository_id) SELECT $1, id, $3 FROM blobs WHERE id IN",
         "$2",
-        ""
+        "ON CONFLICT DO NOTHING"
     );
     tx.execute(sql, &[id.into(), (&list).into(), repository.into()])
         .await?;
+    links::named(tx, repository, &new.blobs).await?;
     if new.children.is_empty() {
         return Ok(());
     }
@@ -207,7 +262,7 @@ async fn name_contents(
         tx,
         "INSERT INTO artifact_children (parent_id, child_id) SELECT $1, id FROM artifacts WHERE id IN",
         "$2",
-        ""
+        "ON CONFLICT DO NOTHING"
     );
     tx.execute(sql, &[id.into(), (&list).into()])
         .await
@@ -217,14 +272,18 @@ async fn name_contents(
 /// An index of the repository that names this manifest, when there is one.
 pub async fn find_parent(conn: &mut Conn, child: ArtifactId) -> Result<Option<Digest>> {
     conn.row(
-        "SELECT a.digest FROM artifact_children c JOIN artifacts a ON a.id = c.parent_id WHERE c.child_id = $1 ORDER BY a.id LIMIT 1",
+        "SELECT a.digest FROM artifact_children c JOIN artifacts a ON a.id = c.parent_id WHERE c.child_id = $1 ORDER BY c.parent_id LIMIT 1",
         &[child.into()],
         |row| row.parsed(0),
     )
     .await
 }
 
+/// Tags that go with their manifest in one transaction.
+const TAGS: i64 = 1000;
+
 /// Deletes a manifest with its tags, unless an index of the repository names it. What it named is asked about at `check_at`.
+/// False when it has more tags than go in one transaction: some went, call again.
 pub async fn delete(
     tx: &mut Tx,
     repository: RepositoryId,
@@ -232,7 +291,7 @@ pub async fn delete(
     artifact: &Artifact,
     check_at: Timestamp,
     now: Timestamp,
-) -> Result<()> {
+) -> Result<bool> {
     // Whoever tags it or names it in an index holds it FOR SHARE: that is over now, or waits until this has happened.
     let sql = locking!(tx, "SELECT 1 FROM artifacts WHERE id = $1", "FOR UPDATE");
     let key = format!("{repository_name}@{}", artifact.digest);
@@ -248,16 +307,15 @@ pub async fn delete(
             artifact.digest
         )));
     }
-    links::release(tx, artifact.id, check_at).await?;
-    tx.execute(
-        "DELETE FROM tags WHERE artifact_id = $1",
-        &[artifact.id.into()],
-    )
-    .await?;
+    if tags::delete_of(tx, repository, repository_name, artifact, TAGS, now).await? == TAGS {
+        return Ok(false);
+    }
+    links::release(tx, repository, artifact.id, check_at).await?;
     tx.execute("DELETE FROM artifacts WHERE id = $1", &[artifact.id.into()])
         .await?;
     tx.touch(Touch::Repository(repository));
-    changes::append(tx, Kind::ArtifactDeleted, &key, &json!({}), now).await
+    changes::append(tx, Kind::ArtifactDeleted, &key, &json!({}), now).await?;
+    Ok(true)
 }
 
 /// A manifest that refers to another, as the referrers list describes it.

@@ -21,6 +21,9 @@ pub enum State {
     Deleting,
     /// Its bytes are missing or damaged; the next push heals it.
     Lost,
+    /// Live, but its bytes were found bad and are being read once more: a push that writes them meanwhile makes it live
+    /// again, and that is how the verdict learns of it.
+    Suspect,
 }
 
 impl State {
@@ -30,20 +33,36 @@ impl State {
             Self::Condemned => 1,
             Self::Deleting => 2,
             Self::Lost => 3,
+            Self::Suspect => 4,
         }
     }
 
     pub(crate) fn from_number(number: i64) -> Result<Self> {
-        [Self::Live, Self::Condemned, Self::Deleting, Self::Lost]
-            .into_iter()
-            .find(|state| state.number() == number)
-            .ok_or_else(|| Error::Internal(anyhow::anyhow!("unknown blob state {number}")))
+        [
+            Self::Live,
+            Self::Condemned,
+            Self::Deleting,
+            Self::Lost,
+            Self::Suspect,
+        ]
+        .into_iter()
+        .find(|state| state.number() == number)
+        .ok_or_else(|| Error::Internal(anyhow::anyhow!("unknown blob state {number}")))
     }
 
     /// Whether a pull may read it.
     pub fn is_readable(self) -> bool {
-        matches!(self, Self::Live | Self::Condemned)
+        matches!(self, Self::Live | Self::Suspect | Self::Condemned)
     }
+}
+
+/// How rows are held until the transaction ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lock {
+    /// Against whoever condemns or claims; many may add references at once.
+    Share,
+    /// Against everybody: the row itself is about to change.
+    Exclusive,
 }
 
 #[derive(Debug, Clone)]
@@ -113,10 +132,10 @@ pub async fn insert(
     Ok(id)
 }
 
-/// Brings a condemned or lost content back to life; its bytes have just been written or named again.
-pub async fn revive(tx: &mut Tx, id: BlobId, size: u64, now: Timestamp) -> Result<()> {
+/// Its bytes have just been written: whatever was wrong with it is over. Hold it exclusively.
+pub async fn set_written(tx: &mut Tx, id: BlobId, size: u64, now: Timestamp) -> Result<()> {
     tx.execute(
-        "UPDATE blobs SET state = 0, state_at = $2, size = $3 WHERE id = $1 AND state IN (1, 3)",
+        "UPDATE blobs SET state = 0, state_at = $2, checked_at = $2, size = $3 WHERE id = $1 AND state <> 2",
         &[id.into(), now.into(), (size as i64).into()],
     )
     .await?;
@@ -124,11 +143,44 @@ pub async fn revive(tx: &mut Tx, id: BlobId, size: u64, now: Timestamp) -> Resul
     Ok(())
 }
 
-/// Its bytes turned out to be missing or unreadable; they may come back where they were. One that is condemned is not marked: that would keep it.
+/// Takes a condemned content back: it is named again. Hold it exclusively.
+pub async fn revive(tx: &mut Tx, id: BlobId, now: Timestamp) -> Result<()> {
+    tx.execute(
+        "UPDATE blobs SET state = 0, state_at = $2 WHERE id = $1 AND state = 1",
+        &[id.into(), now.into()],
+    )
+    .await
+    .map(|_| ())
+}
+
+/// Its bytes were found bad: from now on a push that writes them shows in the row. One that is condemned is on its way out
+/// and stays so. False when the row is not any more as it was read.
+pub async fn set_suspect(tx: &mut Tx, blob: &Blob, now: Timestamp) -> Result<bool> {
+    let changed = tx
+        .execute(
+            "UPDATE blobs SET state = 4, state_at = $2 WHERE id = $1 AND state IN (0, 4) AND location = $3",
+            &[blob.id.into(), now.into(), (&blob.location).into()],
+        )
+        .await?;
+    Ok(changed > 0)
+}
+
+/// Its bytes turned out to be good after all.
+pub async fn clear_suspect(tx: &mut Tx, id: BlobId, size: u64, now: Timestamp) -> Result<()> {
+    tx.execute(
+        "UPDATE blobs SET state = 0, state_at = $2, checked_at = $2, size = $3 WHERE id = $1 AND state = 4",
+        &[id.into(), now.into(), (size as i64).into()],
+    )
+    .await?;
+    tx.touch(Touch::Blobs);
+    Ok(())
+}
+
+/// The bytes of a suspect are missing or unreadable; they may come back where they were. False when a push was faster.
 pub async fn mark_lost(tx: &mut Tx, id: BlobId, now: Timestamp) -> Result<bool> {
     let changed = tx
         .execute(
-            "UPDATE blobs SET state = 3, state_at = $2 WHERE id = $1 AND state = 0",
+            "UPDATE blobs SET state = 3, state_at = $2 WHERE id = $1 AND state = 4",
             &[id.into(), now.into()],
         )
         .await?;
@@ -136,13 +188,13 @@ pub async fn mark_lost(tx: &mut Tx, id: BlobId, now: Timestamp) -> Result<bool> 
     Ok(changed > 0)
 }
 
-/// Its bytes turned out to be damaged: whoever pushes it next stores under a new location, so that the old bytes can be
-/// set aside without hitting a push that is under way. `None` when the row is not as it was when the bytes were read.
+/// The bytes of a suspect are damaged: whoever pushes it next stores under a new location, so that the old bytes can be
+/// set aside without hitting a push that is under way. `None` when a push was faster.
 pub async fn mark_damaged(tx: &mut Tx, blob: &Blob, now: Timestamp) -> Result<Option<Blob>> {
     let moved = tx
         .row(
             "UPDATE blobs SET state = 3, state_at = $2, generation = generation + 1, location = $5
-              WHERE id = $1 AND state = 0 AND generation = $3 AND location = $4
+              WHERE id = $1 AND state = 4 AND generation = $3 AND location = $4
              RETURNING id, digest, generation, size, location, state",
             &[
                 blob.id.into(),
@@ -190,7 +242,7 @@ pub async fn condemn_if_unheld(tx: &mut Tx, id: BlobId, now: Timestamp) -> Resul
     let changed = tx
         .execute(
             "UPDATE blobs SET state = 1, state_at = $2
-              WHERE id = $1 AND state IN (0, 3) AND NOT EXISTS (SELECT 1 FROM repository_blobs WHERE blob_id = $1)",
+              WHERE id = $1 AND state IN (0, 3, 4) AND NOT EXISTS (SELECT 1 FROM repository_blobs WHERE blob_id = $1)",
             &[id.into(), now.into()],
         )
         .await?;
@@ -203,7 +255,7 @@ pub async fn condemn_unheld(tx: &mut Tx, ids: &[BlobId], now: Timestamp) -> Resu
     let sql = with_numbers!(
         tx,
         "UPDATE blobs SET state = 1, state_at = $2
-          WHERE state IN (0, 3) AND NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.blob_id = blobs.id) AND id IN",
+          WHERE state IN (0, 3, 4) AND NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.blob_id = blobs.id) AND id IN",
         "$1",
         "RETURNING id"
     );
@@ -227,7 +279,34 @@ pub async fn condemned(conn: &mut Conn, after: BlobId, limit: i64) -> Result<Vec
     .await
 }
 
-/// Locks contents in the order of their digests against everybody who adds a reference.
+/// Holds contents in the order of their digests, so that two who hold the same never wait for each other.
+pub async fn hold(tx: &mut Tx, digests: &[Digest], lock: Lock) -> Result<()> {
+    if !tx.locks_rows() {
+        return Ok(());
+    }
+    let list = json_list(digests);
+    let sql = match lock {
+        Lock::Share => with_list!(
+            tx,
+            "SELECT id FROM blobs WHERE state <> 2 AND digest IN",
+            "$1",
+            "ORDER BY digest",
+            "FOR SHARE"
+        ),
+        Lock::Exclusive => with_list!(
+            tx,
+            "SELECT id FROM blobs WHERE state <> 2 AND digest IN",
+            "$1",
+            "ORDER BY digest",
+            "FOR UPDATE"
+        ),
+    };
+    tx.rows(sql, &[(&list).into()], |_| Ok(()))
+        .await
+        .map(|_| ())
+}
+
+/// The same contents exclusively, read anew under the lock.
 pub async fn lock(tx: &mut Tx, digests: &[Digest]) -> Result<Vec<Blob>> {
     let list = json_list(digests);
     let sql = with_list!(
@@ -265,7 +344,7 @@ pub async fn claim_unheld(tx: &mut Tx, ids: &[BlobId], now: Timestamp) -> Result
         );
         tx.execute(sql, &[(&list).into(), now.into()]).await?;
     }
-    tx.touch(Touch::Blobs);
+    // Nothing to touch: no repository held them, so nobody remembers them.
     Ok(claimed)
 }
 
@@ -322,7 +401,7 @@ pub async fn any_to_collect(conn: &mut Conn, before: Timestamp) -> Result<bool> 
 pub async fn unchecked(conn: &mut Conn, before: Timestamp, limit: i64) -> Result<Vec<Blob>> {
     conn.rows(
         "SELECT id, digest, generation, size, location, state FROM blobs
-          WHERE state = 0 AND checked_at < $1
+          WHERE state IN (0, 4) AND checked_at < $1
           ORDER BY checked_at, id
           LIMIT $2",
         &[before.into(), limit.into()],
@@ -331,10 +410,15 @@ pub async fn unchecked(conn: &mut Conn, before: Timestamp, limit: i64) -> Result
     .await
 }
 
-/// Their bytes were read and found good.
+/// Their bytes were read and found good, which ends a suspicion too.
 pub async fn set_checked(tx: &mut Tx, ids: &[BlobId], now: Timestamp) -> Result<()> {
     let list = json_numbers(ids.iter().map(|id| id.0));
-    let sql = with_numbers!(tx, "UPDATE blobs SET checked_at = $2 WHERE id IN", "$1", "");
+    let sql = with_numbers!(
+        tx,
+        "UPDATE blobs SET checked_at = $2, state = CASE WHEN state = 4 THEN 0 ELSE state END WHERE id IN",
+        "$1",
+        ""
+    );
     tx.execute(sql, &[(&list).into(), now.into()])
         .await
         .map(|_| ())
@@ -380,7 +464,7 @@ pub async fn lost(conn: &mut Conn, after: BlobId, limit: i64) -> Result<Vec<Blob
 pub async fn unheld(conn: &mut Conn, after: BlobId, last: BlobId) -> Result<Vec<Blob>> {
     conn.rows(
         "SELECT id, digest, generation, size, location, state FROM blobs
-          WHERE id > $1 AND id <= $2 AND state IN (0, 3)
+          WHERE id > $1 AND id <= $2 AND state IN (0, 3, 4)
             AND NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.blob_id = blobs.id)
           ORDER BY id",
         &[after.into(), last.into()],

@@ -96,7 +96,7 @@ impl Conn {
     }
 
     /// The time as the database tells it, which judges leases, grace and expiry.
-    pub(crate) async fn now(&mut self, clock: &Clock) -> Result<Timestamp> {
+    pub async fn now(&mut self, clock: &Clock) -> Result<Timestamp> {
         match &self.driver {
             Driver::Sqlite(_) => Ok(clock.now()),
             Driver::Postgres(_) => {

@@ -87,7 +87,7 @@ pub async fn link(tx: &mut Tx, unlinked: &Unlinked, now: Timestamp) -> Result<bo
         return Ok(false);
     };
     if blob.state == State::Condemned {
-        blobs::revive(tx, blob.id, blob.size, now).await?;
+        blobs::revive(tx, blob.id, now).await?;
     }
     tx.execute(
         "INSERT INTO artifact_blobs (artifact_id, blob_id, repository_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",

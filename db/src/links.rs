@@ -35,29 +35,20 @@ pub async fn find(
     Ok(blob)
 }
 
-/// Those of `digests` that the repository holds, locked in the order of their digests against the collector.
-pub async fn hold(tx: &mut Tx, repository: RepositoryId, digests: &[Digest]) -> Result<Vec<Blob>> {
+/// Those of `digests` that the repository holds, in the order of their digests, shared with other pushes against the
+/// collector. Hold them first ([`blobs::hold`]): while that waits for the collector, links that it saw may go.
+pub async fn held(tx: &mut Tx, repository: RepositoryId, digests: &[Digest]) -> Result<Vec<Blob>> {
     let list = json_list(digests);
-    if tx.locks_rows() {
-        // Locked first and asked afterwards: while this waits for the collector, links that it saw may go.
-        let sql = with_list!(
-            tx,
-            "SELECT id FROM blobs WHERE state <> 2 AND digest IN",
-            "$1",
-            "ORDER BY digest",
-            "FOR SHARE"
-        );
-        tx.rows(sql, &[(&list).into()], |_| Ok(())).await?;
-    }
+    // CROSS JOIN keeps the order: SQLite would rather read all links of the repository.
     let sql = with_list!(
         tx,
         "SELECT b.id, b.digest, b.generation, b.size, b.location, b.state
            FROM blobs b
-           JOIN repository_blobs l ON l.blob_id = b.id
-          WHERE l.repository_id = $1 AND b.state <> 2 AND b.digest IN",
+          CROSS JOIN repository_blobs l
+          WHERE l.blob_id = b.id AND l.repository_id = $1 AND b.state <> 2 AND b.digest IN",
         "$2",
         "ORDER BY b.digest",
-        ""
+        "FOR SHARE OF b"
     );
     tx.rows(sql, &[repository.into(), (&list).into()], blobs::read)
         .await
@@ -80,15 +71,6 @@ pub async fn add(
     .await?;
     tx.touch(Touch::Repository(repository));
     Ok(())
-}
-
-/// Whether a manifest of the repository names the content.
-pub async fn is_named(conn: &mut Conn, repository: RepositoryId, blob: BlobId) -> Result<bool> {
-    conn.exists(
-        "SELECT 1 FROM artifact_blobs WHERE repository_id = $1 AND blob_id = $2 LIMIT 1",
-        &[repository.into(), blob.into()],
-    )
-    .await
 }
 
 /// Takes a content from the repository, unless a manifest of it names it. Lock the content first. True when it went.
@@ -161,18 +143,8 @@ pub async fn collect(
     now: Timestamp,
 ) -> Result<Vec<BlobId>> {
     let list = json_numbers(contents.iter().map(|id| id.0));
-    if tx.locks_rows() {
-        // The deletion of a manifest touches links and not contents: without this its new check_at could be lost.
-        let sql = with_numbers!(
-            tx,
-            "SELECT blob_id FROM repository_blobs WHERE repository_id = $1 AND blob_id IN",
-            "$2",
-            "ORDER BY blob_id",
-            "FOR UPDATE"
-        );
-        tx.rows(sql, &[repository.into(), (&list).into()], |_| Ok(()))
-            .await?;
-    }
+    // The deletion of a manifest touches links and not contents: without this its new check_at could be lost.
+    hold(tx, repository, &list).await?;
     // `+check_at`: the index over all that is due would be read from its beginning each time.
     let sql = with_numbers!(
         tx,
@@ -248,16 +220,69 @@ pub async fn unnamed(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<
     .await
 }
 
-/// Before a manifest goes: what it names is asked about at `check_at`, and no longer counts as fresh.
-pub async fn release(tx: &mut Tx, artifact: ArtifactId, check_at: Timestamp) -> Result<()> {
-    tx.execute(
-        "UPDATE repository_blobs SET check_at = $2
-          WHERE repository_id = (SELECT repository_id FROM artifacts WHERE id = $1)
-            AND blob_id IN (SELECT blob_id FROM artifact_blobs WHERE artifact_id = $1)",
-        &[artifact.into(), check_at.into()],
-    )
-    .await
-    .map(|_| ())
+/// A manifest names these contents from now on: they live as long as it does, not as long as they are fresh.
+pub(crate) async fn named(
+    tx: &mut Tx,
+    repository: RepositoryId,
+    contents: &[BlobId],
+) -> Result<()> {
+    let list = json_numbers(contents.iter().map(|id| id.0));
+    hold(tx, repository, &list).await?;
+    let sql = with_numbers!(
+        tx,
+        "UPDATE repository_blobs SET check_at = NULL WHERE repository_id = $1 AND +check_at > 0 AND blob_id IN",
+        "$2",
+        ""
+    );
+    tx.execute(sql, &[repository.into(), (&list).into()])
+        .await
+        .map(|_| ())
+}
+
+/// Before a manifest goes: what it named is asked about at `check_at`, or when it is not fresh any more for somebody who
+/// uploaded or mounted it since.
+pub(crate) async fn release(
+    tx: &mut Tx,
+    repository: RepositoryId,
+    artifact: ArtifactId,
+    check_at: Timestamp,
+) -> Result<()> {
+    let named = tx
+        .rows(
+            "SELECT blob_id FROM artifact_blobs WHERE artifact_id = $1 ORDER BY blob_id",
+            &[artifact.into()],
+            |row| row.int(0),
+        )
+        .await?;
+    let list = json_numbers(named);
+    hold(tx, repository, &list).await?;
+    let sql = with_numbers!(
+        tx,
+        "UPDATE repository_blobs SET check_at = CASE WHEN +check_at > $3 THEN check_at ELSE $3 END
+          WHERE repository_id = $1 AND blob_id IN",
+        "$2",
+        ""
+    );
+    tx.execute(sql, &[repository.into(), (&list).into(), check_at.into()])
+        .await
+        .map(|_| ())
+}
+
+/// Holds links in the order of their contents, as everybody does who changes several: two would wait for each other.
+async fn hold(tx: &mut Tx, repository: RepositoryId, list: &String) -> Result<()> {
+    if !tx.locks_rows() {
+        return Ok(());
+    }
+    let sql = with_numbers!(
+        tx,
+        "SELECT blob_id FROM repository_blobs WHERE repository_id = $1 AND blob_id IN",
+        "$2",
+        "ORDER BY blob_id",
+        "FOR UPDATE"
+    );
+    tx.rows(sql, &[repository.into(), list.into()], |_| Ok(()))
+        .await
+        .map(|_| ())
 }
 
 /// Contents that other repositories hold, for a mount without `from`: the names of up to `limit` such repositories.
@@ -268,7 +293,7 @@ pub async fn holders(conn: &mut Conn, digest: &Digest, limit: i64) -> Result<Vec
            FROM blobs b
            JOIN repository_blobs l ON l.blob_id = b.id
            JOIN repositories r ON r.id = l.repository_id
-          WHERE b.digest = $1 AND b.state IN (0, 1)
+          WHERE b.digest = $1 AND b.state <> 2 AND b.state <> 3
           ORDER BY l.repository_id
           LIMIT $2",
         &[(&digest).into(), limit.into()],

@@ -9,7 +9,14 @@ use model::{
 use oci::{digest::Digest, name::Tag};
 use serde_json::json;
 
-use crate::{Conn, Tx, changes, dialect::locking, generations::Touch};
+use crate::{
+    Conn, Tx,
+    artifacts::Artifact,
+    blobs::json_numbers,
+    changes,
+    dialect::{locking, with_numbers},
+    generations::Touch,
+};
 
 /// Points a tag at a manifest of its repository.
 pub async fn set(
@@ -108,6 +115,56 @@ pub async fn delete(
         now,
     )
     .await
+}
+
+/// Removes up to `limit` tags of a manifest that is about to go; answers how many went.
+pub(crate) async fn delete_of(
+    tx: &mut Tx,
+    repository: RepositoryId,
+    repository_name: &str,
+    artifact: &Artifact,
+    limit: i64,
+    now: Timestamp,
+) -> Result<i64> {
+    let sql = locking!(
+        tx,
+        "SELECT id, clock FROM tags WHERE artifact_id = $1 ORDER BY id LIMIT $2",
+        "FOR UPDATE"
+    );
+    let going = tx
+        .rows(sql, &[artifact.id.into(), limit.into()], |row| {
+            Ok((row.int(0)?, row.int(1)?))
+        })
+        .await?;
+    let Some(latest) = going.iter().map(|(_, clock)| *clock).max() else {
+        return Ok(0);
+    };
+    // Later than each of them, as when one goes alone.
+    let (clock, origin) = (tx.tick_after(latest, now), tx.node());
+    let (kind, digest) = (Kind::TagDeleted.as_str(), artifact.digest.to_string());
+    let payload = json!({ "digest": digest }).to_string();
+    let list = json_numbers(going.iter().map(|(id, _)| *id));
+    let sql = with_numbers!(
+        tx,
+        "INSERT INTO changes (origin, clock, kind, key, payload, at)
+         SELECT $2, $3, $4, $5 || ':' || name, $6, $7 FROM tags WHERE id IN",
+        "$1",
+        "ORDER BY id"
+    );
+    let values = &[
+        (&list).into(),
+        (&*origin).into(),
+        clock.into(),
+        kind.into(),
+        repository_name.into(),
+        (&payload).into(),
+        now.into(),
+    ];
+    tx.execute(sql, values).await?;
+    let sql = with_numbers!(tx, "DELETE FROM tags WHERE id IN", "$1", "");
+    tx.execute(sql, &[(&list).into()]).await?;
+    tx.touch(Touch::Repository(repository));
+    Ok(going.len() as i64)
 }
 
 /// Names sorted by byte, after `after`.

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::digest::Digest;
 use crate::manifest::ManifestError;
+use crate::media_type;
 
 /// Names content: what it is, its digest and its size.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -35,6 +36,11 @@ pub struct Descriptor {
 }
 
 impl Descriptor {
+    /// Whether a repository may lack it: layers of non-distributable type need not be pushed.
+    pub fn may_be_missing(&self) -> bool {
+        media_type::is_non_distributable(&self.media_type)
+    }
+
     pub(crate) fn read(raw: &RawValue) -> Result<Self, ManifestError> {
         let fields: Fields<'_> = object(raw)?;
         let media_type =

@@ -163,14 +163,11 @@ impl Manifest {
         body.into_manifest(media_type)
     }
 
-    /// The blobs that must be in the repository: config and layers, without those that need not be pushed. An index may list
-    /// blobs too, as BuildKit's build cache does.
+    /// All blobs that it names: config and layers, also those that [may be missing](Descriptor::may_be_missing). An index
+    /// may list blobs too, as BuildKit's build cache does.
     pub fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
-        let pushed = |layer: &&Descriptor| !media_type::is_non_distributable(&layer.media_type);
         let listed = self.manifests.iter().filter(|entry| !is_child(entry));
-        self.config
-            .iter()
-            .chain(self.layers.iter().chain(listed).filter(pushed))
+        self.config.iter().chain(&self.layers).chain(listed)
     }
 
     /// The manifests that an index lists, which must be in the repository.

@@ -5,6 +5,7 @@ pub mod collect;
 pub mod fsck;
 pub mod manifest;
 pub mod mount;
+mod named;
 pub mod pull;
 pub mod push;
 pub mod rebuild;

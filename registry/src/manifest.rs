@@ -1,11 +1,10 @@
 //! Pushing, tagging and deleting manifests. A manifest becomes visible in one transaction, when all it names is there.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use db::{
-    Tx,
-    artifacts::{self, NewArtifact},
+    Tx, artifacts,
     blobs::{self, Blob, State},
     links, repositories, tags,
 };
@@ -23,12 +22,10 @@ use oci::{
 
 use crate::{
     Registry,
-    push::{Place, Target, settle},
+    named::Named,
+    push::{ATTEMPTS, Place, Target, collected, settle},
     store_error,
 };
-
-/// As `push` in this crate: the collector may take a place between two looks, but not for ever.
-const ATTEMPTS: usize = 10;
 
 /// A manifest as a client pushes it.
 #[derive(Debug, Clone)]
@@ -53,8 +50,10 @@ struct Parsed {
     manifest: Manifest,
     digest: Digest,
     size: u64,
+    /// Its own digest and those of all contents that it names.
+    contents: Vec<Digest>,
+    /// In the order of their names, in which everybody locks them.
     tags: Vec<Tag>,
-    annotations: Option<String>,
 }
 
 impl Registry {
@@ -71,37 +70,38 @@ impl Registry {
                 .map(|subject| subject.digest),
         };
         for _ in 0..ATTEMPTS {
-            let newest = blobs::newest(&mut *self.db().reader().await?, &parsed.digest).await?;
-            let place = Place::after(newest.as_ref());
-            if !self
+            let (place, newest) = self.place(&parsed.digest, parsed.size).await?;
+            let here = self
                 .holds_bytes(newest.as_ref(), &parsed.digest, &bytes)
-                .await
-            {
+                .await;
+            if !here {
                 let (digest, bytes) = (&parsed.digest, bytes.clone());
                 match self.store().put(digest, &place.location, bytes).await {
                     Err(blob::Error::Withdrawn) => continue,
                     stored => stored.map_err(store_error)?,
                 }
             }
-            if self.keep_manifest(target, parsed.clone(), place).await? {
+            if self
+                .keep_manifest(target, parsed.clone(), place, !here)
+                .await?
+            {
                 return Ok(pushed);
             }
         }
-        Err(Error::Unavailable(anyhow::anyhow!(
-            "`{}` was collected again and again while it was pushed",
-            pushed.digest
-        )))
+        Err(collected(&pushed.digest))
     }
 
-    /// Whether the store has these very bytes already, so that tagging a known manifest writes no file.
+    /// Whether the store has these very bytes already, so that tagging a known manifest writes no file. Remembered bytes
+    /// say what the file should hold, not that it is there.
     async fn holds_bytes(&self, newest: Option<&Blob>, digest: &Digest, bytes: &Bytes) -> bool {
         let Some(blob) =
             newest.filter(|blob| blob.state == State::Live && blob.size == bytes.len() as u64)
         else {
             return false;
         };
-        if let Some(remembered) = self.0.remembered.manifest(digest) {
-            return remembered == *bytes;
+        if self.0.remembered.manifest(digest).is_some() {
+            let file = self.store().open_blob(digest, &blob.location, blob.size);
+            return file.await.is_ok();
         }
         let stored = self.store().read(digest, &blob.location, bytes.len()).await;
         let same = stored.is_ok_and(|stored| stored == *bytes);
@@ -117,6 +117,7 @@ impl Registry {
         target: &Target,
         parsed: Arc<Parsed>,
         place: Place,
+        wrote: bool,
     ) -> Result<bool> {
         let target = target.clone();
         self.db()
@@ -126,23 +127,18 @@ impl Registry {
                     let now = tx.now().await?;
                     let repository =
                         repositories::ensure(tx, target.project, &target.name, now).await?;
-                    let Some(own) = settle(tx, &parsed.digest, parsed.size, &place, now).await?
+                    // Its own bytes and all it names at once, in order: one after the other would be two orders.
+                    blobs::hold(tx, &parsed.contents, place.lock).await?;
+                    let Some(own) =
+                        settle(tx, &parsed.digest, parsed.size, &place, wrote, now).await?
                     else {
                         return Ok(false);
                     };
                     let artifact =
                         keep_artifact(tx, repository, &target.name, &parsed, own, now).await?;
                     for tag in &parsed.tags {
-                        tags::set(
-                            tx,
-                            repository,
-                            target.name.as_str(),
-                            tag,
-                            artifact,
-                            &parsed.digest,
-                            now,
-                        )
-                        .await?;
+                        let name = target.name.as_str();
+                        tags::set(tx, repository, name, tag, artifact, &parsed.digest, now).await?;
                     }
                     Ok(true)
                 })
@@ -169,21 +165,24 @@ impl Registry {
 
     /// Deletes a manifest and all its tags. One that an index of the repository names stays.
     pub async fn delete_manifest(&self, name: &RepoName, digest: &Digest) -> Result<()> {
+        while !self.delete_some(name, digest).await? {}
+        Ok(())
+    }
+
+    /// False while there are more tags than one transaction should remove.
+    async fn delete_some(&self, name: &RepoName, digest: &Digest) -> Result<bool> {
         let (name, digest, grace) = (name.clone(), *digest, self.config().gc_grace);
         self.db()
             .write(move |tx| {
                 let name = name.clone();
                 Box::pin(async move {
                     let missing = || not_found(&name, &format!("@{digest}"));
-                    let repository = repositories::find(tx, name.as_str()).await?.ok_or_else(missing)?;
-                    let artifact = artifacts::find(tx, repository, &digest).await?.ok_or_else(missing)?;
-                    if let Some(parent) = artifacts::find_parent(tx, artifact.id).await? {
-                        return Err(Error::Precondition(format!(
-                            "`{digest}` is part of the index `{parent}` in this repository: delete the index first"
-                        )));
-                    }
-                    let now = tx.now().await?;
-                    artifacts::delete(tx, repository, name.as_str(), &artifact, now.plus(grace), now).await
+                    let repository = repositories::find(tx, name.as_str()).await?;
+                    let repository = repository.ok_or_else(missing)?;
+                    let artifact = artifacts::find(tx, repository, &digest).await?;
+                    let artifact = artifact.ok_or_else(missing)?;
+                    let (name, now) = (name.as_str(), tx.now().await?);
+                    artifacts::delete(tx, repository, name, &artifact, now.plus(grace), now).await
                 })
             })
             .await
@@ -233,30 +232,33 @@ fn parse(new: NewManifest) -> Result<Parsed> {
         .map_err(|error| Error::invalid(What::Manifest, error.to_string()))?;
     let (digest, mut all) = match reference {
         Reference::Tag(tag) => (blob::digest_of(Algorithm::Sha256, &bytes), vec![tag]),
-        Reference::Digest(digest) => (digest, Vec::new()),
+        Reference::Digest(digest) => {
+            let actual = blob::digest_of(digest.algorithm(), &bytes);
+            if actual != digest {
+                return Err(Error::invalid(
+                    What::Digest,
+                    format!(
+                        "the manifest has digest `{actual}`, not `{digest}` as the request says"
+                    ),
+                ));
+            }
+            (digest, Vec::new())
+        }
     };
-    let actual = blob::digest_of(digest.algorithm(), &bytes);
-    if actual != digest {
-        return Err(Error::invalid(
-            What::Digest,
-            format!("the manifest has digest `{actual}`, not `{digest}` as the request says"),
-        ));
-    }
     all.extend(tags);
-    let annotations = (!manifest.annotations.is_empty())
-        .then(|| serde_json::to_string(&manifest.annotations))
-        .transpose()
-        .map_err(model::error::internal("serialising annotations"))?;
+    all.sort();
+    all.dedup();
+    let named = manifest.blobs().map(|named| named.digest);
     Ok(Parsed {
         size: bytes.len() as u64,
+        contents: named.chain([digest]).collect(),
         manifest,
         digest,
         tags: all,
-        annotations,
     })
 }
 
-/// The artifact's row and all it names, locked against the collector in the order of digests.
+/// The artifact's row with all it names, whose contents are held already.
 async fn keep_artifact(
     tx: &mut Tx,
     repository: RepositoryId,
@@ -265,79 +267,18 @@ async fn keep_artifact(
     own: BlobId,
     now: Timestamp,
 ) -> Result<ArtifactId> {
-    let held = hold_contents(tx, repository, &parsed.manifest, now).await?;
-    let children = find_children(tx, repository, &parsed.manifest).await?;
-    links::add(tx, repository, own, None, now).await?;
     let manifest = &parsed.manifest;
-    let contents: u64 = held.iter().map(|blob| blob.size).sum();
-    let new = NewArtifact {
-        digest: parsed.digest,
-        blob: own,
-        media_type: manifest.media_type.to_owned(),
-        artifact_type: manifest.artifact_type().map(str::to_owned),
-        config_media_type: manifest
-            .config
-            .as_ref()
-            .map(|config| config.media_type.clone()),
-        size: parsed.size + contents + children.iter().map(|child| child.2).sum::<u64>(),
-        subject: manifest.subject.as_ref().map(|subject| subject.digest),
-        annotations: parsed.annotations.clone(),
-        blobs: held.iter().map(|blob| blob.id).chain([own]).collect(),
-        children: children.iter().map(|child| child.0).collect(),
-    };
-    artifacts::ensure(tx, repository, name.as_str(), &new, now).await
-}
-
-async fn hold_contents(
-    tx: &mut Tx,
-    repository: RepositoryId,
-    manifest: &Manifest,
-    now: Timestamp,
-) -> Result<Vec<Blob>> {
-    let wanted: BTreeSet<Digest> = manifest
-        .blobs()
-        .map(|descriptor| descriptor.digest)
-        .collect();
-    if wanted.is_empty() {
-        return Ok(Vec::new());
+    let named = Named::find(tx, repository, manifest).await?;
+    if let Some(missing) = named.missing(manifest) {
+        return Err(Error::MissingBlob(missing));
     }
-    let wanted: Vec<Digest> = wanted.into_iter().collect();
-    let held = links::hold(tx, repository, &wanted).await?;
-    for digest in &wanted {
-        if !held
-            .iter()
-            .any(|blob| blob.digest == *digest && blob.state.is_readable())
-        {
-            return Err(Error::MissingBlob(*digest));
-        }
+    let new = named.artifact(manifest, &parsed.digest, (own, parsed.size))?;
+    let (artifact, is_new) = artifacts::ensure(tx, repository, name.as_str(), &new, now).await?;
+    // After the artifact's row: whoever deletes it takes both in this order.
+    if is_new {
+        links::add(tx, repository, own, None, now).await?;
     }
-    for blob in held.iter().filter(|blob| blob.state == State::Condemned) {
-        blobs::revive(tx, blob.id, blob.size, now).await?;
-    }
-    Ok(held)
-}
-
-async fn find_children(
-    tx: &mut Tx,
-    repository: RepositoryId,
-    manifest: &Manifest,
-) -> Result<Vec<(ArtifactId, Digest, u64)>> {
-    let wanted: BTreeSet<Digest> = manifest
-        .children()
-        .map(|descriptor| descriptor.digest)
-        .collect();
-    if wanted.is_empty() {
-        return Ok(Vec::new());
-    }
-    let wanted: Vec<Digest> = wanted.into_iter().collect();
-    let found = artifacts::children(tx, repository, &wanted).await?;
-    match wanted
-        .iter()
-        .find(|digest| !found.iter().any(|child| child.1 == **digest))
-    {
-        Some(missing) => Err(Error::MissingBlob(*missing)),
-        None => Ok(found),
-    }
+    Ok(artifact)
 }
 
 fn not_found(name: &RepoName, reference: &str) -> Error {
@@ -346,3 +287,6 @@ fn not_found(name: &RepoName, reference: &str) -> Error {
         format!("artifact {name}{reference} not found"),
     )
 }
+
+#[cfg(test)]
+mod tests;

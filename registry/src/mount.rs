@@ -1,7 +1,10 @@
 //! Mounting: a content of one repository becomes content of another, without a byte being moved. Who may read the source
 //! is the caller's question; that the content is alive is asked under its lock.
 
-use db::{blobs, links, repositories};
+use db::{
+    blobs::{self, Lock},
+    links, repositories,
+};
 use model::Result;
 use oci::{digest::Digest, name::RepoName};
 
@@ -28,14 +31,12 @@ impl Registry {
                     let Some(source) = repositories::find(tx, from.as_str()).await? else {
                         return Ok(false);
                     };
-                    let held = links::hold(tx, source, &[digest]).await?;
+                    blobs::hold(tx, &[digest], Lock::Share).await?;
+                    let held = links::held(tx, source, &[digest]).await?;
                     let Some(blob) = held.into_iter().find(|blob| blob.state.is_readable()) else {
                         return Ok(false);
                     };
                     let now = tx.now().await?;
-                    if blob.state == blobs::State::Condemned {
-                        blobs::revive(tx, blob.id, blob.size, now).await?;
-                    }
                     let repository =
                         repositories::ensure(tx, target.project, &target.name, now).await?;
                     links::add(tx, repository, blob.id, Some(now.plus(expire)), now).await?;

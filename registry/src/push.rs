@@ -4,10 +4,12 @@
 //! when the collector took the old place meanwhile, also before its name was durable, the same bytes are published once
 //! more under a new generation.
 
+use std::time::Duration;
+
 use blob::Staged;
 use db::{
     Tx,
-    blobs::{self, Blob, State},
+    blobs::{self, Blob, Lock, State},
     links, repositories, uploads,
 };
 use model::{
@@ -20,7 +22,9 @@ use oci::{digest::Digest, name::RepoName};
 use crate::{Registry, store_error};
 
 /// The collector may take a place between two looks; more often than this it cannot be chance.
-const ATTEMPTS: usize = 10;
+pub(crate) const ATTEMPTS: usize = 10;
+/// A place that was read longer ago than this is read again: the row that says it is taken stays for an hour only.
+const MAX_DELAY: Duration = Duration::from_mins(10);
 
 /// The repository a push goes to.
 #[derive(Debug, Clone)]
@@ -37,29 +41,40 @@ pub(crate) struct Finished {
 }
 
 /// Which generation of a content is about to be written, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub generation: i64,
     pub location: String,
+    /// When it was read, by the database's clock.
+    read_at: Timestamp,
+    /// How its row must be held: one that is live and whose bytes stay as they are may be shared with other pushes.
+    pub lock: Lock,
 }
 
 impl Place {
     /// Over the present copy, which heals a damaged one; beside it when its bytes are being deleted.
-    pub(crate) fn after(newest: Option<&Blob>) -> Self {
-        match newest {
-            None => Self {
-                generation: 0,
-                location: "data".to_owned(),
+    fn after(newest: Option<&Blob>, size: u64, read_at: Timestamp) -> Self {
+        let generation = match newest {
+            None => 0,
+            Some(blob) if blob.state != State::Deleting => blob.generation,
+            Some(blob) => blob.generation + 1,
+        };
+        Self {
+            generation,
+            location: match newest {
+                Some(blob) if blob.state != State::Deleting => blob.location.clone(),
+                _ => blobs::location_of(generation),
             },
-            Some(blob) if blob.state != State::Deleting => Self {
-                generation: blob.generation,
-                location: blob.location.clone(),
-            },
-            Some(blob) => Self {
-                generation: blob.generation + 1,
-                location: format!("data.{}", blob.generation + 1),
+            read_at,
+            lock: match newest.map(|blob| (blob.state, blob.size == size)) {
+                None | Some((State::Live, true) | (State::Deleting, _)) => Lock::Share,
+                Some(_) => Lock::Exclusive,
             },
         }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        (self.generation, &self.location) == (other.generation, &other.location)
     }
 }
 
@@ -72,8 +87,7 @@ impl Registry {
         finished: Option<Finished>,
     ) -> Result<()> {
         for _ in 0..ATTEMPTS {
-            let newest = blobs::newest(&mut *self.db().reader().await?, &staged.digest).await?;
-            let place = Place::after(newest.as_ref());
+            let (place, _) = self.place(&staged.digest, staged.size).await?;
             match staged.publish(&place.location).await {
                 Err(blob::Error::Withdrawn) => continue,
                 published => published.map_err(store_error)?,
@@ -91,10 +105,15 @@ impl Registry {
                 return Ok(());
             }
         }
-        Err(Error::Unavailable(anyhow::anyhow!(
-            "`{}` was collected again and again while it was pushed",
-            staged.digest
-        )))
+        Err(collected(&staged.digest))
+    }
+
+    /// Where bytes of this content go now, and its row.
+    pub(crate) async fn place(&self, digest: &Digest, size: u64) -> Result<(Place, Option<Blob>)> {
+        let mut reader = self.db().reader().await?;
+        let now = reader.now(self.db().clock()).await?;
+        let newest = blobs::newest(&mut reader, digest).await?;
+        Ok((Place::after(newest.as_ref(), size, now), newest))
     }
 
     /// False when the place is not the right one any more.
@@ -112,7 +131,8 @@ impl Registry {
                 let (place, target, finished) = (place.clone(), target.clone(), finished.clone());
                 Box::pin(async move {
                     let now = tx.now().await?;
-                    let Some(blob) = settle(tx, &digest, size, &place, now).await? else {
+                    blobs::hold(tx, &[digest], place.lock).await?;
+                    let Some(blob) = settle(tx, &digest, size, &place, true, now).await? else {
                         return Ok(false);
                     };
                     let repository =
@@ -141,25 +161,46 @@ impl Registry {
     }
 }
 
-/// The row of a content whose bytes were just published at `place`; `None` when another place is right by now.
+/// What is said when [`ATTEMPTS`] were not enough.
+pub(crate) fn collected(digest: &Digest) -> Error {
+    Error::Unavailable(anyhow::anyhow!(
+        "`{digest}` was collected again and again while it was pushed"
+    ))
+}
+
+/// The row of a content at `place`; `wrote` says that its bytes were just published there. Hold it first, as the place
+/// says. `None` when another place is right by now, or when bytes are needed after all: look again.
 pub(crate) async fn settle(
     tx: &mut Tx,
     digest: &Digest,
     size: u64,
     place: &Place,
+    wrote: bool,
     now: Timestamp,
 ) -> Result<Option<BlobId>> {
-    let newest = blobs::lock_newest(tx, digest).await?;
-    if Place::after(newest.as_ref()) != *place {
+    let newest = blobs::newest(tx, digest).await?;
+    let present = Place::after(newest.as_ref(), size, now);
+    if !present.is(place) || now.since(place.read_at) > MAX_DELAY {
+        return Ok(None);
+    }
+    // A lock is not raised: two who did so would wait for each other.
+    if present.lock == Lock::Exclusive && place.lock == Lock::Share {
         return Ok(None);
     }
     match newest {
-        Some(blob) if blob.state != State::Deleting => {
-            if blob.state != State::Live {
-                blobs::revive(tx, blob.id, size, now).await?;
+        Some(blob) if blob.state != State::Deleting => match (blob.state, wrote) {
+            (State::Live, _) if blob.size == size => Ok(Some(blob.id)),
+            (State::Condemned, false) => {
+                blobs::revive(tx, blob.id, now).await?;
+                Ok(Some(blob.id))
             }
-            Ok(Some(blob.id))
-        }
-        _ => blobs::insert(tx, digest, place.generation, size, &place.location, now).await,
+            (_, true) => {
+                blobs::set_written(tx, blob.id, size, now).await?;
+                Ok(Some(blob.id))
+            }
+            (_, false) => Ok(None),
+        },
+        _ if wrote => blobs::insert(tx, digest, place.generation, size, &place.location, now).await,
+        _ => Ok(None),
     }
 }

@@ -14,7 +14,7 @@ use oci::{
 
 use crate::{
     Registry,
-    push::{Finished, Place, Target},
+    push::{Finished, Target},
     session::{Session, Turn},
     store_error,
 };
@@ -185,8 +185,7 @@ impl Registry {
     }
 
     async fn finish_published(&self, target: &Target, row: Upload, digest: &Digest) -> Result<()> {
-        let newest = db::blobs::newest(&mut *self.db().reader().await?, digest).await?;
-        let place = Place::after(newest.as_ref());
+        let (place, _) = self.place(digest, row.received).await?;
         let staged = self
             .store()
             .restage(&row.id, digest, &place.location, row.received)

@@ -102,7 +102,8 @@ CREATE TABLE repositories (
 CREATE INDEX repositories_project ON repositories (project_id, name);
 
 -- One row per content and generation. state: 0 live, 1 condemned (a push or mount takes it back), 2 deleting (final; a
--- tombstone until an hour after freed_at, when its bytes went), 3 lost (missing or damaged in the store; the next push heals it).
+-- tombstone until an hour after freed_at, when its bytes went), 3 lost (missing or damaged in the store; the next push heals it),
+-- 4 suspect (live, and being judged).
 CREATE TABLE blobs (
     id         {id},
     digest     TEXT NOT NULL,
@@ -118,7 +119,7 @@ CREATE TABLE blobs (
 );
 CREATE UNIQUE INDEX blobs_digest_key ON blobs (digest) WHERE state <> 2;
 CREATE INDEX blobs_state ON blobs (state, freed_at, id) WHERE state <> 0;
-CREATE INDEX blobs_checked ON blobs (checked_at, id) WHERE state = 0;
+CREATE INDEX blobs_checked ON blobs (checked_at, id) WHERE state IN (0, 4);
 
 -- Which repository may read which content. check_at: when the collector should ask whether anything still names it there.
 CREATE TABLE repository_blobs (
@@ -128,7 +129,7 @@ CREATE TABLE repository_blobs (
     check_at      BIGINT,
     PRIMARY KEY (repository_id, blob_id)
 );
-CREATE INDEX repository_blobs_blob  ON repository_blobs (blob_id);
+CREATE INDEX repository_blobs_blob  ON repository_blobs (blob_id, repository_id);
 CREATE INDEX repository_blobs_check ON repository_blobs (check_at, repository_id, blob_id) WHERE check_at IS NOT NULL;
 
 CREATE TABLE artifacts (
@@ -165,7 +166,7 @@ CREATE TABLE artifact_children (
     child_id  BIGINT NOT NULL REFERENCES artifacts (id),
     PRIMARY KEY (parent_id, child_id)
 );
-CREATE INDEX artifact_children_child ON artifact_children (child_id);
+CREATE INDEX artifact_children_child ON artifact_children (child_id, parent_id);
 
 -- A tag is (digest, clock, node): of two writers the later clock wins, then the greater node.
 CREATE TABLE tags (

@@ -1,7 +1,7 @@
 //! Contents and who holds them.
 
 use db::{
-    blobs::{self, State},
+    blobs::{self, Lock, State},
     links,
 };
 use model::id::BlobId;
@@ -44,10 +44,12 @@ fn a_content_is_read_only_where_it_is_held() {
                 ["library/app"]
             );
         }
-        let hold = transact!(test.db, |tx| links::hold(tx, app, &[digest(2), digest(1)])
-            .await)
+        let held = transact!(test.db, |tx| {
+            blobs::hold(tx, &[digest(2), digest(1)], Lock::Share).await?;
+            links::held(tx, app, &[digest(2), digest(1)]).await
+        })
         .unwrap();
-        assert_eq!(hold.iter().map(|blob| blob.id).collect::<Vec<_>>(), [layer]);
+        assert_eq!(held.iter().map(|blob| blob.id).collect::<Vec<_>>(), [layer]);
         assert!(
             transact!(test.db, |tx| links::remove_unless_named(tx, app, layer)
                 .await)
@@ -150,7 +152,7 @@ fn what_nothing_holds_is_condemned_and_taken_back_by_a_push() {
                 .is_empty()
         );
 
-        transact!(test.db, |tx| blobs::revive(tx, free, 100, NOW).await).unwrap();
+        transact!(test.db, |tx| blobs::revive(tx, free, NOW).await).unwrap();
         assert!(!any().await);
         assert!(transact!(test.db, |tx| blobs::condemn_if_unheld(tx, free, NOW).await).unwrap());
         assert!(!transact!(test.db, |tx| blobs::condemn_if_unheld(tx, held, NOW).await).unwrap());
@@ -168,7 +170,7 @@ fn what_is_claimed_is_gone_for_good_and_buried_as_a_tombstone() {
             .await)
         .unwrap();
         assert_eq!(claimed, [free]);
-        transact!(test.db, |tx| blobs::revive(tx, free, 100, NOW).await).unwrap();
+        transact!(test.db, |tx| blobs::revive(tx, free, NOW).await).unwrap();
         let newest = blobs::newest(&mut test.db.reader().await.unwrap(), &digest(2))
             .await
             .unwrap();
@@ -262,13 +264,28 @@ fn one_generation_of_a_content_lives_at_a_time() {
 fn lost_and_damaged_contents_are_healed_by_the_next_push() {
     testkit::on_both(async |test| {
         let id = blob(&test.db, 1).await;
-        assert!(transact!(test.db, |tx| blobs::mark_lost(tx, id, NOW).await).unwrap());
-        assert!(!transact!(test.db, |tx| blobs::mark_lost(tx, id, NOW).await).unwrap());
-        transact!(test.db, |tx| blobs::revive(tx, id, 100, NOW).await).unwrap();
-        let seen = transact!(test.db, |tx| blobs::lock_newest(tx, &digest(1)).await)
+        let newest = async || {
+            let reader = &mut *test.db.reader().await.unwrap();
+            blobs::newest(reader, &digest(1)).await.unwrap().unwrap()
+        };
+        let seen = newest().await;
+        let suspect = async || {
+            transact!(test.db, [seen], |tx| blobs::set_suspect(tx, &seen, NOW)
+                .await)
             .unwrap()
-            .unwrap();
-        assert_eq!(seen.state, State::Live);
+        };
+        let lost = async || transact!(test.db, |tx| blobs::mark_lost(tx, id, NOW).await).unwrap();
+        let push =
+            async || transact!(test.db, |tx| blobs::set_written(tx, id, 100, NOW).await).unwrap();
+        assert!(!lost().await, "only a suspect is marked");
+        assert!(suspect().await && newest().await.state.is_readable());
+        push().await;
+        assert!(!lost().await, "a push was faster");
+        assert!(suspect().await && lost().await);
+        assert!(!suspect().await, "it is lost already");
+        push().await;
+        assert_eq!(newest().await.state, State::Live);
+        assert!(suspect().await);
         let damaged = transact!(test.db, [seen], |tx| blobs::mark_damaged(tx, &seen, NOW)
             .await)
         .unwrap()
@@ -317,7 +334,15 @@ fn contents_are_walked_checked_and_counted() {
         }
         transact!(test.db, |tx| blobs::set_checked(tx, &[one], later(5)).await).unwrap();
         transact!(test.db, |tx| blobs::set_size(tx, two, 50).await).unwrap();
-        transact!(test.db, |tx| blobs::mark_lost(tx, two, NOW).await).unwrap();
+        let seen = blobs::newest(&mut test.db.reader().await.unwrap(), &digest(2))
+            .await
+            .unwrap()
+            .unwrap();
+        transact!(test.db, [seen], |tx| {
+            blobs::set_suspect(tx, &seen, NOW).await?;
+            blobs::mark_lost(tx, two, NOW).await
+        })
+        .unwrap();
         let reader = &mut *test.db.reader().await.unwrap();
         assert_eq!(
             blobs::totals(reader).await.unwrap(),

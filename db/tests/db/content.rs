@@ -2,12 +2,12 @@
 
 use db::{
     artifacts::{self, NewArtifact},
-    blobs::State,
+    blobs::{self, State},
     consistency, links, repositories,
 };
 use model::{
     Error,
-    id::{ArtifactId, BlobId, RepositoryId, TagId},
+    id::{ArtifactId, RepositoryId, TagId},
 };
 use oci::name::RepoName;
 
@@ -104,6 +104,13 @@ fn repositories_are_listed_by_byte_and_the_catalog_leaves_out_empty_ones() {
     });
 }
 
+/// The row of a manifest's own bytes.
+async fn own_bytes(test: &testkit::TestDatabase, number: u64) -> model::id::BlobId {
+    let reader = &mut *test.db.reader().await.unwrap();
+    let newest = blobs::newest(reader, &digest(number)).await.unwrap();
+    newest.unwrap().id
+}
+
 async fn project_of(test: &testkit::TestDatabase, name: &str) -> model::id::ProjectId {
     db::projects::get_name(&mut test.db.reader().await.unwrap(), name)
         .await
@@ -119,7 +126,7 @@ fn a_manifest_is_kept_once_with_what_it_names() {
         let image = manifest(&test.db, app, 10, &[config, layer, layer], &[]).await;
         let index = manifest(&test.db, app, 11, &[], &[image]).await;
         let seen = test.db.generations().of(app);
-        let again = new_artifact(10, config, &[]);
+        let again = new_artifact(10, own_bytes(test, 10).await, &[config]);
         let same = transact!(test.db, [again], |tx| artifacts::ensure(
             tx,
             app,
@@ -128,7 +135,7 @@ fn a_manifest_is_kept_once_with_what_it_names() {
             NOW
         )
         .await);
-        assert_eq!(same.unwrap(), image);
+        assert_eq!(same.unwrap(), (image, false));
         assert_eq!(
             test.db.generations().of(app),
             seen,
@@ -140,18 +147,15 @@ fn a_manifest_is_kept_once_with_what_it_names() {
             (image, digest(10), State::Live, 100)
         );
         let reader = &mut *test.db.reader().await.unwrap();
-        for content in [config, layer] {
-            assert!(links::is_named(reader, app, content).await.unwrap());
-        }
-        assert!(!links::is_named(reader, app, BlobId(0)).await.unwrap());
         assert_eq!(
             artifacts::find_parent(reader, image).await.unwrap(),
             Some(digest(11))
         );
         assert_eq!(artifacts::find_parent(reader, index).await.unwrap(), None);
-        let children = artifacts::children(reader, app, &[digest(11), digest(10), digest(99)])
-            .await
-            .unwrap();
+        let children = transact!(test.db, |tx| {
+            artifacts::hold(tx, app, &[digest(11), digest(10), digest(99)]).await
+        })
+        .unwrap();
         assert_eq!(
             children,
             [(image, digest(10), 300), (index, digest(11), 300)]
@@ -191,7 +195,6 @@ fn a_manifest_that_an_index_names_is_not_deleted() {
                 .unwrap()
                 .is_none()
         );
-        assert!(!links::is_named(reader, app, layer).await.unwrap());
         // What it named is asked about when the grace is over.
         assert!(links::due(reader, later(4), 10).await.unwrap().is_empty());
         let due = links::due(reader, later(5), 10).await.unwrap();
@@ -201,6 +204,59 @@ fn a_manifest_that_an_index_names_is_not_deleted() {
                 .count(),
             1
         );
+    });
+}
+
+#[test]
+fn a_manifest_that_was_kept_without_all_it_names_is_completed_by_the_next_push() {
+    testkit::on_both(async |test| {
+        let app = repository(&test.db, "library/app").await;
+        let image = manifest(&test.db, app, 10, &[], &[]).await;
+        let layer = held(&test.db, app, 1).await;
+        let new = new_artifact(10, own_bytes(test, 10).await, &[layer]);
+        let push = async || {
+            transact!(test.db, [new], |tx| {
+                artifacts::ensure(tx, app, "library/app", &new, NOW).await
+            })
+            .unwrap()
+        };
+        assert_eq!(push().await, (image, true));
+        assert_eq!(push().await, (image, false));
+        let taken = transact!(test.db, |tx| {
+            links::collect(tx, app, &[layer], later(1_000_000)).await
+        });
+        assert_eq!(taken.unwrap(), [], "the manifest names it now");
+    });
+}
+
+#[test]
+fn what_somebody_uploaded_again_stays_fresh_when_a_manifest_that_names_it_goes() {
+    testkit::on_both(async |test| {
+        let app = repository(&test.db, "library/app").await;
+        let layer = held(&test.db, app, 1).await;
+        manifest(&test.db, app, 10, &[layer], &[]).await;
+        let due_at = async |time| {
+            let reader = &mut *test.db.reader().await.unwrap();
+            let due = links::due(reader, time, 10).await.unwrap();
+            due.iter().any(|due| due.blob == layer)
+        };
+        assert!(!due_at(later(1_000_000)).await, "a manifest names it");
+        transact!(test.db, |tx| links::add(
+            tx,
+            app,
+            layer,
+            Some(later(100)),
+            NOW
+        )
+        .await)
+        .unwrap();
+        let found = find(&test.db, app, 10).await.unwrap();
+        transact!(test.db, [found], |tx| {
+            artifacts::delete(tx, app, "library/app", &found, later(5), NOW).await
+        })
+        .unwrap();
+        assert!(!due_at(later(99)).await);
+        assert!(due_at(later(100)).await);
     });
 }
 
@@ -230,7 +286,7 @@ fn referrers_come_in_pages_and_by_type() {
                 NOW
             )
             .await);
-            made.push(id.unwrap());
+            made.push(id.unwrap().0);
         }
         let reader = &mut *test.db.reader().await.unwrap();
         let start = ArtifactId(0);

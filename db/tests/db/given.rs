@@ -153,6 +153,7 @@ pub async fn manifest(
     )
     .await)
     .unwrap()
+    .0
 }
 
 pub async fn tag(db: &Db, repository: RepositoryId, name: &str, artifact: ArtifactId, number: u64) {

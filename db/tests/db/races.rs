@@ -5,9 +5,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use db::{artifacts, blobs, links, members, projects, repositories, tags};
-use model::{Error, id::BlobId, role::Role};
+use db::{
+    artifacts,
+    blobs::{self, Lock},
+    links, members, projects, repositories, tags,
+};
+use model::{Error, role::Role};
 use oci::name::RepoName;
+use testkit::TestDatabase;
 use tokio::sync::Semaphore;
 
 use crate::given::{
@@ -29,16 +34,35 @@ impl Signs {
     }
 
     /// Runs `second` once the first has begun, sees it wait, and lets the first go on.
-    async fn waits<T: std::fmt::Debug>(&self, second: impl Future<Output = T>) -> T {
+    async fn waits<T: std::fmt::Debug>(
+        &self,
+        test: &TestDatabase,
+        second: impl Future<Output = T>,
+    ) -> T {
         let _ = self.begun.acquire().await;
         let mut second = std::pin::pin!(second);
-        let early = tokio::time::timeout(Duration::from_millis(200), &mut second).await;
-        assert!(
-            early.is_err(),
-            "the second did not wait for the first: {early:?}"
-        );
+        tokio::select! {
+            early = &mut second => panic!("the second did not wait for the first: {early:?}"),
+            () = somebody_waits(test) => {}
+        }
         self.go_on.add_permits(1);
         second.await
+    }
+}
+
+/// Until the server says that a transaction waits for a lock of another.
+async fn somebody_waits(test: &TestDatabase) {
+    let waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while !test
+        .db
+        .reader()
+        .await
+        .unwrap()
+        .exists(waiting, &[])
+        .await
+        .unwrap()
+    {
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -62,8 +86,12 @@ fn a_push_that_waited_for_the_collector_sees_what_it_took() {
                 links::remove_unless_named(tx, app, layer).await
             })
         };
-        let push = signs
-            .waits(async { transact!(test.db, |tx| links::hold(tx, app, &[digest(1)]).await) });
+        let push = signs.waits(test, async {
+            transact!(test.db, |tx| {
+                blobs::hold(tx, &[digest(1)], Lock::Share).await?;
+                links::held(tx, app, &[digest(1)]).await
+            })
+        });
         let (collected, held) = tokio::join!(collect, push);
         assert!(collected.unwrap());
         assert!(
@@ -83,12 +111,12 @@ fn the_collector_waits_for_a_push_and_then_leaves_its_content_alone() {
         let (begun, go_on) = (&signs.begun, &signs.go_on);
         let push = async {
             transact!(test.db, [new, begun, go_on], |tx| {
-                links::hold(tx, app, &[digest(1)]).await?;
+                blobs::hold(tx, &[digest(1)], Lock::Share).await?;
                 hold(&begun, &go_on).await;
                 artifacts::ensure(tx, app, "library/app", &new, NOW).await
             })
         };
-        let collect = signs.waits(async {
+        let collect = signs.waits(test, async {
             transact!(test.db, |tx| {
                 blobs::lock(tx, &[digest(1)]).await?;
                 links::collect(tx, app, &[layer], later(1_000_000)).await
@@ -106,19 +134,20 @@ fn a_manifest_is_not_deleted_while_it_is_tagged() {
         let app = repository(&test.db, "library/app").await;
         let image = manifest(&test.db, app, 10, &[], &[]).await;
         let found = find(&test.db, app, 10).await.unwrap();
-        let new = new_artifact(10, BlobId(0), &[]); // it is there already
+        let own = blobs::newest(&mut test.db.reader().await.unwrap(), &digest(10)).await;
+        let new = new_artifact(10, own.unwrap().unwrap().id, &[]); // it is there already
         let signs = Signs::new();
         let (begun, go_on) = (&signs.begun, &signs.go_on);
         let push = async {
             transact!(test.db, [new, begun, go_on], |tx| {
-                let artifact = artifacts::ensure(tx, app, "library/app", &new, NOW).await?;
+                let (artifact, _) = artifacts::ensure(tx, app, "library/app", &new, NOW).await?;
                 hold(&begun, &go_on).await;
                 let tag = "v1".parse().unwrap();
                 tags::set(tx, app, "library/app", &tag, artifact, &digest(10), NOW).await?;
                 Ok(artifact)
             })
         };
-        let delete = signs.waits(async {
+        let delete = signs.waits(test, async {
             transact!(test.db, [found], |tx| {
                 artifacts::delete(tx, app, "library/app", &found, NOW, NOW).await
             })
@@ -161,9 +190,9 @@ fn a_manifest_that_was_deleted_meanwhile_is_made_again() {
                 Ok(())
             })
         };
-        let push = signs.waits(async {
+        let push = signs.waits(test, async {
             transact!(test.db, [new], |tx| {
-                let artifact = artifacts::ensure(tx, app, "library/app", &new, NOW).await?;
+                let (artifact, _) = artifacts::ensure(tx, app, "library/app", &new, NOW).await?;
                 let tag = "v1".parse().unwrap();
                 tags::set(tx, app, "library/app", &tag, artifact, &digest(10), NOW).await?;
                 Ok(artifact)
@@ -171,7 +200,7 @@ fn a_manifest_that_was_deleted_meanwhile_is_made_again() {
         });
         let (deleted, pushed) = tokio::join!(delete, push);
         deleted.unwrap();
-        assert_ne!(pushed.unwrap(), first.unwrap());
+        assert_ne!(pushed.unwrap(), first.unwrap().0);
         assert!(find(&test.db, app, 10).await.is_some());
     });
 }
@@ -191,12 +220,12 @@ fn an_index_is_not_left_without_the_manifest_it_names() {
         let (begun, go_on) = (&signs.begun, &signs.go_on);
         let push = async {
             transact!(test.db, [new, begun, go_on], |tx| {
-                artifacts::children(tx, app, &[digest(10)]).await?;
+                artifacts::hold(tx, app, &[digest(10)]).await?;
                 hold(&begun, &go_on).await;
                 artifacts::ensure(tx, app, "library/app", &new, NOW).await
             })
         };
-        let delete = signs.waits(async {
+        let delete = signs.waits(test, async {
             transact!(test.db, [found], |tx| {
                 artifacts::delete(tx, app, "library/app", &found, NOW, NOW).await
             })
@@ -221,7 +250,7 @@ fn a_project_is_not_deleted_while_a_repository_is_made_in_it() {
                 Ok(id)
             })
         };
-        let delete = signs.waits(async {
+        let delete = signs.waits(test, async {
             transact!(test.db, [library], |tx| projects::delete(tx, &library, NOW)
                 .await)
         });
@@ -247,7 +276,7 @@ fn who_is_being_deleted_becomes_no_member() {
                 Ok(())
             })
         };
-        let join = signs.waits(async {
+        let join = signs.waits(test, async {
             transact!(test.db, [library, bob], |tx| members::set(
                 tx,
                 &library,

@@ -100,8 +100,11 @@ fn an_index_may_list_blobs() {
     ]);
     let manifest = parse(&with(index(), "", "manifests", entries)).unwrap();
     assert_eq!(
-        manifest.blobs().map(|blob| blob.digest).collect::<Vec<_>>(),
-        [digest(4), digest(5)]
+        manifest
+            .blobs()
+            .map(|blob| (blob.digest, blob.may_be_missing()))
+            .collect::<Vec<_>>(),
+        [(digest(4), false), (digest(5), false), (digest(6), true)]
     );
     assert_eq!(
         manifest
@@ -454,7 +457,7 @@ fn size_and_depth_are_bounded() {
 }
 
 #[test]
-fn layers_that_may_not_be_pushed_need_not_be_here() {
+fn layers_that_may_not_be_pushed_are_named_and_may_be_missing() {
     let layers = json!([
         descriptor(
             "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
@@ -468,10 +471,17 @@ fn layers_that_may_not_be_pushed_need_not_be_here() {
     ]);
     let manifest = parse(&with(image(), "", "layers", layers)).unwrap();
     assert_eq!(
-        manifest.blobs().map(|blob| blob.digest).collect::<Vec<_>>(),
-        [digest(1), digest(4)]
+        manifest
+            .blobs()
+            .map(|blob| (blob.digest, blob.may_be_missing()))
+            .collect::<Vec<_>>(),
+        [
+            (digest(1), false),
+            (digest(2), true),
+            (digest(3), true),
+            (digest(4), false)
+        ]
     );
-    assert_eq!(manifest.layers.len(), 3);
 }
 
 #[test]

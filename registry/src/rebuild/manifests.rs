@@ -6,9 +6,8 @@ use std::collections::BTreeSet;
 use blob::Error as BlobError;
 use bytes::Bytes;
 use db::{
-    artifacts::{self, NewArtifact},
-    blobs::{self, Blob, State},
-    links,
+    artifacts,
+    blobs::{self, Blob, Lock, State},
 };
 use model::{Result, id::BlobId};
 use oci::{
@@ -17,7 +16,7 @@ use oci::{
 };
 
 use super::Rebuild;
-use crate::store_error;
+use crate::{named::Named, store_error};
 
 /// Contents read from the database at a time.
 const PAGE: i64 = 500;
@@ -126,39 +125,16 @@ impl Rebuild<'_> {
                 Box::pin(async move {
                     let now = tx.now().await?;
                     let Found { blob, manifest } = found;
-                    let named: BTreeSet<Digest> =
-                        manifest.blobs().map(|named| named.digest).collect();
-                    let held =
-                        links::hold(tx, repository, &named.iter().copied().collect::<Vec<_>>())
-                            .await?;
-                    let listed: BTreeSet<Digest> =
-                        manifest.children().map(|child| child.digest).collect();
-                    let children = artifacts::children(
-                        tx,
-                        repository,
-                        &listed.iter().copied().collect::<Vec<_>>(),
-                    )
-                    .await?;
-                    let missing = (named.len() - held.len()) + (listed.len() - children.len());
-                    let new = NewArtifact {
-                        digest: blob.digest,
-                        blob: blob.id,
-                        media_type: manifest.media_type.to_owned(),
-                        artifact_type: manifest.artifact_type().map(str::to_owned),
-                        config_media_type: manifest
-                            .config
-                            .as_ref()
-                            .map(|config| config.media_type.clone()),
-                        size: blob.size
-                            + held.iter().map(|held| held.size).sum::<u64>()
-                            + children.iter().map(|child| child.2).sum::<u64>(),
-                        subject: manifest.subject.as_ref().map(|subject| subject.digest),
-                        annotations: annotations(&manifest),
-                        blobs: held.iter().map(|blob| blob.id).chain([blob.id]).collect(),
-                        children: children.iter().map(|child| child.0).collect(),
-                    };
+                    let contents: Vec<Digest> = manifest
+                        .blobs()
+                        .map(|named| named.digest)
+                        .chain([blob.digest])
+                        .collect();
+                    blobs::hold(tx, &contents, Lock::Share).await?;
+                    let named = Named::find(tx, repository, &manifest).await?;
+                    let new = named.artifact(&manifest, &blob.digest, (blob.id, blob.size))?;
                     artifacts::ensure(tx, repository, name.as_str(), &new, now).await?;
-                    Ok(missing)
+                    Ok(named.count_missing(&manifest))
                 })
             })
             .await?;
@@ -180,11 +156,4 @@ fn parse(bytes: &Bytes) -> Option<Manifest> {
         return None;
     }
     Manifest::parse(bytes, None).ok()
-}
-
-fn annotations(manifest: &Manifest) -> Option<String> {
-    if manifest.annotations.is_empty() {
-        return None;
-    }
-    serde_json::to_string(&manifest.annotations).ok()
 }

@@ -1,8 +1,9 @@
 //! What to do about bytes that look bad.
 //!
 //! A push heals a content by putting good bytes over the bad ones, at any moment, so "bad" may be out of date when it is
-//! known. Therefore: read once more; mark the row, if it is still as it was; read again, and take the mark back when a
-//! push was faster. Damaged bytes are only moved away from a location that no push uses any more.
+//! known. Therefore: make the row suspect, which a push that writes the bytes undoes; then read; and mark the row only if
+//! it is still suspect. A death in between leaves a suspect, which is served like any other and judged by the next scrub.
+//! Damaged bytes are only moved away from a location that no push uses any more.
 
 use std::collections::HashSet;
 
@@ -54,12 +55,18 @@ impl Registry {
         digest: &Digest,
         cancel: &CancellationToken,
     ) -> Result<Finding> {
+        // A mount point whose share is away looks like a store that lost everything.
+        self.check_store().await?;
         for _ in 0..ATTEMPTS {
             let newest = blobs::newest(&mut *self.db().reader().await?, digest).await?;
             // A condemned one is on its way out: marking it would keep it.
-            let Some(blob) = newest.filter(|blob| blob.state == State::Live) else {
+            let judged = |blob: &Blob| matches!(blob.state, State::Live | State::Suspect);
+            let Some(blob) = newest.filter(judged) else {
                 return Ok(Finding::Gone);
             };
+            if !self.begin_judging(&blob).await? {
+                continue;
+            }
             let verdict = match self
                 .store()
                 .verify(digest, &blob.location, None, cancel)
@@ -68,69 +75,65 @@ impl Registry {
                 Err(blob::Error::Cancelled) => return Ok(Finding::Cancelled),
                 verdict => verdict.map_err(store_error)?,
             };
-            let Some(why) = complaint(&verdict) else {
+            if let Verdict::Good { size } = verdict {
+                self.acquit(&blob, size).await?;
                 return Ok(Finding::Good);
-            };
-            // A mount point whose share is away looks like a store that lost everything.
+            }
             self.check_store().await?;
-            // What is missing or unreadable may come back where it was, when a disk or a mount recovers.
-            let may_return = !matches!(verdict, Verdict::Damaged(Damage::Digest { .. }));
-            let Some(marked) = self.mark(blob.clone(), may_return).await? else {
-                continue;
-            };
-            return self.settle_mark(&blob, &marked, may_return, why).await;
+            if self.mark(&blob, &verdict).await? {
+                return Ok(Finding::Lost(self.set_aside(&blob, &verdict).await));
+            }
         }
         Ok(Finding::Good)
     }
 
-    /// The row, marked; `None` when it was not any more as it was read.
-    pub(super) async fn mark(&self, blob: Blob, may_return: bool) -> Result<Option<Blob>> {
+    /// Makes the row suspect; false when it is not any more as it was read.
+    pub(super) async fn begin_judging(&self, blob: &Blob) -> Result<bool> {
+        let blob = blob.clone();
         self.db()
             .write(move |tx| {
                 let blob = blob.clone();
                 Box::pin(async move {
                     let now = tx.now().await?;
-                    let locked = blobs::lock_newest(tx, &blob.digest).await?;
-                    let same = |now: &Blob| {
-                        now.id == blob.id
-                            && now.location == blob.location
-                            && now.state == State::Live
-                    };
-                    let Some(locked) = locked.filter(same) else {
-                        return Ok(None);
-                    };
-                    if may_return {
-                        let marked = blobs::mark_lost(tx, locked.id, now).await?;
-                        return Ok(marked.then_some(Blob {
-                            state: State::Lost,
-                            ..locked
-                        }));
-                    }
-                    blobs::mark_damaged(tx, &locked, now).await
+                    blobs::set_suspect(tx, &blob, now).await
                 })
             })
             .await
     }
 
-    /// The last look: a push may have put good bytes there after our last reading and before our mark.
-    pub(super) async fn settle_mark(
-        &self,
-        blob: &Blob,
-        marked: &Blob,
-        may_return: bool,
-        why: String,
-    ) -> Result<Finding> {
-        let never = CancellationToken::new();
-        let verdict = self
-            .store()
-            .verify(&blob.digest, &blob.location, None, &never)
+    async fn acquit(&self, blob: &Blob, size: u64) -> Result<()> {
+        let id = blob.id;
+        self.db()
+            .write(move |tx| {
+                Box::pin(async move {
+                    let now = tx.now().await?;
+                    blobs::clear_suspect(tx, id, size, now).await
+                })
+            })
             .await
-            .map_err(store_error)?;
-        if complaint(&verdict).is_none() {
-            self.unmark(marked, &blob.location).await?;
-            return Ok(Finding::Good);
-        }
-        if !may_return {
+    }
+
+    /// Marks a suspect; false when a push was faster.
+    pub(super) async fn mark(&self, blob: &Blob, verdict: &Verdict) -> Result<bool> {
+        let (blob, may_return) = (blob.clone(), may_return(verdict));
+        self.db()
+            .write(move |tx| {
+                let blob = blob.clone();
+                Box::pin(async move {
+                    let now = tx.now().await?;
+                    if may_return {
+                        return blobs::mark_lost(tx, blob.id, now).await;
+                    }
+                    let marked = blobs::mark_damaged(tx, &blob, now).await?;
+                    Ok(marked.is_some())
+                })
+            })
+            .await
+    }
+
+    /// Tells of a content that was marked, and moves damaged bytes away; answers what was wrong.
+    async fn set_aside(&self, blob: &Blob, verdict: &Verdict) -> String {
+        if !may_return(verdict) {
             match self.store().quarantine(&blob.digest, &blob.location).await {
                 Ok(()) | Err(blob::Error::NotFound) => {}
                 // The bytes are in nobody's way where they are.
@@ -139,10 +142,16 @@ impl Registry {
                 }
             }
         }
+        let why = complaint(verdict);
         metrics::counter!("seawall_lost_contents_total").increment(1);
         tracing::error!(digest = %blob.digest, location = blob.location, why, "stored content is lost: push it again to heal it");
-        Ok(Finding::Lost(why))
+        why
     }
+}
+
+/// What is missing or unreadable may come back where it was, when a disk or a mount recovers.
+fn may_return(verdict: &Verdict) -> bool {
+    !matches!(verdict, Verdict::Damaged(Damage::Digest { .. }))
 }
 
 impl Registry {
@@ -162,16 +171,16 @@ impl Registry {
     }
 }
 
-/// What is bad about it, if anything.
-fn complaint(verdict: &Verdict) -> Option<String> {
+/// What is bad about it.
+fn complaint(verdict: &Verdict) -> String {
     match verdict {
-        Verdict::Good { .. } => None,
-        Verdict::Missing => Some("its bytes are missing".to_owned()),
+        Verdict::Good { size } => format!("its {size} bytes are good"),
+        Verdict::Missing => "its bytes are missing".to_owned(),
         Verdict::Damaged(Damage::Digest { size, actual }) => {
-            Some(format!("its {size} bytes have digest `{actual}`"))
+            format!("its {size} bytes have digest `{actual}`")
         }
         Verdict::Damaged(Damage::Unreadable(error)) => {
-            Some(format!("its bytes cannot be read: {error}"))
+            format!("its bytes cannot be read: {error}")
         }
     }
 }

@@ -1,13 +1,14 @@
 use std::{fs, time::Duration};
 
+use blob::{Damage, Verdict};
 use db::blobs::State;
 use model::Error;
 use oci::digest::Digest;
 use tokio_util::sync::CancellationToken;
 
-use super::{Finding, ScrubOptions, ScrubReport};
+use super::{ScrubOptions, ScrubReport};
 use crate::{
-    push::{Place, settle},
+    push::settle,
     world::{World, digest_of, each},
 };
 
@@ -163,27 +164,38 @@ fn nothing_is_marked_while_the_store_is_away() {
 }
 
 #[test]
-fn a_push_that_was_faster_than_the_mark_takes_it_back() {
+fn a_push_between_the_reading_and_the_mark_is_kept() {
+    each(async |world| {
+        let digest = world.push_blob("library/a", b"layer").await;
+        let bad = [
+            Verdict::Missing,
+            Verdict::Damaged(Damage::Digest {
+                size: 1,
+                actual: digest_of(b"x"),
+            }),
+        ];
+        for verdict in bad {
+            let seen = world.row(&digest).await.unwrap();
+            assert!(world.registry.begin_judging(&seen).await.unwrap());
+            assert!(world.serves("library/a", &digest).await);
+            world.push_blob("library/a", b"layer").await;
+            assert!(!world.registry.mark(&seen, &verdict).await.unwrap());
+            assert_eq!(world.state(&digest).await, Some(State::Live));
+        }
+        assert!(world.fsck(true, false).await.is_clean());
+    });
+}
+
+#[test]
+fn a_suspect_whose_judge_died_is_judged_by_the_next_scrub() {
     each(async |world| {
         let digest = world.push_blob("library/a", b"layer").await;
         let seen = world.row(&digest).await.unwrap();
-        for is_missing in [false, true] {
-            // The bytes were bad when they were read; a push has replaced them by the time that the row is marked.
-            let marked = world
-                .registry
-                .mark(seen.clone(), is_missing)
-                .await
-                .unwrap()
-                .unwrap();
-            let finding = world
-                .registry
-                .settle_mark(&seen, &marked, is_missing, "bad".to_owned())
-                .await
-                .unwrap();
-            assert_eq!(finding, Finding::Good);
-            assert!(world.serves("library/a", &digest).await);
-        }
-        assert!(world.fsck(true, false).await.is_clean());
+        assert!(world.registry.begin_judging(&seen).await.unwrap());
+        world.advance(MONTH);
+        try_scrub(world, false).await.unwrap();
+        assert_eq!(world.state(&digest).await, Some(State::Live));
+        assert!(world.serves("library/a", &digest).await);
     });
 }
 
@@ -192,14 +204,20 @@ fn a_push_under_way_stores_again_when_its_place_was_found_damaged() {
     each(async |world| {
         let digest = world.push_blob("library/a", b"layer").await;
         let row = world.row(&digest).await.unwrap();
-        let place = Place::after(Some(&row));
+        let (place, _) = world.registry.place(&digest, 5).await.unwrap();
         // Published there, and not yet committed, when the scrub decides about the bytes before.
-        world.registry.mark(row, false).await.unwrap().unwrap();
+        assert!(world.registry.begin_judging(&row).await.unwrap());
+        let damage = Damage::Digest {
+            size: 5,
+            actual: digest_of(b"x"),
+        };
+        let verdict = Verdict::Damaged(damage);
+        assert!(world.registry.mark(&row, &verdict).await.unwrap());
         let settled = world.database.db.write(move |tx| {
             let place = place.clone();
             Box::pin(async move {
                 let now = tx.now().await?;
-                settle(tx, &digest, 5, &place, now).await
+                settle(tx, &digest, 5, &place, true, now).await
             })
         });
         assert_eq!(settled.await.unwrap(), None);

@@ -1,0 +1,106 @@
+//! What a manifest names, as far as its repository has it.
+
+use std::collections::{BTreeSet, HashSet};
+
+use db::{
+    Tx,
+    artifacts::{self, NewArtifact},
+    blobs::Blob,
+    links,
+};
+use model::{
+    Result,
+    id::{ArtifactId, BlobId, RepositoryId},
+};
+use oci::{digest::Digest, manifest::Manifest};
+
+/// Contents and manifests that a manifest names and that its repository holds.
+pub(crate) struct Named {
+    contents: Vec<Blob>,
+    children: Vec<(ArtifactId, Digest, u64)>,
+}
+
+impl Named {
+    /// Hold the contents first.
+    pub(crate) async fn find(
+        tx: &mut Tx,
+        repository: RepositoryId,
+        manifest: &Manifest,
+    ) -> Result<Self> {
+        let contents: BTreeSet<Digest> = manifest.blobs().map(|named| named.digest).collect();
+        let children: BTreeSet<Digest> = manifest.children().map(|child| child.digest).collect();
+        Ok(Self {
+            contents: match as_list(&contents) {
+                None => Vec::new(),
+                Some(wanted) => links::held(tx, repository, &wanted).await?,
+            },
+            children: match as_list(&children) {
+                None => Vec::new(),
+                Some(wanted) => artifacts::hold(tx, repository, &wanted).await?,
+            },
+        })
+    }
+
+    /// The first of what the manifest names that the repository must have and has not.
+    pub(crate) fn missing(&self, manifest: &Manifest) -> Option<Digest> {
+        self.all_missing(manifest).next()
+    }
+
+    /// How many of them there are.
+    pub(crate) fn count_missing(&self, manifest: &Manifest) -> usize {
+        self.all_missing(manifest).collect::<HashSet<_>>().len()
+    }
+
+    fn all_missing<'m>(&self, manifest: &'m Manifest) -> impl Iterator<Item = Digest> + 'm {
+        let readable = self.contents.iter().filter(|blob| blob.state.is_readable());
+        let contents: HashSet<Digest> = readable.map(|blob| blob.digest).collect();
+        let children: HashSet<Digest> = self.children.iter().map(|child| child.1).collect();
+        let layers = manifest
+            .blobs()
+            .filter(move |named| !named.may_be_missing() && !contents.contains(&named.digest));
+        let manifests = manifest
+            .children()
+            .filter(move |child| !children.contains(&child.digest));
+        layers.chain(manifests).map(|missing| missing.digest)
+    }
+
+    /// The row of the manifest, of which `own` is its bytes' row and length.
+    pub(crate) fn artifact(
+        &self,
+        manifest: &Manifest,
+        digest: &Digest,
+        own: (BlobId, u64),
+    ) -> Result<NewArtifact> {
+        let annotations = (!manifest.annotations.is_empty())
+            .then(|| serde_json::to_string(&manifest.annotations))
+            .transpose()
+            .map_err(model::error::internal("serialising annotations"))?;
+        let contents = self.contents.iter().map(|blob| blob.size);
+        let sizes = contents.chain(self.children.iter().map(|child| child.2));
+        Ok(NewArtifact {
+            digest: *digest,
+            blob: own.0,
+            media_type: manifest.media_type.to_owned(),
+            artifact_type: manifest.artifact_type().map(str::to_owned),
+            config_media_type: manifest
+                .config
+                .as_ref()
+                .map(|config| config.media_type.clone()),
+            // An index of indexes of indexes can claim any sum.
+            size: sizes.fold(own.1, u64::saturating_add).min(i64::MAX as u64),
+            subject: manifest.subject.as_ref().map(|subject| subject.digest),
+            annotations,
+            blobs: self
+                .contents
+                .iter()
+                .map(|blob| blob.id)
+                .chain([own.0])
+                .collect(),
+            children: self.children.iter().map(|child| child.0).collect(),
+        })
+    }
+}
+
+fn as_list(wanted: &BTreeSet<Digest>) -> Option<Vec<Digest>> {
+    (!wanted.is_empty()).then(|| wanted.iter().copied().collect())
+}

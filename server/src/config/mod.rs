@@ -18,7 +18,7 @@ use serde::Deserialize;
 pub use self::{
     error::ConfigError,
     sections::{
-        Auth, Cache, Database, Drain, Gc, Limits, Metrics, Redis, Scrub, Server, Storage, Uploads,
+        Auth, Cache, Database, Gc, Limits, Metrics, Redis, Scrub, Server, Storage, Uploads,
     },
     sources::{Flags, Sources},
     urls::{DatabaseUrl, StorageUrl},
@@ -28,7 +28,7 @@ use self::{
     urls::in_data,
 };
 use crate::{
-    listen::{self, ListenerConfig, TlsConfig},
+    listen::{self, Drain, ListenerConfig, TlsConfig},
     telemetry::{self, Target},
 };
 
@@ -79,6 +79,8 @@ impl Config {
     /// Puts the sources over one another and reads the result.
     pub fn load(sources: Sources) -> Result<Self, ConfigError> {
         let host_name = sources.host_name.clone();
+        // One who tries a configuration on another port may leave its TLS aside.
+        let replaced = !sources.flags.listen.is_empty();
         let root = Node::new(Kind::Table(sources.merged()?), Origin::Flag("--config"));
         let mut config = Self::deserialize(&root)?;
         config.complete(&host_name);
@@ -87,11 +89,14 @@ impl Config {
                 "`listen` is an empty list: name at least one address".to_owned(),
             ));
         }
-        config
-            .listening()
+        let listening = config.listening();
+        listening
             .check()
             .map_err(|error| ConfigError::new(error.to_string()))?;
-        Ok(config)
+        match listening.without_effect() {
+            Some(what) if !replaced => Err(ConfigError::new(what)),
+            _ => Ok(config),
+        }
     }
 
     /// What the accept side needs, which stands in several sections.
@@ -102,7 +107,7 @@ impl Config {
             trusted_proxies: self.server.trusted_proxies.clone(),
             limits: listen::Limits {
                 max_connections: self.limits.max_connections,
-                max_header_bytes: self.limits.max_header_bytes as usize,
+                max_header_bytes: self.limits.max_header_bytes,
                 header_timeout: self.limits.header_timeout,
                 idle_timeout: self.limits.idle_timeout,
                 write_timeout: self.limits.body_idle,
@@ -110,10 +115,7 @@ impl Config {
                 tls_timeout: self.limits.tls_timeout,
                 proxy_timeout: self.limits.proxy_timeout,
             },
-            drain: listen::Drain {
-                delay: self.drain.delay,
-                timeout: self.drain.timeout,
-            },
+            drain: self.drain,
         }
     }
 

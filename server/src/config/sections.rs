@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::{
     urls::{DatabaseUrl, ExternalUrl, StorageUrl},
-    values::{NotYet, duration, networks, optional_size, positive, size},
+    values::{NotYet, duration, head_size, networks, optional_size, period, positive, size},
 };
 use crate::listen;
 
@@ -50,7 +50,7 @@ pub struct Database {
     #[serde(deserialize_with = "positive")]
     pub pool_size: usize,
     /// The longest wait for a connection or an answer.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "period")]
     pub timeout: Duration,
 }
 
@@ -108,7 +108,7 @@ pub struct Gc {
     #[serde(deserialize_with = "duration")]
     pub grace: Duration,
     /// How often the collector looks.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "period")]
     pub interval: Duration,
 }
 
@@ -126,7 +126,7 @@ impl Default for Gc {
 #[serde(default, deny_unknown_fields)]
 pub struct Uploads {
     /// How long an unfinished upload, and a blob that no manifest names yet, is kept.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "period")]
     pub expire: Duration,
 }
 
@@ -142,11 +142,11 @@ impl Default for Uploads {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Scrub {
-    /// Bytes read a second; none at all with 0.
+    /// Bytes read a second; with 0 nothing is read unless somebody asks for it.
     #[serde(deserialize_with = "size")]
     pub rate: u64,
     /// How long a check of a blob counts.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "period")]
     pub interval: Duration,
 }
 
@@ -166,36 +166,13 @@ pub struct Cache {
     /// Memory for manifests.
     #[serde(deserialize_with = "size")]
     pub manifests: u64,
-    /// How long pulls go on from memory while the database is away.
-    #[serde(deserialize_with = "duration")]
-    pub stale: Duration,
 }
 
 impl Default for Cache {
     fn default() -> Self {
         Self {
             manifests: 64 << 20,
-            stale: Duration::from_mins(10),
         }
-    }
-}
-
-/// `[drain]`: how the server stops.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Drain {
-    /// How long new connections are still taken after SIGTERM.
-    #[serde(deserialize_with = "duration")]
-    pub delay: Duration,
-    /// How long running requests may go on.
-    #[serde(deserialize_with = "duration")]
-    pub timeout: Duration,
-}
-
-impl Default for Drain {
-    fn default() -> Self {
-        let listen::Drain { delay, timeout } = listen::Drain::default();
-        Self { delay, timeout }
     }
 }
 
@@ -215,24 +192,24 @@ pub struct Limits {
     #[serde(deserialize_with = "positive")]
     pub requests: usize,
     /// The longest pause within a body, in either direction.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "period")]
     pub body_idle: Duration,
     /// The time a client has to send a request's head.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "period")]
     pub header_timeout: Duration,
     /// How long a connection without a request is kept.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "period")]
     pub idle_timeout: Duration,
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "period")]
     pub tls_timeout: Duration,
     /// The time for the head of the PROXY protocol.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "period")]
     pub proxy_timeout: Duration,
     /// How long a client may go on sending a body that was refused before its end.
     #[serde(deserialize_with = "duration")]
     pub linger: Duration,
-    #[serde(deserialize_with = "size")]
-    pub max_header_bytes: u64,
+    #[serde(deserialize_with = "head_size")]
+    pub max_header_bytes: usize,
     /// Passwords hashed at once; written as 0 it becomes the number of CPUs.
     pub password_hashing: usize,
 }
@@ -251,7 +228,7 @@ impl Default for Limits {
             tls_timeout: connections.tls_timeout,
             proxy_timeout: connections.proxy_timeout,
             linger: connections.linger,
-            max_header_bytes: connections.max_header_bytes as u64,
+            max_header_bytes: connections.max_header_bytes,
             password_hashing: 0,
         }
     }
@@ -262,7 +239,7 @@ impl Default for Limits {
 #[serde(default, deny_unknown_fields)]
 pub struct Auth {
     /// The life of a bearer token.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "period")]
     pub token_expiration: Duration,
     /// Public projects can be pulled without a login.
     pub anonymous: bool,

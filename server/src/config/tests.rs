@@ -202,6 +202,86 @@ fn wrong_values_are_refused_with_key_value_place_and_form() {
 }
 
 #[test]
+fn a_time_out_of_nothing_is_refused() {
+    for key in [
+        "database.timeout",
+        "gc.interval",
+        "uploads.expire",
+        "scrub.interval",
+        "limits.body_idle",
+        "limits.header_timeout",
+        "limits.idle_timeout",
+        "limits.tls_timeout",
+        "limits.proxy_timeout",
+        "auth.token_expiration",
+    ] {
+        for zero in ["'0'", "'0s'", "0", "'999ms'"] {
+            let refused = refusal(&format!("{key} = {zero}"), &[]);
+            assert!(
+                refused.contains(&format!("`{key}` is "))
+                    && refused.contains("expected a duration of a second or more"),
+                "{refused}"
+            );
+        }
+        load(&format!("{key} = '1s'"), &[]);
+    }
+    for key in ["gc.grace", "drain.delay", "drain.timeout", "limits.linger"] {
+        load(&format!("{key} = 0"), &[]);
+    }
+}
+
+#[test]
+fn the_head_of_a_request_has_a_size_that_clients_and_http2_can_have() {
+    for size in ["'4GiB'", "0", "'8191B'", "'1025KiB'"] {
+        let refused = refusal(&format!("limits.max_header_bytes = {size}"), &[]);
+        assert!(
+            refused.contains("expected a size from `8KiB` to `1MiB`"),
+            "{refused}"
+        );
+    }
+    for (size, bytes) in [("'8KiB'", 8 << 10), ("'1MiB'", 1 << 20)] {
+        let config = load(&format!("limits.max_header_bytes = {size}"), &[]);
+        assert_eq!(config.limits.max_header_bytes, bytes);
+    }
+}
+
+#[test]
+fn tls_that_no_listener_serves_is_refused() {
+    const CERTIFICATE: &str = "[[tls.certificates]]\ncertificate = 'a'\n";
+    const SECURE: &str = "[[listen]]\naddress = '[::]:1'\ntls = true\n";
+    for (file, words) in [
+        (
+            "tls.client_certificates = 'required'".to_owned(),
+            "`tls.client_certificates` is set, but no listener has `tls = true`",
+        ),
+        (
+            CERTIFICATE.to_owned(),
+            "`tls.certificates` is set, but no listener has `tls = true`",
+        ),
+        (
+            format!("tls.client_crl = ['x']\n{SECURE}{CERTIFICATE}"),
+            "`tls.client_crl` is set, but no listener asks for client certificates",
+        ),
+        (
+            format!("tls.client_ca = 'x'\n{SECURE}{CERTIFICATE}"),
+            "`tls.client_ca` is set, but no listener asks for client certificates",
+        ),
+    ] {
+        let refused = refusal(&file, &[]);
+        assert!(refused.contains(words), "{refused}");
+    }
+    let flags = Flags {
+        listen: vec!["127.0.0.1:0".to_owned()],
+        ..Flags::default()
+    };
+    Config::load(Sources {
+        flags,
+        ..sources("tls.client_certificates = 'required'", &[])
+    })
+    .expect("whoever names the listeners on the command line knows that they are plain");
+}
+
+#[test]
 fn what_this_version_lacks_is_refused_and_says_so() {
     for (file, words) in [
         (

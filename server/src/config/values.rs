@@ -1,6 +1,6 @@
 //! The forms that values take: durations, sizes, secrets, networks.
 
-use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
+use std::{fmt, net::IpAddr, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use ipnet::IpNet;
 use serde::{
@@ -34,6 +34,9 @@ impl fmt::Debug for Secret {
 }
 
 const DURATION_FORM: &str = "a duration such as `90s`, `10m`, `24h`, `7d` or `0`";
+
+const PERIOD_FORM: &str = "a duration of a second or more, such as `90s`, `10m`, `24h` or `7d`";
+const LEAST_PERIOD: Duration = Duration::from_secs(1);
 
 const SIZE_FORM: &str = "a size such as `64KiB`, `10MB`, `1GiB` or a number of bytes";
 
@@ -99,64 +102,103 @@ fn leading_number(text: &str) -> Option<(u64, &str)> {
     Some((text[..digits].parse().ok()?, &text[digits..]))
 }
 
-/// For `#[serde(deserialize_with = "…")]` on a `Duration`.
+/// For `#[serde(deserialize_with = "…")]` on a `Duration` that may be none.
 pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    struct Form;
-    impl Visitor<'_> for Form {
-        type Value = Duration;
+    deserializer.deserialize_any(Time {
+        form: DURATION_FORM,
+        least: Duration::ZERO,
+    })
+}
 
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(DURATION_FORM)
-        }
+/// The same where no time at all would break what it bounds: whoever writes `0` there means "no limit", which there is not.
+pub fn period<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    deserializer.deserialize_any(Time {
+        form: PERIOD_FORM,
+        least: LEAST_PERIOD,
+    })
+}
 
-        fn visit_str<E: de::Error>(self, text: &str) -> Result<Duration, E> {
-            parse_duration(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
-        }
+struct Time {
+    form: &'static str,
+    least: Duration,
+}
 
-        fn visit_i64<E: de::Error>(self, number: i64) -> Result<Duration, E> {
-            if number == 0 {
-                Ok(Duration::ZERO)
-            } else {
-                Err(E::invalid_value(de::Unexpected::Signed(number), &self))
-            }
+impl Visitor<'_> for Time {
+    type Value = Duration;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.form)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Duration, E> {
+        parse_duration(text)
+            .filter(|time| *time >= self.least)
+            .ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Duration, E> {
+        if number == 0 && self.least.is_zero() {
+            Ok(Duration::ZERO)
+        } else {
+            Err(E::invalid_value(de::Unexpected::Signed(number), &self))
         }
     }
-    deserializer.deserialize_any(Form)
 }
 
 /// For `#[serde(deserialize_with = "…")]` on a size in bytes.
 pub fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    struct Form;
-    impl Visitor<'_> for Form {
-        type Value = u64;
+    deserializer.deserialize_any(Size {
+        form: SIZE_FORM,
+        range: 0..=u64::MAX,
+    })
+}
 
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(SIZE_FORM)
-        }
+/// The same for the head of a request: what every client sends must fit, and the field of HTTP/2 has 32 bits.
+pub(super) fn head_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    let bytes = deserializer.deserialize_any(Size {
+        form: "a size from `8KiB` to `1MiB`",
+        range: 8 << 10..=1 << 20,
+    })?;
+    Ok(bytes as usize)
+}
 
-        fn visit_str<E: de::Error>(self, text: &str) -> Result<u64, E> {
-            parse_size(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
-        }
+struct Size {
+    form: &'static str,
+    range: RangeInclusive<u64>,
+}
 
-        fn visit_i64<E: de::Error>(self, number: i64) -> Result<u64, E> {
-            u64::try_from(number)
-                .map_err(|_| E::invalid_value(de::Unexpected::Signed(number), &self))
-        }
+impl Visitor<'_> for Size {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.form)
     }
-    deserializer.deserialize_any(Form)
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<u64, E> {
+        parse_size(text)
+            .filter(|size| self.range.contains(size))
+            .ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<u64, E> {
+        u64::try_from(number)
+            .ok()
+            .filter(|size| self.range.contains(size))
+            .ok_or_else(|| E::invalid_value(de::Unexpected::Signed(number), &self))
+    }
 }
 
 /// For `#[serde(deserialize_with = "…")]` on a size that may be left open.
 pub(super) fn optional_size<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<u64>, D::Error> {
-    struct Size(u64);
-    impl<'de> Deserialize<'de> for Size {
+    struct Bytes(u64);
+    impl<'de> Deserialize<'de> for Bytes {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
             size(deserializer).map(Self)
         }
     }
-    Ok(Option::<Size>::deserialize(deserializer)?.map(|Size(bytes)| bytes))
+    Ok(Option::<Bytes>::deserialize(deserializer)?.map(|Bytes(bytes)| bytes))
 }
 
 /// For a number that must not be zero.

@@ -14,6 +14,8 @@ use std::{
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de};
 
+use crate::config::values::duration;
+
 /// All that the accept side needs.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -103,12 +105,15 @@ pub struct Limits {
     pub proxy_timeout: Duration,
 }
 
-/// How a server stops.
-#[derive(Clone, Copy, Debug)]
+/// `[drain]`: how a server stops.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Drain {
     /// How long the listeners stay open after the signal.
+    #[serde(deserialize_with = "duration")]
     pub delay: Duration,
     /// How long running requests get after that.
+    #[serde(deserialize_with = "duration")]
     pub timeout: Duration,
 }
 
@@ -177,12 +182,36 @@ impl Config {
             .try_for_each(|listener| listener.check(self))
     }
 
-    /// Where a redirecting listener sends its clients.
-    pub(super) fn https_port(&self, listener: &ListenerConfig) -> Option<u16> {
-        listener.redirect_port.or_else(|| {
-            let secure = self.listeners.iter().find(|other| other.tls)?;
-            Some(secure.address.0.port())
-        })
+    /// What was configured of TLS and changes nothing. Somebody who demands certificates must not serve everybody instead.
+    pub fn without_effect(&self) -> Option<String> {
+        let secure: Vec<_> = self.listeners.iter().filter(|one| one.tls).collect();
+        let tls = &self.tls;
+        if secure.is_empty() {
+            let set = if tls.client_certificates != ClientCertificates::Off {
+                "tls.client_certificates"
+            } else if !tls.certificates.is_empty() {
+                "tls.certificates"
+            } else {
+                return None;
+            };
+            return Some(format!(
+                "`{set}` is set, but no listener has `tls = true`, so everything would be plain HTTP: add it to a `[[listen]]`"
+            ));
+        }
+        let asks = |one: &&ListenerConfig| one.client_certificates(tls) != ClientCertificates::Off;
+        if secure.iter().any(asks) {
+            return None;
+        }
+        let set = if tls.client_ca.is_some() {
+            "tls.client_ca"
+        } else if !tls.client_crl.is_empty() {
+            "tls.client_crl"
+        } else {
+            return None;
+        };
+        Some(format!(
+            "`{set}` is set, but no listener asks for client certificates: set `tls.client_certificates` to `optional` or `required`"
+        ))
     }
 }
 
@@ -216,8 +245,14 @@ impl ListenerConfig {
             "the listener `{address}` has both `tls` and `redirect`: what redirects to https is plain itself"
         );
         anyhow::ensure!(
-            self.redirect.is_none() || config.https_port(self).is_some(),
+            self.redirect.is_none()
+                || self.redirect_port.is_some()
+                || config.listeners.iter().any(|other| other.tls),
             "the listener `{address}` redirects to https, but no listener has `tls = true`: add one, or name the port with `redirect_port`"
+        );
+        anyhow::ensure!(
+            self.redirect.is_some() || self.redirect_port.is_none(),
+            "the listener `{address}` has `redirect_port` without `redirect = \"https\"`"
         );
         anyhow::ensure!(
             self.proxy_protocol == ProxyProtocol::Off || !config.trusted_proxies.is_empty(),

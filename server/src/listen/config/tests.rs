@@ -103,6 +103,10 @@ fn keys_that_need_others_say_so() {
             "`redirect_port`",
         ),
         (
+            base("address = '[::]:1'\nredirect_port = 443"),
+            "`redirect_port` without",
+        ),
+        (
             base("address = '[::]:1'\nproxy_protocol = 'accept'"),
             "`trusted_proxies`",
         ),

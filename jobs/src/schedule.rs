@@ -16,11 +16,15 @@ const LEASE: &str = "scheduler";
 /// How often it is looked at.
 const TICK: Duration = Duration::from_secs(10);
 
+/// How often the scrub of what is due then goes on.
+pub const SCRUB: Duration = Duration::from_hours(1);
+
 /// How often each periodic job is due.
 #[derive(Debug, Clone)]
 pub struct Intervals {
     pub collect: Duration,
-    pub scrub: Duration,
+    /// None: only when somebody asks for it.
+    pub scrub: Option<Duration>,
     pub expire_uploads: Duration,
     pub trim_history: Duration,
 }
@@ -29,7 +33,7 @@ impl Default for Intervals {
     fn default() -> Self {
         Self {
             collect: Duration::from_mins(1),
-            scrub: Duration::from_hours(1),
+            scrub: Some(SCRUB),
             expire_uploads: Duration::from_mins(10),
             trim_history: Duration::from_hours(24),
         }
@@ -37,12 +41,12 @@ impl Default for Intervals {
 }
 
 impl Intervals {
-    fn of(&self, job: &Job) -> Duration {
+    fn of(&self, job: &Job) -> Option<Duration> {
         match job {
-            Job::Collect { .. } => self.collect,
+            Job::Collect { .. } => Some(self.collect),
             Job::Scrub { .. } => self.scrub,
-            Job::ExpireUploads {} => self.expire_uploads,
-            Job::TrimHistory {} => self.trim_history,
+            Job::ExpireUploads {} => Some(self.expire_uploads),
+            Job::TrimHistory {} => Some(self.trim_history),
         }
     }
 }
@@ -92,12 +96,15 @@ impl Schedule {
         }
         let mut enqueued = Vec::new();
         for job in Job::PERIODIC {
+            let Some(every) = self.intervals.of(&job) else {
+                continue;
+            };
             // Most minutes there is nothing to collect: that should not cost a write.
             if matches!(job, Job::Collect { .. }) && !self.registry.has_garbage().await? {
                 continue;
             }
             let kind = job.kind();
-            if self.enqueue_if_due(job).await? {
+            if self.enqueue_if_due(job, every).await? {
                 enqueued.push(kind);
             }
         }
@@ -120,8 +127,8 @@ impl Schedule {
     }
 
     /// In one transaction, so that neither happens without the other.
-    async fn enqueue_if_due(&self, job: Job) -> Result<bool> {
-        let (name, every) = (format!("every:{}", job.kind()), self.intervals.of(&job));
+    async fn enqueue_if_due(&self, job: Job, every: Duration) -> Result<bool> {
+        let name = format!("every:{}", job.kind());
         self.registry
             .db()
             .write(move |tx| {

@@ -59,6 +59,25 @@ fn each_is_due_after_its_interval_and_missed_ones_are_due_once() {
 }
 
 #[test]
+fn what_has_no_interval_is_never_due() {
+    each(async |world| {
+        let intervals = Intervals {
+            scrub: None,
+            ..Intervals::default()
+        };
+        let schedule = Schedule::new(world.registry.clone(), intervals, LEASE);
+        for _ in 0..2 {
+            assert_eq!(
+                schedule.look().await.unwrap(),
+                ["expire-uploads", "trim-history"]
+            );
+            drain(world).await;
+            world.advance(HOUR * 48);
+        }
+    });
+}
+
+#[test]
 fn a_collection_is_due_when_there_is_something_to_collect() {
     each(async |world| {
         let schedule = schedule(&world.registry);

@@ -7,6 +7,7 @@ mod config;
 mod control;
 mod listen;
 mod serve;
+mod starting;
 mod telemetry;
 
 use std::process::ExitCode;

@@ -1,10 +1,15 @@
 //! `seawall serve`: everything that runs until the process is told to stop, and how it stops.
 
-use std::sync::Arc;
+use std::{io::Write, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use api::{Api, App, admission::Admission, health::Health};
-use tokio::signal::unix::{SignalKind, signal};
+use api::{Api, App, Measures, admission::Admission, health::Health};
+use db::Db;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -12,63 +17,131 @@ use crate::{
     config::Config,
     control::Control,
     listen::{self, Bound, Stop, Tls},
+    starting::Front,
     telemetry::Telemetry,
 };
 
+/// For requests that were cut at the end of the drain, and for everything when a person asks twice.
+const SETTLE: Duration = Duration::from_secs(2);
+/// For all that still runs after the last answer: such requests, jobs, the database's last rows.
+const LAST_WORK: Duration = Duration::from_secs(5);
+
 /// Runs the server. Answers when it has drained.
 pub async fn run(config: Config, telemetry: Arc<Telemetry>) -> Result<()> {
-    let opened = boot::open(&config).await?;
-    let listeners = listen::open(config.listening())?;
+    let data = DataDir::open(&config)?;
+    let listening = config.listening();
+    if let Some(what) = listening.without_effect() {
+        tracing::warn!("{what}");
+    }
+    // Before anything is made: a first start that fails must not keep the password to itself.
+    let listeners = listen::open(listening)?;
     let first = listeners.bound().first().map(url);
     let stop = Stop {
         shutdown: CancellationToken::new(),
         cut: CancellationToken::new(),
     };
-    let tasks = TaskTracker::new();
-    let background = CancellationToken::new();
-    let app = Arc::new(app(&config, &opened, &telemetry));
-
-    app.health.look(&opened.registry, &opened.store_id).await;
-    tasks.spawn(app.health.clone().watch(
-        opened.registry.clone(),
-        opened.store_id.clone(),
-        background.clone(),
-    ));
-    jobs::Runner::start(
-        opened.registry.clone(),
-        &tasks,
-        background.clone(),
-        job_config(&config),
-    );
-    let control = Control::open(
-        DataDir::socket(&opened.data.path),
-        opened.registry.clone(),
-        opened.auth.clone(),
-    )?;
-    tasks.spawn(control.serve(background.clone()));
+    let health = Arc::new(Health::new());
+    let signals = TaskTracker::new();
     let reload = Reload {
-        telemetry,
+        telemetry: telemetry.clone(),
         tls: listeners.tls().cloned(),
     };
-    tasks.spawn(watch_signals(
+    signals.spawn(watch_signals(
         stop.clone(),
-        background.clone(),
-        app.health.clone(),
-        reload,
+        health.clone(),
+        Arc::new(reload),
+        signals.clone(),
     )?);
+    let front = Front::default();
+    let serving = signals.spawn(listeners.serve(front.clone(), stop.clone()));
+    // A drain may begin meanwhile: a migration that is not over by then is undone with the process.
+    let opening = stop
+        .shutdown
+        .run_until_cancelled(boot::open(&config, data))
+        .await;
+    let Some(opened) = opening.transpose()? else {
+        tracing::info!("asked to stop before the registry was open");
+        return Ok(());
+    };
+    if let Some(password) = &opened.new_password {
+        show(&format!(
+            "First start: sign in as user `{}` with password `{password}`. It is not shown again.",
+            boot::ADMIN
+        ));
+    }
+    let app = Arc::new(app(&config, &opened, &telemetry, health));
+    let background = Background::start(&config, &opened, &app).await?;
+    front.open(Api::new(app.clone()));
+    show(&format!(
+        "Seawall {} is ready at {}",
+        env!("CARGO_PKG_VERSION"),
+        first.as_deref().unwrap_or("no address")
+    ));
 
-    announce(first.as_deref(), opened.new_password.as_deref());
-    listeners.serve(Api::new(app), stop).await;
-
+    serving.await.context("the listeners ended in a panic")?;
     tracing::info!("drained, stopping");
-    background.cancel();
-    tasks.close();
-    tasks.wait().await;
-    opened.registry.db().close().await;
+    // A dead disk or database must not keep the process, nor a person who asks twice.
+    let patience = async {
+        tokio::select! {
+            () = sleep(LAST_WORK) => {}
+            () = async { stop.cut.cancelled().await; sleep(SETTLE).await } => {}
+        }
+    };
+    tokio::select! {
+        biased;
+        () = background.end(&app.writes, opened.registry.db()) => {}
+        () = patience => tracing::warn!("stopped before all work in the background had ended"),
+    }
     Ok(())
 }
 
-fn app(config: &Config, opened: &Opened, telemetry: &Arc<Telemetry>) -> App {
+/// What runs beside the requests.
+struct Background {
+    tasks: TaskTracker,
+    end: CancellationToken,
+}
+
+impl Background {
+    async fn start(config: &Config, opened: &Opened, app: &App) -> Result<Self> {
+        let (tasks, end) = (TaskTracker::new(), CancellationToken::new());
+        app.health.look(&opened.registry, &opened.store_id).await;
+        tasks.spawn(app.health.clone().watch(
+            opened.registry.clone(),
+            opened.store_id.clone(),
+            end.clone(),
+        ));
+        jobs::Runner::start(
+            opened.registry.clone(),
+            &tasks,
+            end.clone(),
+            job_config(config),
+        );
+        let control = Control::open(
+            DataDir::socket(&opened.data.path),
+            opened.registry.clone(),
+            opened.auth.clone(),
+        )?;
+        tasks.spawn(control.serve(end.clone()));
+        Ok(Self { tasks, end })
+    }
+
+    /// Uploads that were cut put aside what came, jobs give their leases back; then the database is closed.
+    async fn end(self, writes: &TaskTracker, db: &Db) {
+        self.end.cancel();
+        writes.close();
+        if timeout(SETTLE, writes.wait()).await.is_err() {
+            tracing::warn!(
+                requests = writes.len(),
+                "requests that write did not come to their end"
+            );
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+        db.close().await;
+    }
+}
+
+fn app(config: &Config, opened: &Opened, telemetry: &Arc<Telemetry>, health: Arc<Health>) -> App {
     let metrics = telemetry.clone();
     App {
         registry: opened.registry.clone(),
@@ -82,7 +155,9 @@ fn app(config: &Config, opened: &Opened, telemetry: &Arc<Telemetry>) -> App {
             config.limits.downloads,
             config.limits.requests,
         ),
-        health: Arc::new(Health::new()),
+        health,
+        writes: TaskTracker::new(),
+        measures: Measures::default(),
         access: telemetry.access_log(),
         metrics: config
             .metrics
@@ -96,6 +171,7 @@ fn app(config: &Config, opened: &Opened, telemetry: &Arc<Telemetry>) -> App {
 fn job_config(config: &Config) -> jobs::Config {
     let intervals = jobs::schedule::Intervals {
         collect: config.gc.interval,
+        scrub: (config.scrub.rate > 0).then_some(jobs::schedule::SCRUB),
         ..jobs::schedule::Intervals::default()
     };
     jobs::Config {
@@ -126,22 +202,28 @@ impl Reload {
     }
 }
 
-/// The first SIGTERM or SIGINT begins the drain, a second one ends it at once; SIGHUP reloads.
+/// The first SIGTERM or SIGINT begins the drain, a second one ends it at once; SIGHUP reloads. Heard until the process ends.
 fn watch_signals(
     stop: Stop,
-    end: CancellationToken,
     health: Arc<Health>,
-    reload: Reload,
+    reload: Arc<Reload>,
+    tasks: TaskTracker,
 ) -> Result<impl Future<Output = ()> + Send> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch SIGINT")?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot watch SIGHUP")?;
     Ok(async move {
+        let mut reloading: Option<JoinHandle<()>> = None;
         loop {
             tokio::select! {
-                () = end.cancelled() => return,
                 _ = hangup.recv() => {
-                    reload.run().await;
+                    // Beside this loop, and one at a time: certificates may lie on a mount that hangs.
+                    if reloading.as_ref().is_none_or(JoinHandle::is_finished) {
+                        let reload = reload.clone();
+                        reloading = Some(tasks.spawn(async move { reload.run().await }));
+                    } else {
+                        tracing::warn!("still reloading: SIGHUP is passed over");
+                    }
                     continue;
                 }
                 _ = terminate.recv() => {}
@@ -158,23 +240,9 @@ fn watch_signals(
     })
 }
 
-/// What a person who started the server waits for. The password is shown this once.
-#[expect(
-    clippy::print_stdout,
-    reason = "the contract with scripts: one line with the URL when the server is ready"
-)]
-fn announce(url: Option<&str>, password: Option<&str>) {
-    if let Some(password) = password {
-        println!(
-            "First start: sign in as user `{}` with password `{password}`. It is not shown again.",
-            boot::ADMIN
-        );
-    }
-    println!(
-        "Seawall {} is ready at {}",
-        env!("CARGO_PKG_VERSION"),
-        url.unwrap_or("no address")
-    );
+/// Tells the person, or script, that started the server. Whoever has closed the pipe does not want to know.
+fn show(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// An address that a person can click: the wildcard addresses are shown as this machine.

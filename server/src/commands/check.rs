@@ -1,4 +1,5 @@
-//! `seawall check`: everything that the server needs, looked at one by one. It makes and changes nothing.
+//! `seawall check`: everything that the server needs, looked at one by one. It makes and changes nothing of its own
+//! accord; SQLite, asked what is in a database that nobody has open, puts its `-wal` and `-shm` files beside it meanwhile.
 
 use std::{
     io::{self, IsTerminal},
@@ -130,16 +131,13 @@ async fn ask(config: &Config, key: Option<String>) -> Vec<Finding> {
 async fn open(config: &Config, key: Option<&str>) -> Vec<Finding> {
     let mut findings = vec![Finding::ok("server", "does not run on this data directory")];
     // Held while the database is open, so that no server starts on it meanwhile.
-    let data = &config.server.data;
-    let lock = if data.is_dir() {
-        DataDir::open(data).map(Some)
-    } else {
-        Ok(None)
+    let _data = match DataDir::hold(config) {
+        Ok(data) => data,
+        Err(error) => {
+            findings.push(Finding::error("server", &error));
+            return findings;
+        }
     };
-    if let Err(error) = lock {
-        findings.push(Finding::error("server", &error));
-        return findings;
-    }
     if let DatabaseUrl::Sqlite(path) = &config.database.url
         && !path.exists()
     {

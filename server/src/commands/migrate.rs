@@ -31,7 +31,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 async fn migrate(args: &Args, config: &Config) -> Result<()> {
-    let _data = DataDir::open(&config.server.data)?;
+    let _data = DataDir::open(config)?;
     let db = boot::open_database(config).await?;
     let status = migrate::status(&db, migrate::ALL).await?;
     let (what, steps) = if args.check {

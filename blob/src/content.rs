@@ -127,8 +127,8 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 fn read_whole(path: &Path, max: u64) -> Result<Vec<u8>> {
-    let file = File::open(path).map_err(|e| Error::found("open", path, e))?;
-    let failed = |e| Error::io("read", path, e);
+    let file = File::open(path).map_err(|e| Error::content("open", path, e))?;
+    let failed = |e| Error::content("read", path, e);
     let len = file.metadata().map_err(failed)?.len();
     if len > max {
         return Err(Error::TooLarge { len, max });

@@ -3,6 +3,26 @@
 use std::{io, path::Path};
 
 use oci::digest::Digest;
+use rustix::io::Errno;
+
+const AWAY: &[Errno] = &[
+    Errno::STALE,
+    Errno::TIMEDOUT,
+    Errno::HOSTDOWN,
+    Errno::HOSTUNREACH,
+    Errno::NETDOWN,
+    Errno::NETUNREACH,
+    Errno::NOTCONN,
+    Errno::CONNREFUSED,
+    Errno::CONNRESET,
+    Errno::CONNABORTED,
+    Errno::SHUTDOWN,
+    Errno::INTR,
+    Errno::AGAIN,
+    Errno::NOMEM,
+    Errno::MFILE,
+    Errno::NFILE,
+];
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -91,6 +111,18 @@ impl Error {
         Self::io(what, path, source)
     }
 
+    /// As [`Error::found`], of stored content: what the disk refuses to give is damaged, so that a check goes on to the
+    /// next. Not so what is wanting on our side, or away with its whole mount.
+    pub(crate) fn content(what: &'static str, path: &Path, source: io::Error) -> Self {
+        if source.kind() == io::ErrorKind::NotFound {
+            return Self::NotFound;
+        }
+        if is_away(&source) {
+            return Self::io(what, path, source);
+        }
+        Self::Damaged(format!("{what} `{}`: {source}", path.display()))
+    }
+
     /// A missing file or directory where one was put a moment ago.
     pub(crate) fn gone(self) -> Self {
         match self {
@@ -105,4 +137,12 @@ fn no_room(source: &io::Error) -> bool {
         source.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     )
+}
+
+/// Whether an error tells of this machine or of a mount, and nothing of the file it was met on.
+pub(crate) fn is_away(source: &io::Error) -> bool {
+    let Some(code) = Errno::from_io_error(source) else {
+        return source.kind() == io::ErrorKind::Interrupted;
+    };
+    AWAY.contains(&code)
 }

@@ -6,14 +6,14 @@
 use std::{
     fs::{self, ReadDir},
     io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
 };
 
 use oci::digest::{Algorithm, Digest};
 
-use crate::{Error, Result, Store, layout::is_location, store::Shared};
+use crate::{Error, Result, Store, error::is_away, layout::is_location, store::Shared};
 
 const BATCH: usize = 1024;
 
@@ -31,15 +31,31 @@ pub struct Batch {
     pub found: Vec<Found>,
     /// Names below the blob tree that are not ours, as paths below the store's root.
     pub strange: Vec<String>,
+    /// What the disk does not show, with its words: content beneath may exist all the same.
+    pub unreadable: Vec<String>,
 }
 
 impl Batch {
     fn is_empty(&self) -> bool {
-        self.found.is_empty() && self.strange.is_empty()
+        self.len() == 0
     }
 
     fn is_full(&self) -> bool {
-        self.found.len() + self.strange.len() >= BATCH
+        self.len() >= BATCH
+    }
+
+    fn len(&self) -> usize {
+        self.found.len() + self.strange.len() + self.unreadable.len()
+    }
+
+    /// Notes what the disk does not show; an error that is not about this file ends the walk.
+    fn refuse(&mut self, shared: &Shared, path: &Path, error: io::Error) -> Result<()> {
+        if is_away(&error) {
+            return Err(Error::io("look at", path, error));
+        }
+        let shown = shared.layout.shown(path);
+        self.unreadable.push(format!("{shown}: {error}"));
+        Ok(())
     }
 }
 
@@ -47,7 +63,12 @@ impl Batch {
 pub struct Listing {
     shared: Arc<Shared>,
     /// Open directories, outermost first; `None` before the first batch.
-    stack: Option<Vec<ReadDir>>,
+    stack: Option<Vec<Dir>>,
+}
+
+struct Dir {
+    path: PathBuf,
+    entries: ReadDir,
 }
 
 impl Store {
@@ -67,7 +88,7 @@ impl Listing {
         let walk = move || {
             let mut stack = match stack {
                 Some(stack) => stack,
-                None => vec![open_dir(&shared.layout.blobs())?],
+                None => vec![open_dir(shared.layout.blobs())?],
             };
             let mut batch = Batch::default();
             while !batch.is_full() && step(&shared, &mut stack, &mut batch)? {}
@@ -80,48 +101,68 @@ impl Listing {
 }
 
 /// Looks at one entry; false at the end of the walk.
-fn step(shared: &Shared, stack: &mut Vec<ReadDir>, batch: &mut Batch) -> Result<bool> {
+fn step(shared: &Shared, stack: &mut Vec<Dir>, batch: &mut Batch) -> Result<bool> {
+    // algorithm / two digits / hex / location
+    let depth = stack.len();
     let Some(dir) = stack.last_mut() else {
         return Ok(false);
     };
-    let Some(entry) = dir.next() else {
-        stack.pop();
-        return Ok(true);
-    };
-    let read = |e| Error::io("read", &shared.layout.blobs(), e);
-    let path = entry.map_err(read)?.path();
-    let meta = match fs::symlink_metadata(&path) {
-        Ok(meta) => meta,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(true),
-        Err(e) => return Err(Error::io("look at", &path, e)),
-    };
-    // algorithm / two digits / hex / location
-    let depth = stack.len();
-    if depth < 4 && meta.is_dir() && is_ours(&path, depth) {
-        match fs::read_dir(&path) {
-            Ok(inner) => stack.push(inner),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(Error::io("read", &path, e)),
+    let path = match dir.entries.next() {
+        Some(Ok(entry)) => entry.path(),
+        // What a directory still holds after an error is not to be had.
+        ended => {
+            let dir = stack.pop().expect("it was the last");
+            match ended {
+                Some(Err(e)) if e.kind() != io::ErrorKind::NotFound => {
+                    batch.refuse(shared, &dir.path, e)?;
+                }
+                _ => {}
+            }
+            return Ok(true);
         }
-        return Ok(true);
-    }
-    match digest_at(&path).filter(|_| depth == 4 && meta.is_file()) {
-        Some((digest, location)) => batch.found.push(Found {
-            digest,
-            location,
-            size: meta.len(),
-            modified: meta
-                .modified()
-                .map_err(|e| Error::io("look at", &path, e))?,
-        }),
-        None if is_deleted(&path) => {}
-        None => batch.strange.push(shared.layout.shown(&path)),
+    };
+    match look(&path, depth) {
+        Ok(Entry::Dir(inner)) => stack.push(inner),
+        Ok(Entry::Content(found)) => batch.found.push(found),
+        Ok(Entry::Strange) if is_deleted(&path) => {}
+        Ok(Entry::Strange) => batch.strange.push(shared.layout.shown(&path)),
+        // It went meanwhile.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) => batch.refuse(shared, &path, e)?,
     }
     Ok(true)
 }
 
-fn open_dir(dir: &Path) -> Result<ReadDir> {
-    fs::read_dir(dir).map_err(|e| Error::io("read", dir, e))
+enum Entry {
+    Dir(Dir),
+    Content(Found),
+    Strange,
+}
+
+fn look(path: &Path, depth: usize) -> io::Result<Entry> {
+    let meta = fs::symlink_metadata(path)?;
+    if depth < 4 && meta.is_dir() && is_ours(path, depth) {
+        return Ok(Entry::Dir(Dir {
+            entries: fs::read_dir(path)?,
+            path: path.to_owned(),
+        }));
+    }
+    let Some((digest, location)) = digest_at(path).filter(|_| depth == 4 && meta.is_file()) else {
+        return Ok(Entry::Strange);
+    };
+    Ok(Entry::Content(Found {
+        digest,
+        location,
+        size: meta.len(),
+        modified: meta.modified()?,
+    }))
+}
+
+fn open_dir(path: PathBuf) -> Result<Dir> {
+    match fs::read_dir(&path) {
+        Ok(entries) => Ok(Dir { path, entries }),
+        Err(e) => Err(Error::io("read", &path, e)),
+    }
 }
 
 fn name(path: &Path) -> Option<&str> {

@@ -60,10 +60,10 @@ impl Store {
         let path = self.shared.layout.blob(digest, location)?;
         let digest = *digest;
         let open = move || {
-            let file = File::open(&path).map_err(|e| Error::found("open", &path, e))?;
+            let file = File::open(&path).map_err(|e| Error::content("open", &path, e))?;
             let meta = file
                 .metadata()
-                .map_err(|e| Error::io("look at", &path, e))?;
+                .map_err(|e| Error::content("look at", &path, e))?;
             if meta.len() != expected_len {
                 let why = format!("`{digest}` has {} bytes, not {expected_len}", meta.len());
                 return Err(Error::Damaged(why));

@@ -1,6 +1,7 @@
 //! Hashing what is stored: in steps that each take a short turn, so that it can be slowed down and stopped.
 
 use std::{
+    fmt,
     fs::File,
     io,
     os::{fd::AsFd, unix::fs::FileExt},
@@ -12,7 +13,7 @@ use oci::digest::Digest;
 use rustix::fs::Advice;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Error, Result, Store, hash::Hasher, lane::Lane};
+use crate::{Error, Result, Store, error::is_away, hash::Hasher, lane::Lane};
 
 const STEP: u64 = 4 << 20;
 const BUFFER: usize = 256 << 10;
@@ -33,6 +34,27 @@ pub enum Damage {
     Unreadable(String),
 }
 
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Good { size } => write!(f, "{size} bytes as they should be"),
+            Self::Missing => f.write_str("its bytes are missing"),
+            Self::Damaged(damage) => damage.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Digest { size, actual } => {
+                write!(f, "its {size} bytes have the digest `{actual}`")
+            }
+            Self::Unreadable(why) => write!(f, "it cannot be read: {why}"),
+        }
+    }
+}
+
 impl Store {
     /// Reads stored content and compares its digest, at most `rate` bytes a second. Bytes that were not in memory
     /// do not stay there, so that a scrub does not push out what is pulled.
@@ -45,14 +67,15 @@ impl Store {
     ) -> Result<Verdict> {
         let path = self.shared.layout.blob(digest, location)?;
         let open = move || {
-            let file = File::open(&path).map_err(|e| Error::found("open", &path, e))?;
+            let file = File::open(&path).map_err(|e| Error::content("open", &path, e))?;
             let size = file
                 .metadata()
-                .map_err(|e| Error::io("look at", &path, e))?;
+                .map_err(|e| Error::content("look at", &path, e))?;
             Ok((file, size.len()))
         };
-        let (file, size) = match self.shared.reads.quick(open).await {
+        let (file, size) = match self.shared.reads.run(open).await {
             Err(Error::NotFound) => return Ok(Verdict::Missing),
+            Err(Error::Damaged(why)) => return Ok(Verdict::Damaged(Damage::Unreadable(why))),
             opened => opened?,
         };
         let file = Arc::new(file);
@@ -65,6 +88,7 @@ impl Store {
             let end = size.min(hasher.offset() + STEP);
             hasher = match step(&self.shared.reads, &file, hasher, end).await? {
                 Ok(hasher) => hasher,
+                Err(e) if is_away(&e) => return Err(unreadable(e)),
                 Err(e) => return Ok(Verdict::Damaged(Damage::Unreadable(e.to_string()))),
             };
             let pause = pause(rate, hasher.offset(), start.elapsed());
@@ -146,17 +170,20 @@ pub(crate) async fn hash_on(
         let file = Arc::clone(file);
         let until = end.min(hasher.offset() + STEP);
         let read = move || {
-            let hashed = hash_file(&file, &mut hasher, until);
-            hashed.map_err(|source| Error::Io {
-                what: "read back",
-                path: "upload".to_owned(),
-                source,
-            })?;
+            hash_file(&file, &mut hasher, until).map_err(unreadable)?;
             Ok(hasher)
         };
         hasher = lane.run(read).await?;
     }
     Ok(hasher)
+}
+
+fn unreadable(source: io::Error) -> Error {
+    Error::Io {
+        what: "read back",
+        path: "bytes in the store".to_owned(),
+        source,
+    }
 }
 
 #[cfg(test)]

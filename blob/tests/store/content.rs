@@ -1,9 +1,14 @@
 //! Content that is there: read, deleted, listed, verified, set aside.
 
-use std::fs;
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
 
 use blob::{Damage, Error, Verdict, digest_of};
 use oci::digest::Algorithm::Sha512;
+use rustix::thread::CapabilitySet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Home, content, sha256};
@@ -190,4 +195,54 @@ async fn damaged_content_is_set_aside() {
     assert!(matches!(again, Err(Error::NotFound)));
     home.store(b"broken").await;
     assert_eq!(home.read(&digest, "data").await.unwrap(), "broken");
+}
+
+/// Without the right to look into everything that comes with the superuser, so that mode 0 is a refusal like a disk's.
+fn unprivileged(test: impl AsyncFnOnce() + Send + 'static) {
+    let run = || {
+        let mut held = rustix::thread::capabilities(None).unwrap();
+        let above = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
+        held.effective.remove(above);
+        rustix::thread::set_capabilities(None, held).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        { runtime }.enable_all().build().unwrap().block_on(test());
+    };
+    std::thread::spawn(run).join().unwrap();
+}
+
+#[test]
+fn what_the_disk_refuses_is_named_and_the_rest_goes_on() {
+    unprivileged(async || {
+        let home = Home::new().await;
+        let (shut, blocked) = (home.store(b"shut").await, home.store(b"blocked").await);
+        let (file, good) = (home.store(b"a file").await, home.store(b"good").await);
+        let path = |digest| home.blob(digest, "data");
+        let mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode));
+        mode(&path(&shut), 0).unwrap();
+        let dir = path(&blocked).parent().unwrap().to_owned();
+        mode(&dir, 0).unwrap();
+        fs::remove_dir_all(path(&file).parent().unwrap()).unwrap();
+        fs::write(path(&file).parent().unwrap(), b"no directory").unwrap();
+
+        let cancel = CancellationToken::new();
+        for digest in [&shut, &blocked, &file] {
+            let verdict = home.store.verify(digest, "data", None, &cancel).await;
+            let verdict = verdict.unwrap();
+            assert!(
+                matches!(verdict, Verdict::Damaged(Damage::Unreadable(_))),
+                "{verdict:?}"
+            );
+            assert!(verdict.to_string().starts_with("it cannot be read: open"));
+            let read = home.read(digest, "data").await;
+            assert!(matches!(read, Err(Error::Damaged(_))), "{read:?}");
+            let opened = home.store.open_blob(digest, "data", 4).await;
+            assert!(matches!(opened, Err(Error::Damaged(_))));
+        }
+        let listed = home.list().await;
+        mode(&dir, 0o700).unwrap();
+        let digests: Vec<_> = listed.found.iter().map(|found| found.digest).collect();
+        assert!(digests.contains(&good) && digests.contains(&shut) && digests.len() == 2);
+        assert_eq!((listed.strange.len(), listed.unreadable.len()), (1, 1));
+        assert!(listed.unreadable[0].contains(&blocked.hex()[..]));
+    });
 }

@@ -84,6 +84,7 @@ impl Home {
         while let Some(batch) = listing.next().await.unwrap() {
             all.found.extend(batch.found);
             all.strange.extend(batch.strange);
+            all.unreadable.extend(batch.unreadable);
         }
         all
     }

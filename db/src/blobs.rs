@@ -135,7 +135,12 @@ pub async fn insert(
 /// Its bytes have just been written: whatever was wrong with it is over. Hold it exclusively.
 pub async fn set_written(tx: &mut Tx, id: BlobId, size: u64, now: Timestamp) -> Result<()> {
     tx.execute(
-        "UPDATE blobs SET state = 0, state_at = $2, checked_at = $2, size = $3 WHERE id = $1 AND state <> 2",
+        "UPDATE blobs SET
+             state      = 0,
+             state_at   = CASE WHEN state_at >= $2 THEN state_at + 1 ELSE $2 END,
+             checked_at = $2,
+             size       = $3
+          WHERE id = $1 AND state <> 2",
         &[id.into(), now.into(), (size as i64).into()],
     )
     .await?;
@@ -153,16 +158,26 @@ pub async fn revive(tx: &mut Tx, id: BlobId, now: Timestamp) -> Result<()> {
     .map(|_| ())
 }
 
-/// Its bytes were found bad: from now on a push that writes them shows in the row. One that is condemned is on its way out
-/// and stays so. False when the row is not any more as it was read.
-pub async fn set_suspect(tx: &mut Tx, blob: &Blob, now: Timestamp) -> Result<bool> {
-    let changed = tx
-        .execute(
-            "UPDATE blobs SET state = 4, state_at = $2 WHERE id = $1 AND state IN (0, 4) AND location = $3",
-            &[blob.id.into(), now.into(), (&blob.location).into()],
-        )
-        .await?;
-    Ok(changed > 0)
+/// A suspicion: since when the row has it. A push that writes the bytes ends it, and a later one is another, so that whoever
+/// judges by bytes that he read before the push is told so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Suspicion(Timestamp);
+
+/// Its bytes were found bad: from now on a push that writes them shows in the row, and the scrub looks at it first. Two who
+/// suspect it at once share the suspicion. One that is condemned is on its way out and stays so. `None` when the row is not
+/// any more as it was read.
+pub async fn set_suspect(tx: &mut Tx, blob: &Blob, now: Timestamp) -> Result<Option<Suspicion>> {
+    tx.row(
+        "UPDATE blobs SET
+             state      = 4,
+             state_at   = CASE WHEN state = 4 THEN state_at WHEN state_at >= $2 THEN state_at + 1 ELSE $2 END,
+             checked_at = 0
+          WHERE id = $1 AND state IN (0, 4) AND location = $3
+         RETURNING state_at",
+        &[blob.id.into(), now.into(), (&blob.location).into()],
+        |row| Ok(Suspicion(row.time(0)?)),
+    )
+    .await
 }
 
 /// Its bytes turned out to be good after all.
@@ -177,24 +192,36 @@ pub async fn clear_suspect(tx: &mut Tx, id: BlobId, size: u64, now: Timestamp) -
 }
 
 /// The bytes of a suspect are missing or unreadable; they may come back where they were. False when a push was faster.
-pub async fn mark_lost(tx: &mut Tx, id: BlobId, now: Timestamp) -> Result<bool> {
+pub async fn mark_lost(
+    tx: &mut Tx,
+    id: BlobId,
+    suspicion: Suspicion,
+    now: Timestamp,
+) -> Result<bool> {
     let changed = tx
         .execute(
-            "UPDATE blobs SET state = 3, state_at = $2 WHERE id = $1 AND state = 4",
-            &[id.into(), now.into()],
+            "UPDATE blobs SET state = 3, state_at = $2 WHERE id = $1 AND state = 4 AND state_at = $3",
+            &[id.into(), now.into(), suspicion.0.into()],
         )
         .await?;
-    tx.touch(Touch::Blobs);
+    if changed > 0 {
+        tx.touch(Touch::Blobs);
+    }
     Ok(changed > 0)
 }
 
 /// The bytes of a suspect are damaged: whoever pushes it next stores under a new location, so that the old bytes can be
 /// set aside without hitting a push that is under way. `None` when a push was faster.
-pub async fn mark_damaged(tx: &mut Tx, blob: &Blob, now: Timestamp) -> Result<Option<Blob>> {
+pub async fn mark_damaged(
+    tx: &mut Tx,
+    blob: &Blob,
+    suspicion: Suspicion,
+    now: Timestamp,
+) -> Result<Option<Blob>> {
     let moved = tx
         .row(
             "UPDATE blobs SET state = 3, state_at = $2, generation = generation + 1, location = $5
-              WHERE id = $1 AND state = 4 AND generation = $3 AND location = $4
+              WHERE id = $1 AND state = 4 AND generation = $3 AND location = $4 AND state_at = $6
              RETURNING id, digest, generation, size, location, state",
             &[
                 blob.id.into(),
@@ -202,29 +229,29 @@ pub async fn mark_damaged(tx: &mut Tx, blob: &Blob, now: Timestamp) -> Result<Op
                 blob.generation.into(),
                 (&blob.location).into(),
                 (&location_of(blob.generation + 1)).into(),
+                suspicion.0.into(),
             ],
             read,
         )
         .await?;
-    tx.touch(Touch::Blobs);
+    if moved.is_some() {
+        tx.touch(Touch::Blobs);
+    }
     Ok(moved)
 }
 
-/// Takes [`mark_lost`] or [`mark_damaged`] back: a push had stored good bytes at `location` meanwhile. False when another
-/// push has healed the content by now.
-pub async fn unmark_lost(
-    tx: &mut Tx,
-    marked: &Blob,
-    location: &str,
-    now: Timestamp,
-) -> Result<bool> {
+/// The bytes of a lost content were read where its row says and are good: it is served again. False when a push or another
+/// verdict was faster.
+pub async fn unmark_lost(tx: &mut Tx, lost: &Blob, now: Timestamp) -> Result<bool> {
     let changed = tx
         .execute(
-            "UPDATE blobs SET state = 0, state_at = $2, location = $4 WHERE id = $1 AND state = 3 AND generation = $3",
-            &[marked.id.into(), now.into(), marked.generation.into(), location.into()],
+            "UPDATE blobs SET state = 0, state_at = $2, checked_at = $2 WHERE id = $1 AND state = 3 AND generation = $3 AND location = $4",
+            &[lost.id.into(), now.into(), lost.generation.into(), (&lost.location).into()],
         )
         .await?;
-    tx.touch(Touch::Blobs);
+    if changed > 0 {
+        tx.touch(Touch::Blobs);
+    }
     Ok(changed > 0)
 }
 

@@ -71,11 +71,20 @@ pub(crate) fn postgres_error(error: tokio_postgres::Error) -> Error {
 
 /// Whether the transaction lost to a concurrent one and may simply be repeated (serialization failure, deadlock).
 pub(crate) fn is_repeatable(error: &Error) -> bool {
+    matches!(postgres_code(error), Some("40001" | "40P01"))
+}
+
+/// Whether the server takes no writes: it is a replica, or was made one.
+pub(crate) fn is_read_only(error: &Error) -> bool {
+    postgres_code(error) == Some("25006")
+}
+
+fn postgres_code(error: &Error) -> Option<&str> {
     let (Error::Internal(cause) | Error::Unavailable(cause)) = error else {
-        return false;
+        return None;
     };
     cause
         .downcast_ref::<tokio_postgres::Error>()
         .and_then(tokio_postgres::Error::code)
-        .is_some_and(|code| matches!(code.code(), "40001" | "40P01"))
+        .map(tokio_postgres::error::SqlState::code)
 }

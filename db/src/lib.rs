@@ -64,7 +64,14 @@ pub enum Engine {
 
 /// The database. A clone is another handle on the same connections.
 #[derive(Clone)]
-pub struct Db(Arc<Inner>);
+pub struct Db(Arc<Inner>, Use);
+
+/// Who asks. On PostgreSQL each has connections of its own, so that neither waits behind the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Requests,
+    Background,
+}
 
 struct Inner {
     engine: Opened,
@@ -110,7 +117,7 @@ impl Db {
                 Opened::Postgres(Box::new(postgres::Postgres::open(url, config).await?))
             }
         };
-        let db = Self(Arc::new(Inner { engine, shared }));
+        let db = Self(Arc::new(Inner { engine, shared }), Use::Requests);
         let mut reader = db.reader().await?;
         if migrate::current(&mut reader).await? > 0 {
             // The wall clock may have gone back while this node was down.
@@ -122,11 +129,17 @@ impl Db {
         Ok(db)
     }
 
+    /// The same database for jobs and commands: long reads and many small writes that no request should wait for.
+    #[must_use]
+    pub fn in_background(&self) -> Self {
+        Self(self.0.clone(), Use::Background)
+    }
+
     /// A connection to read with. On SQLite its queries run on the calling thread.
     pub async fn reader(&self) -> Result<Reader> {
         let conn = match &self.0.engine {
             Opened::Sqlite(sqlite) => sqlite.reader()?,
-            Opened::Postgres(postgres) => postgres.reader().await?,
+            Opened::Postgres(postgres) => postgres.reader(self.1).await?,
         };
         Ok(Reader {
             conn: Some(conn),
@@ -136,7 +149,8 @@ impl Db {
 
     /// Runs a writing transaction and answers when it is durable. The closure waits for nothing but its connection. It
     /// may run more than once (PostgreSQL repeats what lost to a concurrent writer), and runs to its end also when the
-    /// caller has gone away. When it fails nothing of it remains.
+    /// caller has gone away, or was told after `Config::timeout` that the database is not there. When it fails nothing of it
+    /// remains.
     pub async fn write<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
@@ -144,7 +158,19 @@ impl Db {
     {
         match &self.0.engine {
             Opened::Sqlite(sqlite) => sqlite.write(work).await,
-            Opened::Postgres(postgres) => postgres.write(self.0.shared.clone(), work).await,
+            Opened::Postgres(postgres) => postgres.write(self.0.shared.clone(), self.1, work).await,
+        }
+    }
+
+    /// As [`Db::write`], for what takes as long as it takes.
+    pub(crate) async fn write_for_long<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + Sync + 'static,
+    {
+        match &self.0.engine {
+            Opened::Sqlite(sqlite) => sqlite.write_for_long(work).await,
+            Opened::Postgres(_) => self.write(work).await,
         }
     }
 

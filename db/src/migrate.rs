@@ -74,7 +74,10 @@ pub async fn up(db: &Db, steps: &'static [Migration]) -> Result<Vec<Migration>> 
     }
     let mut taken = Vec::new();
     for step in status.pending {
-        if db.write(move |tx| Box::pin(take(tx, *step))).await? {
+        if db
+            .write_for_long(move |tx| Box::pin(take(tx, *step)))
+            .await?
+        {
             taken.push(*step);
         }
     }
@@ -86,7 +89,7 @@ pub async fn rehearse(db: &Db, steps: &'static [Migration]) -> Result<Vec<Migrat
     const REHEARSED: &str = "rehearsed";
     let pending = status(db, steps).await?.pending;
     let outcome = db
-        .write(move |tx| {
+        .write_for_long(move |tx| {
             Box::pin(async move {
                 for step in pending {
                     take(tx, *step).await?;
@@ -167,8 +170,13 @@ pub(crate) async fn current(conn: &mut Conn) -> Result<i64> {
 /// `seawall.sqlite` becomes `seawall.sqlite.before-<version + 1>`, complete and on the disk. One that is there already is
 /// replaced: it is of an attempt that was interrupted, or of a migration that was taken back by restoring it.
 fn keep_copy(file: &Path, version: i64) -> Result<PathBuf> {
-    let copy = PathBuf::from(format!("{}.before-{}", file.display(), version + 1));
-    let unfinished = PathBuf::from(format!("{}.unfinished", copy.display()));
+    let with = |file: &Path, end: String| {
+        let mut name = file.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
+    };
+    let copy = with(file, format!(".before-{}", version + 1));
+    let unfinished = with(&copy, ".unfinished".to_owned());
     let _ = std::fs::remove_file(&unfinished); // what an interrupted attempt left; VACUUM INTO refuses to overwrite
     let copied = write_copy(file, &unfinished, &copy);
     if copied.is_err() {

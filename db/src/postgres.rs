@@ -22,10 +22,16 @@ use self::{
     line::Line,
     pool::{Own, Pool},
 };
-use crate::{Config, Conn, Shared, Tx, conn::Driver, errors::is_repeatable};
+use crate::{
+    Config, Conn, Shared, Tx, Use,
+    conn::Driver,
+    errors::{is_read_only, is_repeatable},
+};
 
-/// Connections that readers share.
+/// Connections that the readers among the requests share; jobs have one of their own.
 const READERS: usize = 2;
+/// Writers among the jobs at once.
+const JOB_WRITERS: usize = 4;
 /// A transaction that lost to a concurrent one is repeated this often.
 const ATTEMPTS: u32 = 5;
 /// Connections that may turn out to be dead when a transaction wants to begin, as after a restart of the server.
@@ -33,10 +39,15 @@ const STALE: usize = 4;
 /// Microseconds since 1970, as the server's clock tells them.
 pub(crate) const NOW: &str = "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::BIGINT";
 
+/// A shared connection, made anew when it is lost.
+type Slot = tokio::sync::Mutex<Option<Arc<Line>>>;
+
 pub(crate) struct Postgres {
     address: Arc<Address>,
     pool: Arc<Pool>,
-    readers: [tokio::sync::Mutex<Option<Arc<Line>>>; READERS],
+    job_pool: Arc<Pool>,
+    readers: [Slot; READERS],
+    job_reader: Slot,
     turn: AtomicUsize,
     tasks: TaskTracker,
     patience: Duration,
@@ -68,22 +79,27 @@ impl Postgres {
         )?);
         let opened = Self {
             pool: Pool::new(address.clone(), config.pool_size, config.timeout),
+            job_pool: Pool::new(address.clone(), JOB_WRITERS, config.timeout),
             address,
             readers: Default::default(),
+            job_reader: Slot::default(),
             turn: AtomicUsize::new(0),
             tasks,
             patience: config.timeout,
         };
-        opened.reader().await?;
+        opened.reader(Use::Requests).await?;
         Ok(opened)
     }
 
     /// A shared connection; queries of several readers are pipelined on it.
-    pub(crate) async fn reader(&self) -> Result<Conn> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % READERS;
+    pub(crate) async fn reader(&self, who: Use) -> Result<Conn> {
+        let slot = match who {
+            Use::Requests => &self.readers[self.turn.fetch_add(1, Ordering::Relaxed) % READERS],
+            Use::Background => &self.job_reader,
+        };
         // The time-out holds for those too who wait while another connects.
         let line = tokio::time::timeout(self.patience, async {
-            let mut slot = self.readers[turn].lock().await;
+            let mut slot = slot.lock().await;
             if let Some(line) = slot.as_ref().filter(|line| line.is_usable()) {
                 return Ok(line.clone());
             }
@@ -96,12 +112,16 @@ impl Postgres {
         Ok(Conn::new(Driver::Postgres(Client::Shared(line))))
     }
 
-    pub(crate) async fn write<T, F>(&self, shared: Shared, work: F) -> Result<T>
+    pub(crate) async fn write<T, F>(&self, shared: Shared, who: Use, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + Sync + 'static,
     {
-        let (pool, patience) = (self.pool.clone(), self.patience);
+        let pool = match who {
+            Use::Requests => self.pool.clone(),
+            Use::Background => self.job_pool.clone(),
+        };
+        let patience = self.patience;
         // In a task of its own: a caller that goes away does not stop a transaction that began.
         let task = self.tasks.spawn(async move {
             let mut attempt = 1;
@@ -120,14 +140,29 @@ impl Postgres {
                 }
             }
         });
-        task.await
-            .map_err(|error| Error::Internal(anyhow::anyhow!("a transaction panicked: {error}")))?
+        let outcome = task
+            .await
+            .map_err(|error| Error::Internal(anyhow::anyhow!("a transaction panicked: {error}")))?;
+        if outcome.as_ref().is_err_and(is_read_only) {
+            self.forget_readers();
+        }
+        outcome
+    }
+
+    /// The server that they are connected to is not the primary any more.
+    fn forget_readers(&self) {
+        for slot in self.readers.iter().chain([&self.job_reader]) {
+            if let Ok(mut slot) = slot.try_lock() {
+                slot.take();
+            }
+        }
     }
 
     pub(crate) async fn close(&self) {
         self.tasks.close();
         self.pool.close();
-        for slot in &self.readers {
+        self.job_pool.close();
+        for slot in self.readers.iter().chain([&self.job_reader]) {
             slot.lock().await.take();
         }
         // Connections end when their clients are gone; a hung server must not hold up the shutdown.
@@ -162,6 +197,10 @@ where
     let Driver::Postgres(Client::Own(own)) = &mut tx.conn.driver else {
         unreachable!("taken from the pool above")
     };
+    if outcome.as_ref().is_err_and(is_read_only) {
+        // It was the primary once: the next connection looks for the one that is now.
+        own.line().give_up();
+    }
     let ended = own
         .end(if outcome.is_ok() {
             "COMMIT"

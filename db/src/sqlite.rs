@@ -70,7 +70,19 @@ impl Sqlite {
         }
     }
 
+    /// A disk that hangs holds up nobody for ever: after its turn came late, a transaction has as long again. It may happen
+    /// all the same.
     pub(crate) async fn write<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + Sync + 'static,
+    {
+        tokio::time::timeout(self.timeout * 2, self.write_for_long(work))
+            .await
+            .map_err(|_| unavailable("the database's writer did not answer in time"))?
+    }
+
+    pub(crate) async fn write_for_long<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + Sync + 'static,
@@ -87,9 +99,9 @@ impl Sqlite {
             reply: Some(reply),
         });
         queue
-            .send_timeout(pending, self.timeout)
+            .send(pending)
             .await
-            .map_err(|_| unavailable("the database's writer has too much waiting"))?;
+            .map_err(|_| unavailable("the database's writer has stopped"))?;
         answer
             .await
             .map_err(|_| unavailable("the database's writer has stopped"))?

@@ -73,6 +73,7 @@ impl Runner {
         shutdown: CancellationToken,
         config: Config,
     ) {
+        let registry = registry.in_background();
         let schedule = Schedule::new(registry.clone(), config.intervals.clone(), config.lease);
         tracker.spawn(schedule.run(shutdown.clone()));
         Self::start_with(

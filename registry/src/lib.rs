@@ -52,33 +52,38 @@ impl Default for Config {
 
 /// The registry: a database, a store, and what is remembered of them. A clone is another handle.
 #[derive(Clone)]
-pub struct Registry(Arc<Inner>);
+pub struct Registry(Arc<Inner>, Db);
 
 struct Inner {
-    db: Db,
     store: Store,
     config: Config,
     sessions: session::Sessions,
     remembered: pull::Remembered,
-    suspected: scrub::Suspected,
+    judging: scrub::Judging,
 }
 
 impl Registry {
     /// `upload_key` signs the ids of uploads; all nodes of a cluster have the same.
     pub fn new(db: Db, store: Store, config: Config, upload_key: &[u8]) -> Self {
         let remembered = pull::Remembered::new(config.manifest_cache);
-        Self(Arc::new(Inner {
-            db,
+        let inner = Inner {
             store,
             config,
             sessions: session::Sessions::new(upload_key),
             remembered,
-            suspected: scrub::Suspected::default(),
-        }))
+            judging: scrub::Judging::default(),
+        };
+        Self(Arc::new(inner), db)
+    }
+
+    /// The same registry for jobs: with database connections that no request waits for.
+    #[must_use]
+    pub fn in_background(&self) -> Self {
+        Self(self.0.clone(), self.1.in_background())
     }
 
     pub fn db(&self) -> &Db {
-        &self.0.db
+        &self.1
     }
 
     pub fn store(&self) -> &Store {

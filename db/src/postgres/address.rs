@@ -101,7 +101,13 @@ impl Address {
                 (client, self.tasks.spawn(async { drop(connection.await) }))
             }
         };
-        Ok(Line::new(client, task, self.patience))
+        Ok(Line::new(
+            client,
+            task,
+            self.patience,
+            self.tls.clone(),
+            self.tasks.clone(),
+        ))
     }
 }
 

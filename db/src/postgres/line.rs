@@ -8,9 +8,11 @@ use std::{
 use model::{Result, error::internal, time::Timestamp};
 use tokio::task::JoinHandle;
 use tokio_postgres::{
-    SimpleQueryMessage,
+    NoTls, SimpleQueryMessage,
     types::{ToSql, Type},
 };
+use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::task::TaskTracker;
 
 use super::no_answer;
 use crate::{
@@ -27,6 +29,8 @@ pub(crate) struct Line {
     patience: Duration,
     /// An answer did not come in time, so that nobody should wait behind it; or a transaction was left open.
     broken: AtomicBool,
+    tls: Option<MakeRustlsConnect>,
+    tasks: TaskTracker,
 }
 
 impl Line {
@@ -34,12 +38,16 @@ impl Line {
         client: tokio_postgres::Client,
         task: JoinHandle<()>,
         patience: Duration,
+        tls: Option<MakeRustlsConnect>,
+        tasks: TaskTracker,
     ) -> Self {
         Self {
             client,
             task,
             patience: patience + GRACE,
             broken: AtomicBool::new(false),
+            tls,
+            tasks,
         }
     }
 
@@ -105,7 +113,23 @@ impl Line {
             return answer.map_err(postgres_error);
         }
         self.give_up();
+        self.cancel();
         Err(no_answer(self.patience))
+    }
+
+    /// Asks the server to stop what nobody waits for any more: it does not notice a closed connection while it computes.
+    fn cancel(&self) {
+        let (token, tls, patience) = (self.client.cancel_token(), self.tls.clone(), self.patience);
+        self.tasks.spawn(async move {
+            let cancelled = async {
+                match tls {
+                    Some(tls) => token.cancel_query(tls).await,
+                    None => token.cancel_query(NoTls).await,
+                }
+            };
+            // A server that cannot be reached for this either has nothing to stop.
+            let _ = tokio::time::timeout(patience, cancelled).await;
+        });
     }
 }
 

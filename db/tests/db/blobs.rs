@@ -274,44 +274,48 @@ fn lost_and_damaged_contents_are_healed_by_the_next_push() {
                 .await)
             .unwrap()
         };
-        let lost = async || transact!(test.db, |tx| blobs::mark_lost(tx, id, NOW).await).unwrap();
+        let lost = async |suspicion| {
+            transact!(test.db, |tx| blobs::mark_lost(tx, id, suspicion, NOW).await).unwrap()
+        };
         let push =
             async || transact!(test.db, |tx| blobs::set_written(tx, id, 100, NOW).await).unwrap();
-        assert!(!lost().await, "only a suspect is marked");
-        assert!(suspect().await && newest().await.state.is_readable());
+        let first = suspect().await.unwrap();
+        assert!(newest().await.state.is_readable());
+        assert_eq!(suspect().await, Some(first), "two share a suspicion");
         push().await;
-        assert!(!lost().await, "a push was faster");
-        assert!(suspect().await && lost().await);
-        assert!(!suspect().await, "it is lost already");
+        assert!(!lost(first).await, "a push was faster");
+        let second = suspect().await.unwrap();
+        assert!(!lost(first).await, "whoever read before the push knows less");
+        assert!(lost(second).await);
+        assert_eq!(suspect().await, None, "it is lost already");
+        assert!(!lost(second).await);
         push().await;
         assert_eq!(newest().await.state, State::Live);
-        assert!(suspect().await);
-        let damaged = transact!(test.db, [seen], |tx| blobs::mark_damaged(tx, &seen, NOW)
+        let third = suspect().await.unwrap();
+        let damage = async |suspicion| {
+            transact!(test.db, [seen], |tx| blobs::mark_damaged(
+                tx, &seen, suspicion, NOW
+            )
             .await)
-        .unwrap()
-        .unwrap();
+            .unwrap()
+        };
+        assert!(damage(second).await.is_none());
+        let damaged = damage(third).await.unwrap();
         assert_eq!(
             (damaged.state, damaged.generation, damaged.location.as_str()),
             (State::Lost, 1, "data.1")
         );
-        let again = transact!(test.db, [seen], |tx| blobs::mark_damaged(tx, &seen, NOW)
-            .await)
-        .unwrap();
-        assert!(again.is_none(), "the row moved on");
-        assert!(
+        assert!(damage(third).await.is_none(), "the row moved on");
+        let unmark = async || {
             transact!(test.db, [damaged], |tx| blobs::unmark_lost(
-                tx, &damaged, "data", NOW
+                tx, &damaged, NOW
             )
             .await)
             .unwrap()
-        );
-        assert!(
-            !transact!(test.db, [damaged], |tx| blobs::unmark_lost(
-                tx, &damaged, "data", NOW
-            )
-            .await)
-            .unwrap()
-        );
+        };
+        assert!(unmark().await);
+        assert_eq!(newest().await.state, State::Live);
+        assert!(!unmark().await);
     });
 }
 
@@ -339,8 +343,8 @@ fn contents_are_walked_checked_and_counted() {
             .unwrap()
             .unwrap();
         transact!(test.db, [seen], |tx| {
-            blobs::set_suspect(tx, &seen, NOW).await?;
-            blobs::mark_lost(tx, two, NOW).await
+            let suspicion = blobs::set_suspect(tx, &seen, NOW).await?.unwrap();
+            blobs::mark_lost(tx, two, suspicion, NOW).await
         })
         .unwrap();
         let reader = &mut *test.db.reader().await.unwrap();

@@ -337,3 +337,25 @@ impl Drop for SmallDisk {
             .status();
     }
 }
+
+#[test]
+fn a_writer_that_hangs_holds_up_nobody_for_ever() {
+    testkit::on_sqlite(async |test| {
+        let config = Config {
+            timeout: Duration::from_millis(100),
+            ..test.config.clone()
+        };
+        let db = Db::open(&config, Clock::default()).await.unwrap();
+        let (release, holding) = hold_writer(&db).await;
+        assert_kind(insert(&db, "late").await, |error| {
+            matches!(error, Error::Unavailable(_))
+        });
+        assert_kind(holding.await.unwrap(), |error| {
+            matches!(error, Error::Unavailable(_))
+        });
+        drop(release);
+        db.close().await;
+        // Nobody was told that it happened, and it may have: repeating it is harmless.
+        assert_eq!(names(&test.sqlite().unwrap()), ["late"]);
+    });
+}

@@ -353,3 +353,55 @@ fn after_a_crash_of_the_server_reads_and_writes_recover_by_themselves() {
         db.close().await;
     });
 }
+
+#[test]
+fn jobs_do_not_wait_behind_requests() {
+    testkit::on_postgres(async |test| {
+        let config = Config {
+            pool_size: 1,
+            ..test.config.clone()
+        };
+        let db = Db::open(&config, Clock::default()).await.unwrap();
+        let (begun, go_on) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+        let request = async {
+            transact!(db, [begun, go_on], |_tx| {
+                begun.wait().await;
+                go_on.wait().await;
+                Ok(())
+            })
+        };
+        let job = async {
+            begun.wait().await;
+            let written = set(&db.in_background(), "job").await;
+            go_on.wait().await;
+            written
+        };
+        let (request, job) = tokio::join!(request, job);
+        request.unwrap();
+        job.unwrap();
+        db.close().await;
+    });
+}
+
+#[test]
+fn a_server_that_takes_no_writes_any_more_is_let_go() {
+    testkit::on_postgres(async |test| {
+        let db = test.node("two").await;
+        let backend = async || {
+            let pid = transact!(db, |tx| tx
+                .row("SELECT pg_backend_pid()::BIGINT", &[], |row| row.int(0))
+                .await);
+            pid.unwrap().unwrap()
+        };
+        let before = backend().await;
+        // As after a switch to another primary: the connection lives on, its server takes no writes.
+        let demoted = transact!(db, |tx| {
+            tx.execute("SET LOCAL transaction_read_only = on", &[])
+                .await?;
+            facts::set(tx, "a", "x").await
+        });
+        assert_kind(demoted, |error| matches!(error, Error::Unavailable(_)));
+        assert_ne!(backend().await, before);
+        db.close().await;
+    });
+}

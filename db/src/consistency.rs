@@ -2,14 +2,18 @@
 
 use model::{
     Result,
+    change::Kind,
     id::{ArtifactId, BlobId, RepositoryId, TagId},
     time::Timestamp,
 };
 use oci::digest::Digest;
+use serde_json::json;
 
 use crate::{
     Conn, Tx,
     blobs::{self, State},
+    changes,
+    dialect::{locking, with_numbers},
     generations::Touch,
     links,
 };
@@ -80,11 +84,29 @@ pub async fn unlinked(
     .await
 }
 
-/// Gives the repository what its manifest names. False when the content's bytes have been given up.
-pub async fn link(tx: &mut Tx, unlinked: &Unlinked, now: Timestamp) -> Result<bool> {
+/// What became of an attempt to [`link`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Linking {
+    Linked,
+    /// The content's bytes have been given up.
+    GivenUp,
+    /// The manifest was deleted meanwhile.
+    Gone,
+}
+
+/// Gives the repository what its manifest names.
+pub async fn link(tx: &mut Tx, unlinked: &Unlinked, now: Timestamp) -> Result<Linking> {
     let locked = blobs::lock(tx, &[unlinked.digest]).await?;
+    // Contents before manifests before links, as everybody else does.
+    let sql = locking!(tx, "SELECT 1 FROM artifacts WHERE id = $1", "FOR SHARE");
+    let manifest = tx
+        .row(sql, &[unlinked.artifact.into()], |_| Ok(()))
+        .await?;
+    if manifest.is_none() {
+        return Ok(Linking::Gone);
+    }
     let Some(blob) = locked.into_iter().find(|blob| blob.id == unlinked.blob) else {
-        return Ok(false);
+        return Ok(Linking::GivenUp);
     };
     if blob.state == State::Condemned {
         blobs::revive(tx, blob.id, now).await?;
@@ -95,7 +117,19 @@ pub async fn link(tx: &mut Tx, unlinked: &Unlinked, now: Timestamp) -> Result<bo
     )
     .await?;
     links::add(tx, unlinked.repository, blob.id, None, now).await?;
-    Ok(true)
+    Ok(Linking::Linked)
+}
+
+/// Makes rows of contents whose bytes nobody has read due for the next scrub, before all others.
+pub async fn set_unchecked(tx: &mut Tx, ids: &[BlobId]) -> Result<()> {
+    let list = blobs::json_numbers(ids.iter().map(|id| id.0));
+    let sql = with_numbers!(
+        tx,
+        "UPDATE blobs SET checked_at = 0 WHERE state <> 2 AND id IN",
+        "$1",
+        ""
+    );
+    tx.execute(sql, &[(&list).into()]).await.map(|_| ())
 }
 
 /// The last of up to `limit` tags after `after`, where the next range ends, and how many they are.
@@ -118,6 +152,7 @@ pub struct LooseTag {
     pub repository_name: String,
     pub name: String,
     pub digest: Digest,
+    pub artifact: ArtifactId,
     /// The manifest in the tag's repository that it points at, when there is one.
     pub points_at: Option<Digest>,
 }
@@ -125,7 +160,7 @@ pub struct LooseTag {
 /// Of the tags over `after` up to `last`.
 pub async fn loose_tags(conn: &mut Conn, after: TagId, last: TagId) -> Result<Vec<LooseTag>> {
     conn.rows(
-        "SELECT t.id, t.repository_id, r.name, t.name, t.digest, a.digest
+        "SELECT t.id, t.repository_id, r.name, t.name, t.digest, t.artifact_id, a.digest
            FROM tags t
            JOIN repositories r ON r.id = t.repository_id
            LEFT JOIN artifacts a ON a.id = t.artifact_id AND a.repository_id = t.repository_id
@@ -133,13 +168,14 @@ pub async fn loose_tags(conn: &mut Conn, after: TagId, last: TagId) -> Result<Ve
           ORDER BY t.id",
         &[after.into(), last.into()],
         |row| {
-            let points_at = row.opt_text(5)?.map(|text| text.parse()).transpose();
+            let points_at = row.opt_text(6)?.map(|text| text.parse()).transpose();
             Ok(LooseTag {
                 id: TagId(row.int(0)?),
                 repository: RepositoryId(row.int(1)?),
                 repository_name: row.text(2)?,
                 name: row.text(3)?,
                 digest: row.parsed(4)?,
+                artifact: ArtifactId(row.int(5)?),
                 points_at: points_at.map_err(model::error::internal("reading a digest"))?,
             })
         },
@@ -147,22 +183,40 @@ pub async fn loose_tags(conn: &mut Conn, after: TagId, last: TagId) -> Result<Ve
     .await
 }
 
-/// Makes a tag say what it points at; one that points at nothing goes.
-pub async fn mend_tag(tx: &mut Tx, tag: &LooseTag) -> Result<()> {
-    match &tag.points_at {
-        Some(digest) => {
-            let digest = digest.to_string();
-            tx.execute(
-                "UPDATE tags SET digest = $2 WHERE id = $1",
-                &[tag.id.into(), (&digest).into()],
-            )
+/// Makes a tag say what it points at; one that points at nothing goes. False when it is not any more as it was read: a push
+/// has moved it meanwhile.
+pub async fn mend_tag(tx: &mut Tx, tag: &LooseTag, now: Timestamp) -> Result<bool> {
+    let sql = locking!(
+        tx,
+        "SELECT clock FROM tags WHERE id = $1 AND digest = $2 AND artifact_id = $3",
+        "FOR UPDATE"
+    );
+    let said = tag.digest.to_string();
+    let values = &[tag.id.into(), (&said).into(), tag.artifact.into()];
+    let Some(clock) = tx.row(sql, values, |row| row.int(0)).await? else {
+        return Ok(false);
+    };
+    let (clock, node) = (tx.tick_after(clock, now), tx.node());
+    let (kind, digest) = if let Some(digest) = &tag.points_at {
+        let digest = digest.to_string();
+        tx.execute(
+            "UPDATE tags SET digest = $2, clock = $3, node = $4 WHERE id = $1",
+            &[
+                tag.id.into(),
+                (&digest).into(),
+                clock.into(),
+                (&*node).into(),
+            ],
+        )
+        .await?;
+        (Kind::TagMoved, digest)
+    } else {
+        tx.execute("DELETE FROM tags WHERE id = $1", &[tag.id.into()])
             .await?;
-        }
-        None => {
-            tx.execute("DELETE FROM tags WHERE id = $1", &[tag.id.into()])
-                .await?;
-        }
-    }
+        (Kind::TagDeleted, said)
+    };
     tx.touch(Touch::Repository(tag.repository));
-    Ok(())
+    let key = format!("{}:{}", tag.repository_name, tag.name);
+    changes::append_at(tx, kind, &key, &json!({ "digest": digest }), clock, now).await?;
+    Ok(true)
 }

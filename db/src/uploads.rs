@@ -1,5 +1,6 @@
-//! Uploads in progress. A row is made by the first byte. `epoch` rises whenever somebody takes the session, and every
-//! write names the epoch it was given, so whoever lost the session cannot write any more.
+//! Uploads in progress. A row is made when bytes are to be counted. `epoch` rises whenever somebody takes the session, and
+//! every write names the epoch it was given, so whoever lost the session cannot write to its row any more; his file is
+//! another matter (`node`).
 
 use model::{Result, time::Timestamp};
 use oci::digest::Digest;
@@ -11,7 +12,10 @@ pub struct Upload {
     pub id: String,
     /// The repository's name; it need not exist yet.
     pub repository: String,
+    /// The node that may still write to the file; empty when it has let go. Another one goes on in a file of its own.
     pub node: String,
+    /// The name of the file that holds the bytes.
+    pub file: String,
     pub epoch: i64,
     /// Bytes received and kept: what GET status reports.
     pub received: u64,
@@ -36,50 +40,94 @@ fn read(row: &Row<'_>) -> Result<Upload> {
         finished: finished.map_err(model::error::internal("reading a digest"))?,
         cancelled: row.bool(7)?,
         updated_at: row.time(8)?,
+        file: row.text(9)?,
     })
 }
 
 pub async fn find(conn: &mut Conn, id: &str) -> Result<Option<Upload>> {
     conn.row(
-        "SELECT id, repository, node, epoch, received, hash_state, finished, cancelled, updated_at FROM uploads WHERE id = $1",
+        "SELECT id, repository, node, epoch, received, hash_state, finished, cancelled, updated_at, file FROM uploads WHERE id = $1",
         &[id.into()],
         read,
     )
     .await
 }
 
+/// The session whose bytes lie in this file: named as the session, or as it and a number.
+pub async fn find_by_file(conn: &mut Conn, file: &str) -> Result<Option<Upload>> {
+    let id = file.rsplit_once('-').map_or(file, |(id, _)| id);
+    conn.row(
+        "SELECT id, repository, node, epoch, received, hash_state, finished, cancelled, updated_at, file FROM uploads
+          WHERE id IN ($1, $2) AND file = $1",
+        &[file.into(), id.into()],
+        read,
+    )
+    .await
+}
+
 /// Takes the session: from now on only writes with the epoch that is answered count. The row is made when there is none.
-/// `None` when somebody else took it since `seen` was read.
+/// `None` when it is not as it was `seen` any more. A file that another node has not let go of stays that node's: see
+/// [`change_file`].
 pub async fn take(
     tx: &mut Tx,
     id: &str,
     repository: &str,
-    seen: Option<i64>,
+    seen: Option<&Upload>,
     now: Timestamp,
 ) -> Result<Option<i64>> {
     let node = tx.node();
-    match seen {
-        None => {
-            let made = tx
-                .execute(
-                    "INSERT INTO uploads (id, repository, node, epoch, received, started_at, updated_at)
-                     VALUES ($1, $2, $3, 1, 0, $4, $4)
-                     ON CONFLICT (id) DO NOTHING",
-                    &[id.into(), repository.into(), (&*node).into(), now.into()],
-                )
-                .await?;
-            Ok((made > 0).then_some(1))
-        }
-        Some(epoch) => {
-            let taken = tx
-                .execute(
-                    "UPDATE uploads SET epoch = epoch + 1, node = $3, updated_at = $4 WHERE id = $1 AND epoch = $2",
-                    &[id.into(), epoch.into(), (&*node).into(), now.into()],
-                )
-                .await?;
-            Ok((taken > 0).then_some(epoch + 1))
-        }
-    }
+    let Some(seen) = seen else {
+        let made = tx
+            .execute(
+                "INSERT INTO uploads (id, repository, node, file, epoch, received, started_at, updated_at)
+                 VALUES ($1, $2, $3, $1, 1, 0, $4, $4)
+                 ON CONFLICT (id) DO NOTHING",
+                &[id.into(), repository.into(), (&*node).into(), now.into()],
+            )
+            .await?;
+        return Ok((made > 0).then_some(1));
+    };
+    let taken = tx
+        .execute(
+            "UPDATE uploads SET epoch = epoch + 1, node = CASE WHEN node = '' THEN $3 ELSE node END, updated_at = $4
+              WHERE id = $1 AND epoch = $2 AND received = $5 AND finished IS NULL AND NOT cancelled",
+            &[
+                id.into(),
+                seen.epoch.into(),
+                (&*node).into(),
+                now.into(),
+                (seen.received as i64).into(),
+            ],
+        )
+        .await?;
+    Ok((taken > 0).then_some(seen.epoch + 1))
+}
+
+/// The session goes on in a file of this node. False when somebody else has taken it.
+pub async fn change_file(
+    tx: &mut Tx,
+    id: &str,
+    epoch: i64,
+    file: &str,
+    hash_state: Option<&[u8]>,
+    now: Timestamp,
+) -> Result<bool> {
+    let node = tx.node();
+    let changed = tx
+        .execute(
+            "UPDATE uploads SET node = $3, file = $4, hash_state = $5, updated_at = $6
+              WHERE id = $1 AND epoch = $2 AND finished IS NULL AND NOT cancelled",
+            &[
+                id.into(),
+                epoch.into(),
+                (&*node).into(),
+                file.into(),
+                hash_state.into(),
+                now.into(),
+            ],
+        )
+        .await?;
+    Ok(changed > 0)
 }
 
 /// Notes how far the upload has come. False when somebody else has taken the session.
@@ -101,6 +149,37 @@ pub async fn advance(
     Ok(changed > 0)
 }
 
+/// As [`advance`], and lets go of the file: nothing of this node writes to it any more.
+pub async fn put_aside(
+    tx: &mut Tx,
+    id: &str,
+    epoch: i64,
+    received: u64,
+    hash_state: Option<&[u8]>,
+    now: Timestamp,
+) -> Result<bool> {
+    let changed = tx
+        .execute(
+            "UPDATE uploads SET received = $3, hash_state = COALESCE($4, hash_state), node = '', updated_at = $5
+              WHERE id = $1 AND epoch = $2 AND finished IS NULL AND NOT cancelled",
+            &[id.into(), epoch.into(), (received as i64).into(), hash_state.into(), now.into()],
+        )
+        .await?;
+    Ok(changed > 0)
+}
+
+/// Ends a session whose bytes were lost, unless somebody else has taken it.
+pub async fn abandon(tx: &mut Tx, id: &str, epoch: i64, now: Timestamp) -> Result<bool> {
+    let changed = tx
+        .execute(
+            "UPDATE uploads SET cancelled = TRUE, hash_state = NULL, updated_at = $3
+              WHERE id = $1 AND epoch = $2 AND finished IS NULL AND NOT cancelled",
+            &[id.into(), epoch.into(), now.into()],
+        )
+        .await?;
+    Ok(changed > 0)
+}
+
 /// Notes under which digest the upload was finished; the row stays a while, so that the same PUT is answered again.
 pub async fn finish(
     tx: &mut Tx,
@@ -114,8 +193,8 @@ pub async fn finish(
     let (node, digest) = (tx.node(), digest.to_string());
     let changed = tx
         .execute(
-            "INSERT INTO uploads (id, repository, node, epoch, received, finished, started_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
+            "INSERT INTO uploads (id, repository, node, file, epoch, received, finished, started_at, updated_at)
+             VALUES ($1, $2, $3, $1, $4, $5, $6, $7, $7)
              ON CONFLICT (id) DO UPDATE SET received = excluded.received, finished = excluded.finished, hash_state = NULL, updated_at = excluded.updated_at
               WHERE uploads.epoch = excluded.epoch AND uploads.finished IS NULL AND NOT uploads.cancelled",
             &[id.into(), repository.into(), (&*node).into(), epoch.into(), (received as i64).into(), (&digest).into(), now.into()],
@@ -124,30 +203,28 @@ pub async fn finish(
     Ok(changed > 0)
 }
 
-/// Ends a session for good. False when it was finished already.
-pub async fn cancel(tx: &mut Tx, id: &str, repository: &str, now: Timestamp) -> Result<bool> {
+/// Ends a session for good and answers the name of its file. `None` when it had ended already.
+pub async fn cancel(
+    tx: &mut Tx,
+    id: &str,
+    repository: &str,
+    now: Timestamp,
+) -> Result<Option<String>> {
     let node = tx.node();
-    let changed = tx
-        .execute(
-            "INSERT INTO uploads (id, repository, node, epoch, received, cancelled, started_at, updated_at)
-             VALUES ($1, $2, $3, 1, 0, TRUE, $4, $4)
-             ON CONFLICT (id) DO UPDATE SET cancelled = TRUE, epoch = uploads.epoch + 1, hash_state = NULL, updated_at = excluded.updated_at
-              WHERE uploads.finished IS NULL AND NOT uploads.cancelled",
-            &[id.into(), repository.into(), (&*node).into(), now.into()],
-        )
-        .await?;
-    Ok(changed > 0)
+    tx.row(
+        "INSERT INTO uploads (id, repository, node, file, epoch, received, cancelled, started_at, updated_at)
+         VALUES ($1, $2, $3, $1, 1, 0, TRUE, $4, $4)
+         ON CONFLICT (id) DO UPDATE SET cancelled = TRUE, epoch = uploads.epoch + 1, hash_state = NULL, updated_at = excluded.updated_at
+          WHERE uploads.finished IS NULL AND NOT uploads.cancelled
+         RETURNING file",
+        &[id.into(), repository.into(), (&*node).into(), now.into()],
+        |row| row.text(0),
+    )
+    .await
 }
 
-/// Forgets a session; answers whether there was a row.
-pub async fn delete(tx: &mut Tx, id: &str) -> Result<bool> {
-    Ok(tx
-        .execute("DELETE FROM uploads WHERE id = $1", &[id.into()])
-        .await?
-        > 0)
-}
-
-/// Sessions nobody has continued since `unfinished_before`, and finished ones from before `finished_before`.
+/// Sessions nobody has continued since `unfinished_before`, and finished ones from before `finished_before`. A cancelled
+/// one counts as unfinished: its row stays as long as its id would open it again.
 pub async fn expired(
     conn: &mut Conn,
     unfinished_before: Timestamp,
@@ -155,9 +232,9 @@ pub async fn expired(
     limit: i64,
 ) -> Result<Vec<Upload>> {
     conn.rows(
-        "SELECT id, repository, node, epoch, received, hash_state, finished, cancelled, updated_at FROM uploads
+        "SELECT id, repository, node, epoch, received, hash_state, finished, cancelled, updated_at, file FROM uploads
           WHERE updated_at < $3
-            AND updated_at < CASE WHEN finished IS NOT NULL OR cancelled THEN $2 ELSE $1 END
+            AND updated_at < CASE WHEN finished IS NOT NULL THEN $2 ELSE $1 END
           ORDER BY updated_at, id
           LIMIT $4",
         &[
@@ -185,7 +262,7 @@ pub async fn expire(tx: &mut Tx, seen: &Upload) -> Result<bool> {
 /// All sessions in order of their ids, after `after`.
 pub async fn list(conn: &mut Conn, after: &str, limit: i64) -> Result<Vec<Upload>> {
     conn.rows(
-        "SELECT id, repository, node, epoch, received, hash_state, finished, cancelled, updated_at FROM uploads
+        "SELECT id, repository, node, epoch, received, hash_state, finished, cancelled, updated_at, file FROM uploads
           WHERE id > $1
           ORDER BY id
           LIMIT $2",

@@ -103,6 +103,27 @@ pub async fn list(conn: &mut Conn, after: &str, limit: i64) -> Result<Vec<User>>
     .await
 }
 
+/// Whether nobody is there yet. Then the first user is made in this transaction, and he and the first project are number 1,
+/// whatever numbers earlier starts used up that came to nothing: PostgreSQL does not take those back.
+pub async fn is_first(tx: &mut Tx) -> Result<bool> {
+    if tx.locks_rows() {
+        // Of several nodes that start at once one is first: the others wait here.
+        tx.batch("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE")
+            .await?;
+    }
+    if tx.exists("SELECT 1 FROM users LIMIT 1", &[]).await? {
+        return Ok(false);
+    }
+    if tx.locks_rows() {
+        tx.batch(
+            "ALTER TABLE users ALTER COLUMN id RESTART WITH 1;
+             ALTER TABLE projects ALTER COLUMN id RESTART WITH 1",
+        )
+        .await?;
+    }
+    Ok(true)
+}
+
 pub async fn insert(tx: &mut Tx, new: &NewUser, now: Timestamp) -> Result<UserId> {
     let uid = new_uid();
     let id = tx

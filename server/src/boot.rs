@@ -426,8 +426,7 @@ async fn first_rows(db: &Db, auth: &Auth) -> Result<Option<String>> {
         .write(move |tx| {
             let hash = hash.clone();
             Box::pin(async move {
-                // Of several nodes that start at once one is first.
-                if !users::list(tx, "", 1).await?.is_empty() {
+                if !users::is_first(tx).await? {
                     return Ok(false);
                 }
                 let now = tx.now().await?;

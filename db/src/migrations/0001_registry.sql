@@ -184,12 +184,14 @@ CREATE TABLE tags (
 );
 CREATE INDEX tags_artifact ON tags (artifact_id);
 
--- An upload's row is made by its first byte. epoch: raised by whoever takes the session; every write names it.
+-- An upload's row is made when bytes are to be counted. epoch: raised by whoever takes the session; every write names it.
+-- node: who may still write to the file; empty when nobody does. A node that takes a file from another goes on in its own.
 -- hash_state counts for hashed bytes, which were flushed before the row was committed.
 CREATE TABLE uploads (
     id         TEXT PRIMARY KEY,
     repository TEXT NOT NULL,
     node       TEXT NOT NULL,
+    file       TEXT NOT NULL,
     epoch      BIGINT NOT NULL,
     received   BIGINT NOT NULL,
     hash_state {bytes},

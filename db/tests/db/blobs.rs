@@ -285,7 +285,10 @@ fn lost_and_damaged_contents_are_healed_by_the_next_push() {
         push().await;
         assert!(!lost(first).await, "a push was faster");
         let second = suspect().await.unwrap();
-        assert!(!lost(first).await, "whoever read before the push knows less");
+        assert!(
+            !lost(first).await,
+            "whoever read before the push knows less"
+        );
         assert!(lost(second).await);
         assert_eq!(suspect().await, None, "it is lost already");
         assert!(!lost(second).await);

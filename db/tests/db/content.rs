@@ -382,18 +382,18 @@ fn what_no_constraint_can_say_is_found_and_mended() {
         assert_eq!((loose.len(), unlinked.len()), (1, 2));
         assert_eq!(loose[0].points_at, Some(digest(10)));
         for unlinked in unlinked {
-            assert!(
-                transact!(test.db, [unlinked], |tx| consistency::link(
-                    tx, &unlinked, NOW
-                )
-                .await)
-                .unwrap()
-            );
+            let linked = transact!(test.db, [unlinked], |tx| consistency::link(
+                tx, &unlinked, NOW
+            )
+            .await);
+            assert_eq!(linked.unwrap(), consistency::Linking::Linked);
         }
         for loose in loose {
-            transact!(test.db, [loose], |tx| consistency::mend_tag(tx, &loose)
-                .await)
-            .unwrap();
+            let mended = transact!(test.db, [loose], |tx| consistency::mend_tag(
+                tx, &loose, NOW
+            )
+            .await);
+            assert!(mended.unwrap());
         }
         let reader = &mut *test.db.reader().await.unwrap();
         assert!(

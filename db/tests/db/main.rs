@@ -21,6 +21,7 @@ macro_rules! transact {
 }
 
 mod blobs;
+mod consistency;
 mod content;
 mod given;
 mod group_commit;

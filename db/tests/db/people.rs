@@ -36,6 +36,37 @@ fn a_user_is_found_by_number_name_and_address() {
 }
 
 #[test]
+fn the_first_user_and_project_are_number_1_however_many_starts_came_to_nothing() {
+    testkit::on_both(async |test| {
+        let first = users::NewUser {
+            name: "admin".parse().unwrap(),
+            email: None,
+            realname: None,
+            password: None,
+            admin: true,
+        };
+        let start = async |fails: bool| {
+            transact!(test.db, [first], |tx| {
+                if !users::is_first(tx).await? {
+                    return Ok(None);
+                }
+                let admin = users::insert(tx, &first, NOW).await?;
+                let name: ProjectName = "library".parse()?;
+                let library = projects::insert(tx, &name, true, admin, NOW).await?;
+                if fails {
+                    return Err(Error::Precondition("a start that was cut".to_owned()));
+                }
+                Ok(Some((admin.0, library.0)))
+            })
+        };
+        start(true).await.unwrap_err();
+        let (one, two) = tokio::join!(start(false), start(false));
+        let made: Vec<_> = [one.unwrap(), two.unwrap()].into_iter().flatten().collect();
+        assert_eq!(made, [(1, 1)]);
+    });
+}
+
+#[test]
 fn a_name_goes_before_somebody_elses_address() {
     testkit::on_both(async |test| {
         let mut bob = users::NewUser {

@@ -20,6 +20,7 @@ const WHOLE: &[(&str, &str)] = &[
         "FROM jobs\n              WHERE ended_at IS NULL AND",
         "of the jobs that have not ended there is one of a kind",
     ),
+    ("SELECT 1 FROM users LIMIT 1", "asks for any one"),
     ("FROM keys WHERE purpose", "a handful of rows"),
     ("MAX(version)", "a handful of rows"),
 ];
@@ -55,7 +56,13 @@ const PARTS: &[(&str, &str)] = &[
 ];
 
 /// Texts that only PostgreSQL understands.
-const POSTGRES: &[&str] = &["clock_timestamp", "pg_advisory", "to_regclass"];
+const POSTGRES: &[&str] = &[
+    "clock_timestamp",
+    "pg_advisory",
+    "to_regclass",
+    "LOCK TABLE",
+    "ALTER COLUMN",
+];
 
 #[test]
 fn no_query_reads_a_whole_table() {

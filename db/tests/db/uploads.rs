@@ -30,11 +30,14 @@ fn whoever_takes_a_session_writes_and_the_loser_does_not() {
             None
         );
         let other = test.node("two").await;
-        let second = transact!(other, |tx| uploads::take(
+        let seen = uploads::find(&mut test.db.reader().await.unwrap(), ID)
+            .await
+            .unwrap();
+        let second = transact!(other, [seen], |tx| uploads::take(
             tx,
             ID,
             APP,
-            Some(first),
+            seen.as_ref(),
             later(1)
         )
         .await)
@@ -43,8 +46,14 @@ fn whoever_takes_a_session_writes_and_the_loser_does_not() {
         assert!(second > first);
 
         assert_eq!(
-            transact!(test.db, |tx| uploads::take(tx, ID, APP, Some(first), NOW)
-                .await)
+            transact!(test.db, [seen], |tx| uploads::take(
+                tx,
+                ID,
+                APP,
+                seen.as_ref(),
+                NOW
+            )
+            .await)
             .unwrap(),
             None
         );
@@ -72,7 +81,8 @@ fn whoever_takes_a_session_writes_and_the_loser_does_not() {
             .unwrap();
         assert_eq!(
             (row.received, row.epoch, row.node.as_str()),
-            (10, second, "two")
+            (10, second, "one"),
+            "the first has not let go of its file"
         );
         assert_eq!(
             (row.hash_state.as_deref(), row.repository.as_str()),
@@ -146,10 +156,11 @@ fn a_finished_session_stays_as_it_was_finished() {
             .await),
             transact!(test.db, |tx| uploads::advance(tx, ID, epoch, 30, None, NOW)
                 .await),
-            transact!(test.db, |tx| uploads::cancel(tx, ID, APP, NOW).await),
         ] {
             assert!(!written.unwrap());
         }
+        let cancelled = transact!(test.db, |tx| uploads::cancel(tx, ID, APP, NOW).await);
+        assert_eq!(cancelled.unwrap(), None);
         let row = uploads::find(&mut test.db.reader().await.unwrap(), ID)
             .await
             .unwrap()
@@ -164,9 +175,20 @@ fn a_finished_session_stays_as_it_was_finished() {
 #[test]
 fn of_two_takers_at_once_one_wins() {
     testkit::on_both(async |test| {
-        for seen in [None, Some(1), Some(2)] {
+        for _ in 0..3 {
+            let seen = uploads::find(&mut test.db.reader().await.unwrap(), ID)
+                .await
+                .unwrap();
             let take = async || {
-                transact!(test.db, |tx| uploads::take(tx, ID, APP, seen, NOW).await).unwrap()
+                transact!(test.db, [seen], |tx| uploads::take(
+                    tx,
+                    ID,
+                    APP,
+                    seen.as_ref(),
+                    NOW
+                )
+                .await)
+                .unwrap()
             };
             let (a, b, c) = tokio::join!(take(), take(), take());
             assert_eq!([a, b, c].iter().flatten().count(), 1, "{a:?} {b:?} {c:?}");
@@ -180,8 +202,10 @@ fn a_cancelled_session_cannot_be_continued() {
         let epoch = transact!(test.db, |tx| uploads::take(tx, ID, APP, None, NOW).await)
             .unwrap()
             .unwrap();
-        assert!(transact!(test.db, |tx| uploads::cancel(tx, ID, APP, NOW).await).unwrap());
-        assert!(!transact!(test.db, |tx| uploads::cancel(tx, ID, APP, NOW).await).unwrap());
+        let cancel =
+            async || transact!(test.db, |tx| uploads::cancel(tx, ID, APP, NOW).await).unwrap();
+        assert_eq!(cancel().await.as_deref(), Some(ID));
+        assert_eq!(cancel().await, None);
         assert!(
             !transact!(test.db, |tx| uploads::advance(tx, ID, epoch, 1, None, NOW)
                 .await)
@@ -201,7 +225,11 @@ fn a_cancelled_session_cannot_be_continued() {
             .unwrap()
         );
         // Also when it was never begun, since its signed id would open it.
-        assert!(transact!(test.db, |tx| uploads::cancel(tx, "4567", APP, NOW).await).unwrap());
+        assert!(
+            transact!(test.db, |tx| uploads::cancel(tx, "4567", APP, NOW).await)
+                .unwrap()
+                .is_some()
+        );
         assert!(
             !transact!(test.db, |tx| uploads::finish(
                 tx,
@@ -244,8 +272,6 @@ fn a_monolithic_upload_needs_no_row_before() {
             .unwrap()
             .unwrap();
         assert_eq!((row.received, row.finished), (7, Some(digest(1))));
-        assert!(transact!(test.db, |tx| uploads::delete(tx, ID).await).unwrap());
-        assert!(!transact!(test.db, |tx| uploads::delete(tx, ID).await).unwrap());
     });
 }
 
@@ -275,10 +301,10 @@ fn sessions_expire_by_their_own_time_and_finished_ones_by_theirs() {
             rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
         };
         assert_eq!(expired(1, 6).await, ["a", "d"]);
-        assert_eq!(expired(0, 100).await, ["d", "e"]);
+        assert_eq!(expired(0, 100).await, ["d"]);
         // Also when sessions are kept for less time than finished ones.
-        assert_eq!(expired(15, 6).await, ["a", "d", "b"]);
-        assert_eq!(expired(100, 0).await, ["a", "b", "c"]);
+        assert_eq!(expired(15, 6).await, ["a", "d", "e", "b"]);
+        assert_eq!(expired(100, 0).await, ["a", "e", "b", "c"]);
 
         let seen = uploads::find(&mut test.db.reader().await.unwrap(), "a")
             .await
@@ -310,5 +336,103 @@ fn sessions_expire_by_their_own_time_and_finished_ones_by_theirs() {
             rest.into_iter().map(|row| row.id).collect::<Vec<_>>(),
             ["c", "d"]
         );
+    });
+}
+
+#[test]
+fn a_session_is_taken_only_as_it_was_seen() {
+    testkit::on_both(async |test| {
+        let epoch = transact!(test.db, |tx| uploads::take(tx, ID, APP, None, NOW).await)
+            .unwrap()
+            .unwrap();
+        let find = async || {
+            uploads::find(&mut test.db.reader().await.unwrap(), ID)
+                .await
+                .unwrap()
+        };
+        let seen = find().await;
+        let taken = async |seen: Option<uploads::Upload>| {
+            transact!(test.db, [seen], |tx| uploads::take(
+                tx,
+                ID,
+                APP,
+                seen.as_ref(),
+                later(9)
+            )
+            .await)
+            .unwrap()
+        };
+        transact!(test.db, |tx| uploads::advance(tx, ID, epoch, 20, None, NOW)
+            .await)
+        .unwrap();
+        assert_eq!(taken(seen).await, None, "it has come further since");
+        let seen = find().await;
+        assert!(transact!(test.db, |tx| uploads::abandon(tx, ID, epoch, NOW).await).unwrap());
+        assert_eq!(taken(seen).await, None);
+        assert_eq!(taken(find().await).await, None, "it has ended");
+        assert_eq!(find().await.unwrap().updated_at, NOW);
+    });
+}
+
+#[test]
+fn a_file_is_its_nodes_until_that_lets_go() {
+    testkit::on_both(async |test| {
+        let two = test.node("two").await;
+        let find = async || {
+            uploads::find(&mut test.db.reader().await.unwrap(), ID)
+                .await
+                .unwrap()
+        };
+        let of_file = async |file| {
+            uploads::find_by_file(&mut test.db.reader().await.unwrap(), file)
+                .await
+                .unwrap()
+                .is_some()
+        };
+        let take = async |seen: Option<uploads::Upload>| {
+            transact!(two, [seen], |tx| uploads::take(
+                tx,
+                ID,
+                APP,
+                seen.as_ref(),
+                NOW
+            )
+            .await)
+            .unwrap()
+            .unwrap()
+        };
+        transact!(test.db, |tx| uploads::take(tx, ID, APP, None, NOW).await).unwrap();
+        let epoch = take(find().await).await;
+        assert_eq!(find().await.unwrap().node, "one");
+        assert!(of_file(ID).await && !of_file("0123-2").await);
+        assert!(
+            transact!(two, |tx| uploads::change_file(
+                tx, ID, epoch, "0123-2", None, NOW
+            )
+            .await)
+            .unwrap()
+        );
+        assert!(!of_file(ID).await && of_file("0123-2").await);
+        assert_eq!(find().await.unwrap().node, "two");
+        assert!(
+            transact!(two, |tx| uploads::put_aside(
+                tx,
+                ID,
+                epoch,
+                7,
+                Some(b"ab"),
+                NOW
+            )
+            .await)
+            .unwrap()
+        );
+        assert_eq!(find().await.unwrap().node, "");
+        take(find().await).await;
+        let row = find().await.unwrap();
+        assert_eq!(
+            (row.node.as_str(), row.file.as_str(), row.received),
+            ("two", "0123-2", 7)
+        );
+        two.close().await;
     });
 }

@@ -5,6 +5,7 @@
 
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
+use http::HeaderValue;
 use model::time::Timestamp;
 
 /// Takes the record of each finished request. It formats into memory and never waits for the log's target.
@@ -30,9 +31,11 @@ pub struct AccessRecord<'a> {
     pub project: Option<&'a str>,
     /// The full name, project included.
     pub repository: Option<&'a str>,
+    /// What the request is about: named by it, or found behind its tag.
     pub digest: Option<&'a str>,
-    /// The tag, where the request names one.
+    /// The tag, where the request's path names one.
     pub reference: Option<&'a str>,
+    /// 499 when the client went away before there was an answer.
     pub status: u16,
     /// Bytes of the request's body that were read.
     pub bytes_in: u64,
@@ -47,21 +50,22 @@ pub struct AccessRecord<'a> {
     pub aborted: bool,
 }
 
-/// The id of a request: the client's own (`X-Request-Id`) where it is usable, else 32 random hexadecimal digits.
+/// The id of a request: the client's own (`X-Request-Id`) where it is usable, else 32 random hexadecimal digits. Kept as the
+/// header that every answer carries; its text is visible ASCII.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestId(Arc<str>);
+pub struct RequestId(HeaderValue);
 
 impl RequestId {
     /// Longer ids are replaced: they would stand in every log line.
     pub const MAX_LEN: usize = 128;
 
     /// Takes over what the client sent when it is 1 to 128 visible ASCII characters, else makes a new one.
-    pub fn from_header(sent: Option<&[u8]>) -> Self {
-        sent.filter(|id| {
-            (1..=Self::MAX_LEN).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
-        })
-        .and_then(|id| std::str::from_utf8(id).ok())
-        .map_or_else(Self::random, |id| Self(id.into()))
+    pub fn from_header(sent: Option<&HeaderValue>) -> Self {
+        let usable = |id: &&HeaderValue| {
+            (1..=Self::MAX_LEN).contains(&id.len())
+                && id.as_bytes().iter().all(u8::is_ascii_graphic)
+        };
+        sent.filter(usable).cloned().map_or_else(Self::random, Self)
     }
 
     /// Makes a new id. The generator is the thread's own: no lock, no system call.
@@ -73,21 +77,21 @@ impl RequestId {
             *digit = DIGITS[(bits & 15) as usize];
             bits >>= 4;
         }
-        Self(
-            std::str::from_utf8(&text)
-                .expect("hexadecimal digits are UTF-8")
-                .into(),
-        )
+        Self(HeaderValue::from_bytes(&text).expect("hexadecimal digits fit a header"))
     }
 
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.to_str().expect("only visible ASCII is taken over")
+    }
+
+    pub fn header(&self) -> HeaderValue {
+        self.0.clone()
     }
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
@@ -99,7 +103,8 @@ mod tests {
     fn an_id_of_visible_ascii_is_kept() {
         let longest = [b'x'; 128];
         for sent in [&b"a"[..], b"01J-abc/{}!~", &longest] {
-            assert_eq!(RequestId::from_header(Some(sent)).as_str().as_bytes(), sent);
+            let sent = HeaderValue::from_bytes(sent).expect("a header");
+            assert_eq!(RequestId::from_header(Some(&sent)).header(), sent);
         }
     }
 
@@ -110,12 +115,13 @@ mod tests {
             None,
             Some(&b""[..]),
             Some(b"two words"),
-            Some(b"line\nbreak"),
+            Some(b"a\ttab"),
             Some("é".as_bytes()),
             Some(&too_long),
         ] {
-            let id = RequestId::from_header(sent);
-            assert_ne!(sent, Some(id.as_str().as_bytes()));
+            let sent = sent.map(|sent| HeaderValue::from_bytes(sent).expect("a header"));
+            let id = RequestId::from_header(sent.as_ref());
+            assert_ne!(sent, Some(id.header()));
             assert_eq!(id.as_str().len(), 32);
             assert!(id.as_str().bytes().all(|b| b.is_ascii_hexdigit()));
         }

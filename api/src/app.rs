@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use auth::Auth;
 use registry::Registry;
+use tokio_util::task::TaskTracker;
 
-use crate::{access::AccessLog, admission::Admission, health::Health};
+use crate::{access::AccessLog, admission::Admission, health::Health, measure::Measures};
 
 /// The one state of the HTTP faces.
 pub struct App {
@@ -14,6 +15,9 @@ pub struct App {
     pub config: Config,
     pub admission: Admission,
     pub health: Arc<Health>,
+    /// Where writing requests run, so that one whose client has gone still comes to an end in order.
+    pub writes: TaskTracker,
+    pub measures: Measures,
     pub access: Option<AccessLog>,
     /// Renders the process's metrics in Prometheus' text format; none when metrics are switched off.
     pub metrics: Option<Box<dyn Fn() -> String + Send + Sync>>,

@@ -20,27 +20,37 @@ use model::{Error, Result, What};
 use crate::{
     admission::Permit,
     idle_body::{IdleBody, IdleError},
-    service::Finish,
+    request::Finish,
 };
 
 /// What a request brings. Nothing of it is asked for before the first read, so a client that waits for `100 Continue`
 /// hears a refusal before it sends.
 pub struct RequestBody {
     body: IdleBody<Incoming>,
-    read: Arc<AtomicU64>,
+    /// None for a request that brings nothing.
+    read: Option<Arc<AtomicU64>>,
+    /// What was read is kept when the rest does not come.
+    resumable: bool,
 }
 
 impl RequestBody {
     pub(crate) fn new(body: Incoming, idle: Duration) -> Self {
         Self {
+            read: (!body.is_end_stream()).then(Arc::default),
             body: IdleBody::new(body, idle),
-            read: Arc::default(),
+            resumable: false,
         }
     }
 
     /// Counts the bytes that were read so far.
-    pub(crate) fn counter(&self) -> Arc<AtomicU64> {
+    pub(crate) fn counter(&self) -> Option<Arc<AtomicU64>> {
         self.read.clone()
+    }
+
+    /// The same body as a piece of an upload: a client that falls silent is told that it may go on.
+    pub(crate) fn resumable(mut self) -> Self {
+        self.resumable = true;
+        self
     }
 
     /// The length that the request says, when it says one.
@@ -65,6 +75,19 @@ impl RequestBody {
         }
         Ok(all.freeze())
     }
+
+    fn broken(&self, error: &IdleError<hyper::Error>) -> Error {
+        let why = match error {
+            IdleError::Silent(_) => error.to_string(),
+            IdleError::Body(error) => format!("the request's body broke off: {error}"),
+        };
+        let then = if self.resumable {
+            ": what came before is kept, ask for the upload's status and go on"
+        } else {
+            ""
+        };
+        Error::invalid(What::Request, format!("{why}{then}"))
+    }
 }
 
 impl Stream for RequestBody {
@@ -77,22 +100,14 @@ impl Stream for RequestBody {
                     None => None,
                     Some(Ok(frame)) => match frame.into_data() {
                         Ok(bytes) => {
-                            self.read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                            if let Some(read) = &self.read {
+                                read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                            }
                             Some(Ok(bytes))
                         }
                         Err(_) => continue, // trailers
                     },
-                    Some(Err(IdleError::Silent(idle))) => Some(Err(Error::invalid(
-                        What::Request,
-                        format!(
-                            "nothing came for {} seconds: what came before is kept, ask for the upload's status and go on",
-                            idle.as_secs()
-                        ),
-                    ))),
-                    Some(Err(IdleError::Body(error))) => Some(Err(Error::invalid(
-                        What::Request,
-                        format!("the request's body broke off: {error}"),
-                    ))),
+                    Some(Err(error)) => Some(Err(self.broken(&error))),
                 },
             );
         }
@@ -150,6 +165,13 @@ impl Body {
         self.finish = Some(finish);
     }
 
+    /// Nobody is there any more to hear this answer.
+    pub(crate) fn unheard(mut self) {
+        if let Some(finish) = self.finish.take() {
+            finish.end(0, true);
+        }
+    }
+
     fn is_over(&self) -> bool {
         match &self.content {
             Content::Empty => true,
@@ -204,7 +226,7 @@ impl HttpBody for Body {
 impl Drop for Body {
     fn drop(&mut self) {
         if let Some(finish) = self.finish.take() {
-            finish.log(self.sent, !self.is_over());
+            finish.end(self.sent, !self.is_over());
         }
     }
 }

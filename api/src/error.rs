@@ -110,6 +110,24 @@ pub fn answer(error: &Error, dialect: Dialect, request_id: &str) -> Response<Bod
     if let Some(seconds) = retry_after(error) {
         response.headers_mut().insert(header::RETRY_AFTER, seconds);
     }
+    if matches!(error, Error::Unsupported(_)) {
+        // What may not be changed may still be read.
+        let reading = HeaderValue::from_static("GET, HEAD");
+        response.headers_mut().insert(header::ALLOW, reading);
+    }
+    response
+}
+
+/// 405 outside `/v2`, with the methods that work there.
+pub fn method_not_allowed(allow: &'static str) -> Response<Body> {
+    let mut response = plain(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "METHOD_NOT_ALLOWED",
+        &format!("this method is not supported here: use {allow}"),
+    );
+    response
+        .headers_mut()
+        .insert(header::ALLOW, HeaderValue::from_static(allow));
     response
 }
 

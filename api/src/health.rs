@@ -1,10 +1,11 @@
 //! `/livez`, `/readyz` and `/metrics`. Readiness is answered from a state that a task checks every few seconds, so a hung
 //! disk or database holds up no answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Display, future::Future, sync::Arc, time::Duration};
 
+use db::facts;
 use http::{HeaderValue, Response, StatusCode, header};
-use model::Result;
+use model::time::Timestamp;
 use parking_lot::RwLock;
 use registry::Registry;
 use serde::Serialize;
@@ -13,14 +14,16 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     body::Body,
     error::{self, Dialect},
-    identity::identify,
-    service::Ask,
+    headers,
+    request::{Ask, Notes},
 };
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(2);
 /// A part that does not answer in this time is taken as away.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How far this node's clock may be off the database's.
+const MOST_OFF: Duration = Duration::from_secs(5);
 
 /// What this node knows of itself.
 #[derive(Debug, Default)]
@@ -28,12 +31,14 @@ pub struct Health {
     state: RwLock<State>,
 }
 
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default)]
 struct State {
     /// Parts of this node alone that do not work: it should get no requests.
     failed: Vec<Fault>,
     /// Parts that all nodes share and that are away: another node would fare no better.
     degraded: Vec<Fault>,
+    /// What keeps this node from holding the virtual address, though it may serve.
+    unfit: Vec<Fault>,
     starting: bool,
     draining: bool,
 }
@@ -41,16 +46,18 @@ struct State {
 #[derive(Debug, Clone, Serialize)]
 struct Fault {
     part: &'static str,
+    /// Paths and addresses of the house, so strangers do not hear it.
+    #[serde(skip_serializing_if = "String::is_empty")]
     why: String,
 }
 
 #[derive(Serialize)]
-struct Readiness<'a> {
+struct Readiness {
     status: &'static str,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    failed: &'a [Fault],
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    degraded: &'a [Fault],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    failed: Vec<Fault>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    degraded: Vec<Fault>,
 }
 
 impl Health {
@@ -71,49 +78,31 @@ impl Health {
 
     /// Looks once.
     pub async fn look(&self, registry: &Registry, store_id: &str) {
-        let (database, store) =
-            tokio::join!(database_fault(registry), store_fault(registry, store_id));
-        let (mut failed, mut degraded) = (Vec::new(), Vec::new());
+        let (database, clock, unwritable, store) = tokio::join!(
+            database_fault(registry),
+            clock_fault(registry),
+            unwritable(registry),
+            store_fault(registry, store_id)
+        );
+        let mut found = State::default();
         // A PostgreSQL server is shared by all nodes, an SQLite file and a directory belong to this one.
-        if let Some(fault) = database {
-            if registry.db().is_exclusive() {
-                failed.push(fault);
-            } else {
-                degraded.push(fault);
-            }
+        if registry.db().is_exclusive() {
+            found.failed.extend(database);
+        } else {
+            found.degraded.extend(database);
         }
-        failed.extend(store);
+        found.failed.extend(clock);
+        found.failed.extend(store);
+        found.unfit.extend(unwritable);
         let mut state = self.state.write();
-        for fault in failed.iter().chain(&degraded) {
-            let known = state
-                .failed
-                .iter()
-                .chain(&state.degraded)
-                .any(|before| before.part == fault.part);
-            if !known {
-                tracing::error!(part = fault.part, why = %fault.why, "a part of this node does not work");
-            }
-        }
-        for before in state.failed.iter().chain(&state.degraded) {
-            if !failed
-                .iter()
-                .chain(&degraded)
-                .any(|fault| fault.part == before.part)
-            {
-                tracing::info!(part = before.part, "works again");
-            }
-        }
-        metrics::gauge!("seawall_ready").set(if failed.is_empty() && !state.draining {
+        tell_changes(&state, &found);
+        found.draining = state.draining;
+        metrics::gauge!("seawall_ready").set(if found.failed.is_empty() && !found.draining {
             1.0
         } else {
             0.0
         });
-        *state = State {
-            failed,
-            degraded,
-            starting: false,
-            draining: state.draining,
-        };
+        *state = found;
     }
 
     /// Looks again and again until told to end.
@@ -143,29 +132,91 @@ impl Health {
     }
 }
 
-async fn database_fault(registry: &Registry) -> Option<Fault> {
-    let why = match tokio::time::timeout(PATIENCE, registry.db().ping()).await {
-        Ok(Ok(())) => return None,
+impl State {
+    fn faults(&self) -> impl Iterator<Item = &Fault> {
+        self.failed.iter().chain(&self.degraded).chain(&self.unfit)
+    }
+}
+
+fn tell_changes(before: &State, now: &State) {
+    let stands_in = |state: &State, part| state.faults().any(|fault| fault.part == part);
+    for fault in now.faults() {
+        if !stands_in(before, fault.part) {
+            tracing::error!(part = fault.part, why = %fault.why, "a part of this node does not work");
+        }
+    }
+    for fault in before.faults() {
+        if !stands_in(now, fault.part) {
+            tracing::info!(part = fault.part, "works again");
+        }
+    }
+}
+
+/// The fault of a part that does not answer well within the time it is given.
+async fn fault_of<T, E: Display>(
+    part: &'static str,
+    answer: impl Future<Output = Result<T, E>>,
+) -> Result<T, Fault> {
+    let why = match tokio::time::timeout(PATIENCE, answer).await {
+        Ok(Ok(answer)) => return Ok(answer),
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("no answer within {} s", PATIENCE.as_secs()),
     };
-    Some(Fault {
-        part: "database",
-        why,
-    })
+    Err(Fault { part, why })
+}
+
+async fn database_fault(registry: &Registry) -> Option<Fault> {
+    fault_of("database", registry.db().ping()).await.err()
 }
 
 async fn store_fault(registry: &Registry, store_id: &str) -> Option<Fault> {
-    let why = match tokio::time::timeout(PATIENCE, registry.store().probe(store_id)).await {
-        // Full is no reason to send clients elsewhere: pulls and deletes go on.
-        Ok(Ok(()) | Err(blob::Error::Full)) => return None,
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("no answer within {} s", PATIENCE.as_secs()),
+    let probe = async {
+        match registry.store().probe(store_id).await {
+            // Full is no reason to send clients elsewhere: pulls and deletes go on.
+            Err(blob::Error::Full) => Ok(()),
+            answer => answer,
+        }
     };
-    Some(Fault {
-        part: "storage",
-        why,
+    fault_of("storage", probe).await.err()
+}
+
+/// Tokens, leases and expiry go by it. SQLite has no clock but ours.
+async fn clock_fault(registry: &Registry) -> Option<Fault> {
+    let db = registry.db();
+    if db.is_exclusive() {
+        return None;
+    }
+    let before = db.clock().now();
+    // A database that does not answer is told of already.
+    let told = fault_of("database", db.now()).await.ok()?;
+    let off = off_by(before, told, db.clock().now());
+    (off > MOST_OFF).then(|| Fault {
+        part: "clock",
+        why: format!(
+            "this node's clock is {} s off the database's",
+            off.as_secs()
+        ),
     })
+}
+
+/// How far a clock is off that told this time at some moment between the two.
+fn off_by(before: Timestamp, told: Timestamp, after: Timestamp) -> Duration {
+    before.since(told).max(told.since(after))
+}
+
+/// A database of this node's own on a disk that takes nothing more. (A shared one is the other nodes' matter too.)
+async fn unwritable(registry: &Registry) -> Option<Fault> {
+    let db = registry.db();
+    if !db.is_exclusive() {
+        return None;
+    }
+    let written = db.write(|tx| {
+        Box::pin(async move {
+            let now = tx.now().await?.rfc3339();
+            facts::set(tx, "health.written", &now).await
+        })
+    });
+    fault_of("database.write", written).await.err()
 }
 
 /// The process answers.
@@ -173,40 +224,44 @@ pub(crate) fn live(_: &Ask) -> Response<Body> {
     Response::new(Body::whole("ok\n"))
 }
 
-/// This node can serve. `role=vip`: it may hold the virtual address, so a shared database must be there too.
+/// This node can serve. `role=vip`: it may hold the virtual address, so its own database must take writes too.
 pub(crate) fn ready(ask: &Ask) -> Response<Body> {
     let vip = oci::query::first(ask.query(), "role").is_some_and(|role| role == "vip");
-    let state = ask.app.health.state.read().clone();
+    let mut state = ask.app.health.state.read().clone();
+    if vip {
+        state.failed.append(&mut state.unfit);
+    }
     let (code, status) = match &state {
         State { draining: true, .. } => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
         State { starting: true, .. } => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
         State { failed, .. } if !failed.is_empty() => (StatusCode::SERVICE_UNAVAILABLE, "failed"),
         State { degraded, .. } if degraded.is_empty() => (StatusCode::OK, "ready"),
-        _ if vip && ask.app.registry.db().is_exclusive() => {
-            (StatusCode::SERVICE_UNAVAILABLE, "degraded")
-        }
         _ => (StatusCode::OK, "degraded"),
     };
+    if !is_from_here(ask) {
+        for fault in state.failed.iter_mut().chain(&mut state.degraded) {
+            fault.why.clear();
+        }
+    }
     let body = Readiness {
         status,
-        failed: &state.failed,
-        degraded: &state.degraded,
+        failed: state.failed,
+        degraded: state.degraded,
     };
     let mut response = Response::new(Body::whole(serde_json::to_vec(&body).unwrap_or_default()));
     *response.status_mut() = code;
-    response.headers_mut().insert(
+    let headers = response.headers_mut();
+    headers.insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),
     );
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
 /// For a listener of its own, for this machine, and for administrators.
-pub(crate) async fn metrics(ask: &mut Ask) -> Response<Body> {
-    match may_read_metrics(ask).await {
+pub(crate) async fn metrics(ask: &Ask, notes: &mut Notes) -> Response<Body> {
+    match may_read_metrics(ask, notes).await {
         Ok(true) => {}
         Ok(false) => {
             let mut response = error::plain(
@@ -237,23 +292,43 @@ pub(crate) async fn metrics(ask: &mut Ask) -> Response<Body> {
     response
 }
 
-async fn may_read_metrics(ask: &mut Ask) -> Result<bool> {
-    let here = ask.connection.as_ref().is_some_and(|connection| {
-        connection.metrics_only
-            || connection.remote.is_some_and(|remote| {
-                remote.ip().to_canonical().is_loopback() && !connection.trusted
-            })
-    });
-    if here {
+async fn may_read_metrics(ask: &Ask, notes: &mut Notes) -> model::Result<bool> {
+    if is_from_here(ask) {
         return Ok(true);
     }
-    let (caller, _) = identify(
-        &ask.app.auth,
-        &ask.head.headers,
-        ask.connection.as_ref(),
-        ask.app.registry.db().clock().now(),
-    )
-    .await?;
-    ask.identity = caller.is_authenticated().then(|| caller.name().into());
+    let (caller, _) = ask.identify(notes).await?;
     Ok(caller.is_admin())
+}
+
+/// From the listener for metrics or from this machine. What a proxy on this machine passes on is not, though nobody declared
+/// the proxy.
+fn is_from_here(ask: &Ask) -> bool {
+    ask.connection.as_ref().is_some_and(|connection| {
+        let is_local = connection
+            .remote
+            .is_some_and(|remote| remote.ip().to_canonical().is_loopback());
+        let is_passed_on = connection.trusted
+            || headers::OF_PROXIES
+                .iter()
+                .any(|name| ask.head.headers.contains_key(name));
+        connection.metrics_only || is_local && !is_passed_on
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_is_off_by_what_the_way_to_it_does_not_explain() {
+        for (before, told, after, off) in [
+            (100, 100, 100, 0),
+            (100, 103, 105, 0),
+            (100, 94, 105, 6),
+            (100, 112, 105, 7),
+        ] {
+            let [before, told, after] = [before, told, after].map(|s| Timestamp(s * 1_000_000));
+            assert_eq!(off_by(before, told, after), Duration::from_secs(off));
+        }
+    }
 }

@@ -1,16 +1,20 @@
 //! Who asks: from the Authorization header, else from the client's certificate. A failed attempt is anonymous, as with
 //! Harbor; what was presented is kept, since it decides the challenge.
 
-use auth::{Auth, Caller};
+use auth::Caller;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderMap, header};
-use model::{Result, time::Timestamp};
+use http::header;
+use model::Result;
 
-use crate::{connection::Connection, forwarded};
+use crate::{
+    connection::Connection,
+    forwarded,
+    request::{Ask, Notes},
+};
 
 /// What the request presented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Presented {
+pub(crate) enum Presented {
     Nothing,
     Certificate,
     Basic,
@@ -24,48 +28,58 @@ pub enum Presented {
 /// Headers longer than this are not looked into.
 const LONGEST: usize = 20 * 1024;
 
-pub async fn identify(
-    auth: &Auth,
-    headers: &HeaderMap,
-    connection: Option<&Connection>,
-    now: Timestamp,
-) -> Result<(Caller, Presented)> {
-    let Some(value) = headers.get(header::AUTHORIZATION) else {
-        return certified(auth, connection).await;
-    };
-    let Some((scheme, credentials)) = value
-        .to_str()
-        .ok()
-        .filter(|text| text.len() <= LONGEST)
-        .and_then(|text| text.split_once(' '))
-    else {
-        return Ok((Caller::anonymous(), Presented::Unreadable));
-    };
-    let credentials = credentials.trim();
-    if scheme.eq_ignore_ascii_case("bearer") {
-        return Ok(match auth.bearer(credentials, now).await? {
-            Some(caller) => (caller, Presented::Bearer),
-            None => (Caller::anonymous(), Presented::StaleBearer),
-        });
+impl Ask {
+    /// Finds out who asks, and notes it for the access log.
+    pub(crate) async fn identify(&self, notes: &mut Notes) -> Result<(Caller, Presented)> {
+        let (caller, presented) = self.presented().await?;
+        notes.subject = caller.subject.clone();
+        Ok((caller, presented))
     }
-    if scheme.eq_ignore_ascii_case("basic") {
-        let Some((user, password)) = basic(credentials) else {
+
+    async fn presented(&self) -> Result<(Caller, Presented)> {
+        let Some(value) = self.head.headers.get(header::AUTHORIZATION) else {
+            return self.certified().await;
+        };
+        let Some((scheme, credentials)) = value
+            .to_str()
+            .ok()
+            .filter(|text| text.len() <= LONGEST)
+            .and_then(|text| text.split_once(' '))
+        else {
             return Ok((Caller::anonymous(), Presented::Unreadable));
         };
-        let from = connection.and_then(|connection| forwarded::client(connection, headers));
-        let caller = auth.basic(&user, &password, from).await?;
-        return Ok((caller.unwrap_or_else(Caller::anonymous), Presented::Basic));
+        let credentials = credentials.trim();
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Ok(match self.app.auth.bearer(credentials, self.time).await? {
+                Some(caller) => (caller, Presented::Bearer),
+                None => (Caller::anonymous(), Presented::StaleBearer),
+            });
+        }
+        if scheme.eq_ignore_ascii_case("basic") {
+            let Some((user, password)) = basic(credentials) else {
+                return Ok((Caller::anonymous(), Presented::Unreadable));
+            };
+            let from = self
+                .connection
+                .as_ref()
+                .and_then(|connection| forwarded::client(connection, &self.head.headers));
+            let caller = self.app.auth.basic(&user, &password, from).await?;
+            return Ok((caller.unwrap_or_else(Caller::anonymous), Presented::Basic));
+        }
+        Ok((Caller::anonymous(), Presented::Unreadable))
     }
-    Ok((Caller::anonymous(), Presented::Unreadable))
-}
 
-async fn certified(auth: &Auth, connection: Option<&Connection>) -> Result<(Caller, Presented)> {
-    if let Some(name) = connection.and_then(Connection::certified_name)
-        && let Some(caller) = auth.certified(name).await?
-    {
-        return Ok((caller, Presented::Certificate));
+    async fn certified(&self) -> Result<(Caller, Presented)> {
+        if let Some(name) = self
+            .connection
+            .as_ref()
+            .and_then(Connection::certified_name)
+            && let Some(caller) = self.app.auth.certified(name).await?
+        {
+            return Ok((caller, Presented::Certificate));
+        }
+        Ok((Caller::anonymous(), Presented::Nothing))
     }
-    Ok((Caller::anonymous(), Presented::Nothing))
 }
 
 fn basic(credentials: &str) -> Option<(String, String)> {

@@ -5,24 +5,56 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-/// How long a body may stay silent when nothing else is configured.
-pub const BODY_IDLE: Duration = Duration::from_mins(1);
+/// Tells when nothing has moved for so long. Its timer is made at the first wait and moved on only when it fires, so that waits
+/// that end cost nothing.
+pub struct Silence {
+    limit: Duration,
+    /// When the present wait began.
+    since: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
 
-/// A body whose reads end with [`IdleError::Silent`] after `idle` without a byte.
+impl Silence {
+    pub fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            since: None,
+            timer: None,
+        }
+    }
+
+    /// Something came or went: the wait is over.
+    pub fn moved(&mut self) {
+        self.since = None;
+    }
+
+    /// Asked while nothing moves: ready once the present wait has lasted too long.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let deadline = *self.since.get_or_insert_with(Instant::now) + self.limit;
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            if Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline);
+        }
+    }
+}
+
+/// A body whose reads end with [`IdleError::Silent`] when nothing has come for too long.
 pub struct IdleBody<B> {
     body: B,
-    idle: Duration,
-    /// When the read that is waiting now began to wait.
-    waiting_since: Option<Instant>,
-    /// Made at the first wait and moved on only when it fires, so that a stream of small frames costs no timer each.
-    timer: Option<Pin<Box<Sleep>>>,
+    silence: Silence,
 }
 
 /// Why a read of an [`IdleBody`] failed.
@@ -36,26 +68,7 @@ impl<B> IdleBody<B> {
     pub fn new(body: B, idle: Duration) -> Self {
         Self {
             body,
-            idle,
-            waiting_since: None,
-            timer: None,
-        }
-    }
-
-    /// Ready once the present wait has lasted for `idle`.
-    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let deadline = *self.waiting_since.get_or_insert_with(Instant::now) + self.idle;
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        loop {
-            if timer.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            if Instant::now() >= deadline {
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(deadline);
+            silence: Silence::new(idle),
         }
     }
 }
@@ -70,13 +83,13 @@ impl<B: Body + Unpin> Body for IdleBody<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, Self::Error>>> {
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(frame) => {
-                self.waiting_since = None;
+                self.silence.moved();
                 Poll::Ready(frame.map(|frame| frame.map_err(IdleError::Body)))
             }
-            Poll::Pending => match self.poll_silence(cx) {
-                Poll::Ready(()) => Poll::Ready(Some(Err(IdleError::Silent(self.idle)))),
-                Poll::Pending => Poll::Pending,
-            },
+            Poll::Pending => {
+                ready!(self.silence.poll(cx));
+                Poll::Ready(Some(Err(IdleError::Silent(self.silence.limit))))
+            }
         }
     }
 
@@ -115,6 +128,8 @@ mod tests {
 
     use super::*;
 
+    const IDLE: Duration = Duration::from_mins(1);
+
     type Chunk = Result<Frame<Bytes>, std::io::Error>;
 
     /// A body that sends a byte after each of the pauses, then ends or, with `hangs`, stays silent.
@@ -136,7 +151,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_body_that_moves_is_read_to_its_end() {
-        let body = IdleBody::new(paused(vec![59, 59, 1, 59], false), BODY_IDLE);
+        let body = IdleBody::new(paused(vec![59, 59, 1, 59], false), IDLE);
         let bytes = body.collect().await.expect("it moves").to_bytes();
         assert_eq!(bytes.len(), 4);
     }
@@ -144,7 +159,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_silent_body_fails_after_the_idle_time_and_not_before() {
         let start = Instant::now();
-        let body = IdleBody::new(paused(vec![30, 30], true), BODY_IDLE);
+        let body = IdleBody::new(paused(vec![30, 30], true), IDLE);
         let error = body.collect().await.expect_err("it hangs");
         assert!(matches!(error, IdleError::Silent(_)), "{error}");
         assert_eq!(start.elapsed().as_secs(), 30 + 30 + 60);

@@ -9,14 +9,17 @@ pub mod body;
 pub mod connection;
 pub mod error;
 pub mod forwarded;
+mod headers;
 pub mod identity;
 pub mod idle_body;
+mod measure;
+mod request;
 
 // The faces.
 pub mod health;
-mod service;
 mod token;
 mod v2;
 
 pub use app::{App, Config};
-pub use service::Api;
+pub use measure::Measures;
+pub use request::Api;

@@ -7,10 +7,11 @@ use oci::{query, scope::parse_scopes};
 use serde::Serialize;
 
 use crate::{
+    admission::Room,
     body::Body,
     error::{self, Dialect},
-    identity::{Presented, identify},
-    service::Ask,
+    identity::Presented,
+    request::{Ask, Notes},
 };
 
 /// The only service tokens are given for (Harbor's name, which clients repeat from the challenge).
@@ -26,45 +27,31 @@ struct Answer<'a> {
     issued_at: String,
 }
 
-pub(crate) async fn serve(ask: &mut Ask) -> Response<Body> {
+pub(crate) async fn serve(ask: &Ask, notes: &mut Notes) -> Response<Body> {
     // containerd tries the OAuth2 POST first and goes on with GET after a 405 (or 404) only.
     if !matches!(ask.head.method, Method::GET | Method::HEAD) {
-        let mut response = error::plain(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "METHOD_NOT_ALLOWED",
-            "use GET here",
-        );
-        response
-            .headers_mut()
-            .insert(header::ALLOW, HeaderValue::from_static("GET"));
-        return response;
+        return error::method_not_allowed("GET");
     }
-    match issue(ask).await {
+    match issue(ask, notes).await {
         Ok(response) => response,
         Err(failed) => error::answer(&failed, Dialect::Harbor, ask.request_id.as_str()),
     }
 }
 
-async fn issue(ask: &mut Ask) -> Result<Response<Body>> {
-    let _room = ask.app.admission.enter(crate::admission::Room::Small)?;
+async fn issue(ask: &Ask, notes: &mut Notes) -> Result<Response<Body>> {
+    let _room = ask.app.admission.enter(Room::Small)?;
     if let Some(service) = query::first(ask.query(), "service").filter(|service| service != SERVICE)
     {
         return Ok(unknown_service(&service));
     }
-    let (caller, presented) = identify(
-        &ask.app.auth,
-        &ask.head.headers,
-        ask.connection.as_ref(),
-        ask.app.registry.db().clock().now(),
-    )
-    .await?;
+    let (caller, presented) = ask.identify(notes).await?;
     // A token begets no token, or it would never end.
     let caller = if presented == Presented::Bearer {
         Caller::anonymous()
     } else {
         caller
     };
-    ask.identity = caller.is_authenticated().then(|| caller.name().into());
+    notes.subject = caller.subject.clone();
     let asked: Vec<_> = query::all(ask.query(), "scope")
         .flat_map(|text| {
             parse_scopes(&text)

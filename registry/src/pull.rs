@@ -14,16 +14,17 @@ use model::{Result, id::RepositoryId};
 use oci::{
     digest::Digest,
     name::{NameRef, RepoName},
-    reference::ReferenceRef,
+    reference::{Reference, ReferenceRef},
 };
 use quick_cache::{Equivalent, Weighter, sync::Cache};
 
 use crate::Registry;
 
-/// Names, tags and contents remembered; each entry is a few hundred bytes.
+/// Names and contents remembered; each entry is a few hundred bytes.
 const REPOSITORIES: usize = 16_384;
-const REFERENCES: usize = 65_536;
 const CONTENTS: usize = 65_536;
+/// What a remembered manifest takes beside its bytes, about.
+const OVERHEAD: u64 = 512;
 
 /// A manifest ready to be served.
 #[derive(Debug, Clone)]
@@ -31,15 +32,44 @@ pub struct Manifest {
     /// What its tag or digest stands for now.
     pub artifact: Arc<Artifact>,
     pub bytes: Bytes,
+    /// As it is told to clients; shared, so that telling it copies nothing.
+    pub media_type: Bytes,
+    /// The digest between quotes: an entity tag.
+    pub quoted_digest: Bytes,
+}
+
+impl Manifest {
+    fn new(artifact: Artifact, bytes: Bytes) -> Self {
+        Self {
+            media_type: Bytes::copy_from_slice(artifact.media_type.as_bytes()),
+            quoted_digest: format!("\"{}\"", artifact.digest).into(),
+            artifact: Arc::new(artifact),
+            bytes,
+        }
+    }
+
+    /// The digest as text.
+    pub fn digest(&self) -> &str {
+        let quoted = std::str::from_utf8(&self.quoted_digest).expect("made of a string");
+        quoted.trim_matches('"')
+    }
 }
 
 /// What one node remembers of its reads.
 pub struct Remembered {
     /// With the generation of rights under which it was read.
     repositories: Cache<Box<str>, (u64, RepositoryId)>,
-    references: Cache<Key, (Seen, Arc<Artifact>)>,
+    references: Cache<Key, Known, ByLength>,
     contents: Cache<(RepositoryId, Digest), (Seen, Arc<Blob>)>,
     manifests: Cache<Digest, Bytes, ByLength>,
+}
+
+/// What a name and a reference stood for when it was read.
+#[derive(Clone)]
+struct Known {
+    seen: Seen,
+    repository: RepositoryId,
+    manifest: Arc<Manifest>,
 }
 
 #[derive(Clone)]
@@ -47,38 +77,49 @@ struct ByLength;
 
 impl Weighter<Digest, Bytes> for ByLength {
     fn weight(&self, _: &Digest, bytes: &Bytes) -> u64 {
-        bytes.len() as u64 + 128
+        bytes.len() as u64 + OVERHEAD
+    }
+}
+
+impl Weighter<Key, Known> for ByLength {
+    fn weight(&self, _: &Key, known: &Known) -> u64 {
+        known.manifest.bytes.len() as u64 + OVERHEAD
     }
 }
 
 #[derive(Hash, PartialEq, Eq)]
 struct Key {
-    repository: RepositoryId,
-    reference: Box<str>,
+    name: RepoName,
+    reference: Reference,
 }
 
 #[derive(Hash)]
 struct KeyRef<'a> {
-    repository: RepositoryId,
-    reference: &'a str,
+    name: NameRef<'a>,
+    reference: ReferenceRef<'a>,
 }
 
 impl Equivalent<Key> for KeyRef<'_> {
     fn equivalent(&self, key: &Key) -> bool {
-        self.repository == key.repository && self.reference == &*key.reference
+        let same = match (&self.reference, &key.reference) {
+            (Reference::Tag(tag), Reference::Tag(known)) => tag.as_str() == known.as_str(),
+            (Reference::Digest(digest), Reference::Digest(known)) => digest == known,
+            _ => false,
+        };
+        same && self.name.as_str() == key.name.as_str()
     }
 }
 
 impl Remembered {
     pub(crate) fn new(manifest_bytes: u64) -> Self {
-        let about = usize::try_from(manifest_bytes / 2048)
-            .unwrap_or(usize::MAX)
-            .max(16);
+        // One half by name, one by digest; they share the bytes of what stands in both.
+        let half = manifest_bytes / 2;
+        let about = usize::try_from(half / 2048).unwrap_or(usize::MAX).max(16);
         Self {
             repositories: Cache::new(REPOSITORIES),
-            references: Cache::new(REFERENCES),
+            references: Cache::with_weighter(about, half, ByLength),
             contents: Cache::new(CONTENTS),
-            manifests: Cache::with_weighter(about, manifest_bytes, ByLength),
+            manifests: Cache::with_weighter(about, half, ByLength),
         }
     }
 
@@ -117,44 +158,52 @@ impl Registry {
         &self,
         name: NameRef<'_>,
         reference: &ReferenceRef<'_>,
-    ) -> Result<Option<Manifest>> {
-        let Some(artifact) = self.find_artifact(name, reference).await? else {
-            return Ok(None);
+    ) -> Result<Option<Arc<Manifest>>> {
+        if !self.db().is_exclusive() {
+            return match self.find_repository(name).await? {
+                Some(repository) => self.read_manifest(repository, reference).await,
+                None => Ok(None),
+            };
+        }
+        let (generations, remembered) = (self.db().generations(), &self.0.remembered.references);
+        let key = KeyRef {
+            name,
+            reference: *reference,
         };
-        let bytes = self.manifest_bytes(&artifact).await?;
-        Ok(bytes.map(|bytes| Manifest { artifact, bytes }))
-    }
-
-    async fn find_artifact(
-        &self,
-        name: NameRef<'_>,
-        reference: &ReferenceRef<'_>,
-    ) -> Result<Option<Arc<Artifact>>> {
+        if let Some(known) = remembered.get(&key)
+            && known.seen == generations.of(known.repository)
+        {
+            return Ok(Some(known.manifest));
+        }
+        let rights = generations.rights();
         let Some(repository) = self.find_repository(name).await? else {
             return Ok(None);
         };
-        let text;
-        let asked = match reference {
-            ReferenceRef::Tag(tag) => tag.as_str(),
-            ReferenceRef::Digest(digest) => {
-                text = digest.to_string();
-                &text
-            }
-        };
-        let seen = self
-            .db()
-            .is_exclusive()
-            .then(|| self.db().generations().of(repository));
-        let remembered = &self.0.remembered.references;
-        if let Some(seen) = seen
-            && let Some((then, artifact)) = remembered.get(&KeyRef {
-                repository,
-                reference: asked,
-            })
-            && then == seen
+        let seen = generations.of(repository);
+        let found = self.read_manifest(repository, reference).await?;
+        // What the name stands for was asked before `seen`: it must not have changed in between.
+        if let Some(manifest) = &found
+            && rights == generations.rights()
         {
-            return Ok(Some(artifact));
+            let key = Key {
+                name: name.owned(),
+                reference: reference.owned(),
+            };
+            let known = Known {
+                seen,
+                repository,
+                manifest: manifest.clone(),
+            };
+            remembered.insert(key, known);
         }
+        Ok(found)
+    }
+
+    async fn read_manifest(
+        &self,
+        repository: RepositoryId,
+        reference: &ReferenceRef<'_>,
+    ) -> Result<Option<Arc<Manifest>>> {
         let found = {
             let mut reader = self.db().reader().await?;
             match reference {
@@ -166,22 +215,11 @@ impl Registry {
                 }
             }
         };
-        let Some(artifact) = found
-            .filter(|artifact| artifact.state != State::Lost)
-            .map(Arc::new)
-        else {
+        let Some(artifact) = found.filter(|artifact| artifact.state != State::Lost) else {
             return Ok(None);
         };
-        if let Some(seen) = seen {
-            remembered.insert(
-                Key {
-                    repository,
-                    reference: asked.into(),
-                },
-                (seen, artifact.clone()),
-            );
-        }
-        Ok(Some(artifact))
+        let bytes = self.manifest_bytes(&artifact).await?;
+        Ok(bytes.map(|bytes| Arc::new(Manifest::new(artifact, bytes))))
     }
 
     async fn manifest_bytes(&self, artifact: &Artifact) -> Result<Option<Bytes>> {

@@ -2,12 +2,13 @@
 
 use blob::ReadMode;
 use db::blobs::Blob;
-use http::{HeaderName, HeaderValue, Response, StatusCode, Version, header};
+use http::{HeaderValue, Response, StatusCode, Version, header};
 use model::{Error, Result, What};
 use oci::{
     digest::Digest,
     name::NameRef,
     range::{RangeRequest, parse_range},
+    route::BlobVerb,
 };
 
 use super::{
@@ -15,37 +16,15 @@ use super::{
     manifests::{FOREVER, etag, is_fresh},
     multipart, text,
 };
-use crate::{admission::Permit, body::Body, error, service::Ask};
+use crate::{admission::Permit, body::Body, error, headers, request::Ask};
 
-const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
-
-pub(super) async fn head(ask: &Ask, name: NameRef<'_>, digest: &Digest) -> Result<Response<Body>> {
-    let blob = ask
-        .app
-        .registry
-        .find_blob(name, digest)
-        .await?
-        .ok_or_else(|| not_found(name, digest))?;
-    let told = digest.to_string();
-    if is_fresh(&ask.head.headers, &told) {
-        return Ok(with_identity(empty(StatusCode::NOT_MODIFIED), &told));
-    }
-    let mut response = with_identity(empty(StatusCode::OK), &told);
-    response
-        .headers_mut()
-        .insert(header::CONTENT_LENGTH, HeaderValue::from(blob.size));
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/octet-stream"),
-    );
-    Ok(response)
-}
-
+/// GET and HEAD. The room is kept until the last byte was sent.
 pub(super) async fn get(
     ask: &Ask,
     name: NameRef<'_>,
     digest: &Digest,
-    permit: Permit,
+    verb: BlobVerb,
+    room: Permit,
 ) -> Result<Response<Body>> {
     let blob = ask
         .app
@@ -56,6 +35,13 @@ pub(super) async fn get(
     let told = digest.to_string();
     if is_fresh(&ask.head.headers, &told) {
         return Ok(with_identity(empty(StatusCode::NOT_MODIFIED), &told));
+    }
+    if verb == BlobVerb::Head {
+        let mut response = with_identity(empty(StatusCode::OK), &told);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(blob.size));
+        headers.insert(header::CONTENT_TYPE, OCTETS);
+        return Ok(response);
     }
     let asked = asked_range(ask, &told, blob.size);
     if asked == RangeRequest::Unsatisfiable {
@@ -73,50 +59,48 @@ pub(super) async fn get(
     } else {
         ReadMode::Copied
     };
-    let (status, content_type, range, length, body) = match asked {
+    Ok(with_identity(
+        content(reader, &asked, blob.size, mode, room),
+        &told,
+    ))
+}
+
+/// The whole, one range of it, or several with their heads.
+fn content(
+    reader: blob::Reader,
+    asked: &RangeRequest,
+    size: u64,
+    mode: ReadMode,
+    room: Permit,
+) -> Response<Body> {
+    let (range, content_type, length, body) = match asked {
         RangeRequest::Parts(parts) if parts.len() > 1 => {
-            let answer = multipart::Answer::new(&parts, blob.size);
-            let (content_type, length) = (answer.content_type(), answer.length());
-            (
-                StatusCode::PARTIAL_CONTENT,
-                text(&content_type),
-                None,
-                length,
-                Body::streamed(answer.stream(reader, ReadMode::Copied), length, permit),
-            )
+            let answer = multipart::Answer::new(parts, size);
+            let (content_type, length) = (text(&answer.content_type()), answer.length());
+            let body = Body::streamed(answer.stream(reader, ReadMode::Copied), length, room);
+            (None, content_type, length, body)
         }
         RangeRequest::Parts(parts) => {
-            let part = parts[0];
-            let body = Body::streamed(
-                reader.stream(part.start..part.end + 1, mode),
-                part.len(),
-                permit,
-            );
-            (
-                StatusCode::PARTIAL_CONTENT,
-                OCTETS,
-                Some(part.content_range(blob.size)),
-                part.len(),
-                body,
-            )
+            let (part, length) = (parts[0], parts[0].len());
+            let body = Body::streamed(reader.stream(part.start..part.end + 1, mode), length, room);
+            (Some(part.content_range(size)), OCTETS, length, body)
         }
-        _ => (
-            StatusCode::OK,
-            OCTETS,
-            None,
-            blob.size,
-            Body::streamed(reader.stream(0..blob.size, mode), blob.size, permit),
-        ),
+        _ => {
+            let body = Body::streamed(reader.stream(0..size, mode), size, room);
+            (None, OCTETS, size, body)
+        }
     };
-    let mut response = with_identity(Response::new(body), &told);
-    *response.status_mut() = status;
+    let mut response = Response::new(body);
+    if matches!(asked, RangeRequest::Parts(_)) {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, content_type);
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     if let Some(range) = range {
         headers.insert(header::CONTENT_RANGE, text(&range));
     }
-    Ok(response)
+    response
 }
 
 pub(super) async fn delete(
@@ -161,11 +145,11 @@ async fn open(ask: &Ask, name: NameRef<'_>, digest: &Digest, blob: &Blob) -> Res
 }
 
 fn with_identity(mut response: Response<Body>, digest: &str) -> Response<Body> {
-    let headers = response.headers_mut();
-    headers.insert(DIGEST, text(digest));
-    headers.insert(header::ETAG, etag(digest));
-    headers.insert(header::CACHE_CONTROL, FOREVER);
-    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    let answer = response.headers_mut();
+    answer.insert(headers::CONTENT_DIGEST, text(digest));
+    answer.insert(header::ETAG, etag(digest));
+    answer.insert(header::CACHE_CONTROL, FOREVER);
+    answer.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     response
 }
 

@@ -2,35 +2,36 @@
 //! token that has expired or is too narrow is answered with the Bearer challenge, so that clients simply get another).
 
 use auth::Caller;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use model::{
-    Error, Result,
+    Error, Result, What,
     id::ProjectId,
     permission::{Action, Resource},
 };
 use oci::{
     name::{NameRef, RepoName},
     query,
-    route::{BlobVerb, ManifestVerb, Route},
+    scope::repository_scope,
 };
+use registry::push::Target;
 
 use crate::{
     body::Body,
     error,
-    identity::{Presented, identify},
-    service::Ask,
+    identity::Presented,
+    request::{Ask, Notes},
     token::SERVICE,
 };
 
-/// A request that may go on.
-pub(crate) struct Granted {
-    pub caller: Caller,
-    /// The project of the repository that is asked about.
-    pub project: Option<ProjectId>,
+/// A request about a repository that may go on.
+pub(super) struct Granted {
+    pub(super) caller: Caller,
+    /// The project of the repository.
+    pub(super) project: ProjectId,
 }
 
 /// A request that may not.
-pub(crate) enum Refusal {
+pub(super) enum Refusal {
     Challenge(Box<Response<Body>>),
     Error(Error),
 }
@@ -41,48 +42,34 @@ impl From<Error> for Refusal {
     }
 }
 
-/// What each route needs of its repository's project.
-fn needed(route: &Route<'_>) -> Option<Action> {
-    match route {
-        Route::Ping | Route::Catalog => None,
-        Route::Tags { .. } | Route::Referrers { .. } => Some(Action::Pull),
-        Route::Manifest { verb, .. } => Some(match verb {
-            ManifestVerb::Get | ManifestVerb::Head => Action::Pull,
-            ManifestVerb::Put => Action::Push,
-            ManifestVerb::Delete => Action::Delete,
-        }),
-        Route::Blob { verb, .. } => Some(match verb {
-            BlobVerb::Get | BlobVerb::Head => Action::Pull,
-            BlobVerb::Delete => Action::Delete,
-        }),
-        // Also to look at an upload and to cancel it: it belongs to whoever pushes.
-        Route::UploadStart { .. } | Route::Upload { .. } => Some(Action::Push),
+impl Granted {
+    /// Where a push goes.
+    pub(super) fn target(&self, name: NameRef<'_>) -> Target {
+        Target {
+            project: self.project,
+            name: name.owned(),
+        }
     }
 }
 
-pub(crate) async fn check(ask: &mut Ask, route: &Route<'_>) -> Result<Granted, Refusal> {
-    let (caller, presented) = identify(
-        &ask.app.auth,
-        &ask.head.headers,
-        ask.connection.as_ref(),
-        ask.app.registry.db().clock().now(),
-    )
-    .await?;
-    ask.identity = caller.is_authenticated().then(|| caller.name().into());
-    let (Some(name), Some(action)) = (route.name(), needed(route)) else {
-        return check_nameless(ask, route, caller, presented).await;
-    };
+/// Who asks, when he may do this in the repository.
+pub(super) async fn check(
+    ask: &Ask,
+    notes: &mut Notes,
+    name: NameRef<'_>,
+    action: Action,
+) -> Result<Granted, Refusal> {
+    let (caller, presented) = ask.identify(notes).await?;
     // Also on a public project: docker decides by this answer whether to bring its credentials.
     if presented == Presented::Nothing {
-        return Err(challenge(
-            ask,
-            presented,
-            route,
-            action,
-            &unauthorized(name, action),
-        ));
+        return Err(challenge(ask, presented, name, action));
     }
-    super::in_project(name)?;
+    if name.repository().is_none() {
+        return Err(Refusal::Error(Error::invalid(
+            What::Repository,
+            format!("invalid repository name `{name}`: write it as `project/repository`"),
+        )));
+    }
     let Some(rights) = ask.app.auth.standing(&caller, name.project()).await? else {
         return Err(unknown_project(name.project()));
     };
@@ -93,134 +80,116 @@ pub(crate) async fn check(ask: &mut Ask, route: &Route<'_>) -> Result<Granted, R
         } else {
             Presented::Basic
         };
-        return Err(challenge(
-            ask,
-            presented,
-            route,
-            action,
-            &unauthorized(name, action),
-        ));
+        return Err(challenge(ask, presented, name, action));
     }
     if presented == Presented::StaleBearer
         || !auth::scope_allows(&caller, name.as_str(), action.as_str())
     {
-        return Err(challenge(
-            ask,
-            Presented::StaleBearer,
-            route,
-            action,
-            &unauthorized(name, action),
-        ));
+        return Err(challenge(ask, Presented::StaleBearer, name, action));
     }
     Ok(Granted {
         caller,
-        project: Some(rights.project),
+        project: rights.project,
     })
 }
 
-async fn check_nameless(
-    ask: &Ask,
-    route: &Route<'_>,
-    caller: Caller,
-    presented: Presented,
-) -> Result<Granted, Refusal> {
-    let (may, presented) = match route {
-        Route::Catalog => (
-            ask.app.auth.may_list_catalog(&caller).await?,
-            Presented::Basic,
-        ),
-        _ => (caller.is_authenticated(), presented),
-    };
-    if may {
-        return Ok(Granted {
-            caller,
-            project: None,
-        });
+/// `GET /v2/` is for everybody who signed in: so clients find out how to.
+pub(super) async fn check_signed_in(ask: &Ask, notes: &mut Notes) -> Result<(), Refusal> {
+    let (caller, presented) = ask.identify(notes).await?;
+    if caller.is_authenticated() {
+        return Ok(());
     }
-    Err(Refusal::Challenge(Box::new(unauthorized_answer(
-        ask,
-        presented,
-        None,
-        "unauthorized",
-    ))))
+    Err(unauthorized(ask, presented, None, "unauthorized"))
+}
+
+/// The catalog tells of all projects. No token opens it, so none is asked for.
+pub(super) async fn check_catalog(ask: &Ask, notes: &mut Notes) -> Result<(), Refusal> {
+    let (caller, _) = ask.identify(notes).await?;
+    if ask.app.auth.may_list_catalog(&caller).await? {
+        return Ok(());
+    }
+    Err(unauthorized(ask, Presented::Basic, None, "unauthorized"))
 }
 
 /// A request that has no route: strangers hear no more than that they must say who they are.
-pub(crate) async fn ask_strangers(ask: &mut Ask, name: Option<NameRef<'_>>) -> Result<(), Refusal> {
-    let (caller, presented) = identify(
-        &ask.app.auth,
-        &ask.head.headers,
-        ask.connection.as_ref(),
-        ask.app.registry.db().clock().now(),
-    )
-    .await?;
-    ask.identity = caller.is_authenticated().then(|| caller.name().into());
+pub(super) async fn ask_strangers(
+    ask: &Ask,
+    notes: &mut Notes,
+    name: Option<NameRef<'_>>,
+) -> Result<(), Refusal> {
+    let (caller, presented) = ask.identify(notes).await?;
     if caller.is_authenticated() || presented == Presented::Bearer {
         return Ok(());
     }
-    let scope = name.map(|name| format!("repository:{name}:pull"));
-    Err(Refusal::Challenge(Box::new(unauthorized_answer(
+    let scope = name.map(|name| repository_scope(&name, &["pull"]).to_string());
+    Err(unauthorized(
         ask,
         presented,
         scope.as_deref(),
         "unauthorized",
-    ))))
+    ))
 }
 
 /// Whether this caller may pull from another repository, as a mount asks.
-pub(crate) async fn may_pull(ask: &Ask, caller: &Caller, from: &RepoName) -> Result<bool> {
+pub(super) async fn may_pull(ask: &Ask, caller: &Caller, from: &RepoName) -> Result<bool> {
     let rights = ask.app.auth.standing(caller, from.project()).await?;
     Ok(rights.is_some_and(|rights| rights.may(Resource::Repository, Action::Pull)))
 }
 
-/// The challenge for a mount whose token does not reach its source.
-pub(crate) fn challenge_mount(ask: &Ask, name: NameRef<'_>, from: &RepoName) -> Refusal {
-    let scope = format!("repository:{name}:pull,push repository:{from}:pull");
-    let message = unauthorized(from.borrowed(), Action::Pull);
-    Refusal::Challenge(Box::new(unauthorized_answer(
-        ask,
-        Presented::StaleBearer,
-        Some(&scope),
-        &message,
-    )))
+/// A mount's source must be within the caller's rights, and within his token.
+pub(super) async fn check_source(
+    ask: &Ask,
+    caller: &Caller,
+    name: NameRef<'_>,
+    from: &RepoName,
+) -> Result<(), Refusal> {
+    let presented = if !may_pull(ask, caller, from).await? {
+        // As above: no token could be wide enough.
+        Presented::Basic
+    } else if !auth::scope_allows(caller, from.as_str(), Action::Pull.as_str()) {
+        Presented::StaleBearer
+    } else {
+        return Ok(());
+    };
+    let (scope, message) = (
+        mount_scope(name, from),
+        denied(from.borrowed(), Action::Pull),
+    );
+    Err(unauthorized(ask, presented, Some(&scope), &message))
 }
 
-fn challenge(
-    ask: &Ask,
-    presented: Presented,
-    route: &Route<'_>,
-    action: Action,
-    message: &str,
-) -> Refusal {
-    let scope = route.name().map(|name| scope(ask, route, name, action));
-    Refusal::Challenge(Box::new(unauthorized_answer(
-        ask,
-        presented,
-        scope.as_deref(),
-        message,
-    )))
+fn challenge(ask: &Ask, presented: Presented, name: NameRef<'_>, action: Action) -> Refusal {
+    let scope = scope(ask, name, action);
+    unauthorized(ask, presented, Some(&scope), &denied(name, action))
 }
 
 /// The scope that the request needs; of a mount with its source in the same text.
-fn scope(ask: &Ask, route: &Route<'_>, name: NameRef<'_>, action: Action) -> String {
-    let actions = match action {
-        Action::Push => "pull,push",
-        Action::Delete => "delete",
-        _ => "pull",
+fn scope(ask: &Ask, name: NameRef<'_>, action: Action) -> String {
+    let actions: &[&str] = match action {
+        Action::Push => &["pull", "push"],
+        Action::Delete => &["delete"],
+        _ => &["pull"],
     };
-    let scope = format!("repository:{name}:{actions}");
-    let from = matches!(route, Route::UploadStart { .. })
-        .then(|| query::first(ask.query(), "from").and_then(|from| from.parse::<RepoName>().ok()))
-        .flatten()
-        .filter(|_| query::first(ask.query(), "mount").is_some());
+    let from = query::first(ask.query(), "from")
+        .filter(|_| ask.head.method == Method::POST)
+        .filter(|_| query::first(ask.query(), "mount").is_some())
+        .and_then(|from| from.parse().ok());
     match from {
-        Some(from) => format!("{scope} repository:{from}:pull"),
-        None => scope,
+        Some(from) => mount_scope(name, &from),
+        None => repository_scope(&name, actions).to_string(),
     }
 }
 
+fn mount_scope(name: NameRef<'_>, from: &RepoName) -> String {
+    format!(
+        "{} {}",
+        repository_scope(&name, &["pull", "push"]),
+        repository_scope(from, &["pull"])
+    )
+}
+
 /// Harbor's text, which its users' scripts look for; the doubled half is its cause.
-fn unauthorized(name: NameRef<'_>, action: Action) -> String {
+fn denied(name: NameRef<'_>, action: Action) -> String {
     let once = format!("unauthorized to access repository: {name}, action: {action}");
     format!("{once}: {once}")
 }
@@ -235,12 +204,7 @@ fn unknown_project(project: &str) -> Refusal {
     Refusal::Challenge(Box::new(response))
 }
 
-fn unauthorized_answer(
-    ask: &Ask,
-    presented: Presented,
-    scope: Option<&str>,
-    message: &str,
-) -> Response<Body> {
+fn unauthorized(ask: &Ask, presented: Presented, scope: Option<&str>, message: &str) -> Refusal {
     let mut response = error::plain(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message);
     let bearer = matches!(
         presented,
@@ -260,5 +224,5 @@ fn unauthorized_answer(
     response
         .headers_mut()
         .insert(header::WWW_AUTHENTICATE, challenge);
-    response
+    Refusal::Challenge(Box::new(response))
 }

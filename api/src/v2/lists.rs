@@ -6,7 +6,7 @@ use oci::{name::NameRef, query};
 use serde::Serialize;
 
 use super::{json, text};
-use crate::{body::Body, service::Ask};
+use crate::{body::Body, request::Ask};
 
 /// The page of a client that asks for none, and the longest one.
 const MOST: i64 = 10_000;

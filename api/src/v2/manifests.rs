@@ -1,7 +1,7 @@
 //! Manifests: pull, push, delete. The media type of the answer is the pushed one, whatever Accept says: a client that
 //! asked by tag has no other to choose from.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use model::{Error, Result, What};
 use oci::{
     manifest::MAX_MANIFEST_BYTES,
@@ -12,10 +12,11 @@ use oci::{
 };
 use registry::{manifest::NewManifest, push::Target};
 
-use super::{empty, text};
+use super::{check_room, empty, shared_text, text};
 use crate::{
     body::{Body, RequestBody},
-    service::Ask,
+    headers,
+    request::{Ask, Notes},
 };
 
 /// Content by digest never changes; who may read it is asked each time.
@@ -24,48 +25,52 @@ pub(super) const FOREVER: HeaderValue =
 /// Tags that one push may set.
 const MOST_TAGS: usize = 64;
 
-const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
-const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
-const TAG: HeaderName = HeaderName::from_static("oci-tag");
-
 pub(super) async fn get(
     ask: &Ask,
+    notes: &mut Notes,
     name: NameRef<'_>,
     reference: &ReferenceRef<'_>,
     verb: ManifestVerb,
 ) -> Result<Response<Body>> {
     let found = ask.app.registry.find_manifest(name, reference).await?;
     let manifest = found.ok_or_else(|| not_found(name, reference))?;
-    let digest = manifest.artifact.digest.to_string();
-    let fresh = is_fresh(&ask.head.headers, &digest);
+    notes.digest = Some(manifest.artifact.digest);
+    let fresh = is_fresh(&ask.head.headers, manifest.digest());
     let mut response = match (fresh, verb) {
         (true, _) => empty(StatusCode::NOT_MODIFIED),
         (false, ManifestVerb::Head) => empty(StatusCode::OK),
         (false, _) => Response::new(Body::whole(manifest.bytes.clone())),
     };
-    let headers = response.headers_mut();
+    let answer = response.headers_mut();
     if !fresh {
-        headers.insert(header::CONTENT_TYPE, text(&manifest.artifact.media_type));
-        headers.insert(
+        let media_type = manifest.media_type.clone();
+        answer.insert(header::CONTENT_TYPE, shared_text(media_type));
+        answer.insert(
             header::CONTENT_LENGTH,
             HeaderValue::from(manifest.bytes.len()),
         );
     }
-    headers.insert(header::ETAG, etag(&digest));
-    headers.insert(DIGEST, text(&digest));
+    let quoted = &manifest.quoted_digest;
+    answer.insert(header::ETAG, shared_text(quoted.clone()));
+    answer.insert(
+        headers::CONTENT_DIGEST,
+        shared_text(quoted.slice(1..quoted.len() - 1)),
+    );
     if matches!(reference, ReferenceRef::Digest(_)) {
-        headers.insert(header::CACHE_CONTROL, FOREVER);
+        answer.insert(header::CACHE_CONTROL, FOREVER);
     }
     Ok(response)
 }
 
 pub(super) async fn put(
     ask: &Ask,
+    notes: &mut Notes,
     target: &Target,
     reference: &ReferenceRef<'_>,
     body: RequestBody,
 ) -> Result<Response<Body>> {
     let tags = asked_tags(ask.query())?;
+    check_room(ask, &body)?;
     let content_type = ask.header(header::CONTENT_TYPE).map(str::to_owned);
     let bytes = body.all(MAX_MANIFEST_BYTES, "a manifest").await?;
     let reference: Reference = reference.owned();
@@ -86,18 +91,19 @@ pub(super) async fn put(
             },
         )
         .await?;
+    notes.digest = Some(pushed.digest);
     let mut response = empty(StatusCode::CREATED);
-    let headers = response.headers_mut();
-    headers.insert(
+    let answer = response.headers_mut();
+    answer.insert(
         header::LOCATION,
         text(&format!("/v2/{}/manifests/{}", target.name, pushed.digest)),
     );
-    headers.insert(DIGEST, text(&pushed.digest.to_string()));
+    answer.insert(headers::CONTENT_DIGEST, text(&pushed.digest.to_string()));
     if let Some(subject) = pushed.subject {
-        headers.insert(SUBJECT, text(&subject.to_string()));
+        answer.insert(headers::SUBJECT, text(&subject.to_string()));
     }
     for tag in told {
-        headers.append(TAG, tag);
+        answer.append(headers::TAG, tag);
     }
     Ok(response)
 }

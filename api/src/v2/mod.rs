@@ -8,116 +8,181 @@ mod multipart;
 mod referrers;
 mod uploads;
 
+use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use model::{Error, Result, What};
+use model::{Error, Result, permission::Action};
 use oci::{
-    name::RepoName,
+    digest::Digest,
+    name::NameRef,
     range::upload_range,
+    reference::ReferenceRef,
     route::{self, BlobVerb, ManifestVerb, Route, RouteError, UploadVerb},
 };
-use registry::push::Target;
 
 use crate::{
-    admission::Room,
+    admission::{Permit, Room},
     body::{Body, RequestBody},
     error::{self, Dialect},
-    service::Ask,
+    headers,
+    measure::Kind,
+    request::{Ask, Notes},
 };
 
-use guard::{Granted, Refusal};
+use guard::{Refusal, check};
 
-pub(crate) async fn serve(ask: &mut Ask, body: RequestBody) -> Response<Body> {
-    let mut response = match answer(ask, body).await {
+type Answer = Result<Response<Body>, Refusal>;
+
+pub(crate) async fn serve(ask: &Ask, notes: &mut Notes, body: RequestBody) -> Response<Body> {
+    let mut response = match answer(ask, notes, body).await {
         Ok(response) => response,
         Err(refusal) => refuse(ask, refusal),
     };
     response.headers_mut().insert(
-        "docker-distribution-api-version",
+        headers::API_VERSION,
         HeaderValue::from_static("registry/2.0"),
     );
     response
 }
 
-async fn answer(ask: &mut Ask, body: RequestBody) -> Result<Response<Body>, Refusal> {
-    // The path is read from a copy, so that handlers may note things in `ask` meanwhile.
-    let (method, uri) = (ask.head.method.clone(), ask.head.uri.clone());
-    let route = match route::parse(method.as_str(), uri.path()) {
-        Ok(route) => route,
-        Err(error) => return bad_route(ask, &error).await,
-    };
-    ask.route = label(&route);
-    let granted = guard::check(ask, &route).await?;
-    dispatch(ask, &route, granted, body).await
+async fn answer(ask: &Ask, notes: &mut Notes, body: RequestBody) -> Answer {
+    // Before the first question to the database, so that a slow one is never asked by more than these.
+    let room = ask.app.admission.enter(Room::Small)?;
+    match route::parse(ask.head.method.as_str(), ask.head.uri.path()) {
+        Ok(route) => {
+            notes.kind = kind(&route);
+            notes.names(&route);
+            dispatch(ask, notes, &route, room, body).await
+        }
+        Err(error) => bad_route(ask, notes, &error).await,
+    }
 }
 
+/// What each route needs and who does it. The large ones are boxed: the others should not carry their room around.
 async fn dispatch(
-    ask: &mut Ask,
+    ask: &Ask,
+    notes: &mut Notes,
     route: &Route<'_>,
-    granted: Granted,
+    room: Permit,
     body: RequestBody,
-) -> Result<Response<Body>, Refusal> {
-    let app = ask.app.clone();
-    let room = |room| app.admission.enter(room).map_err(Refusal::from);
-    match route {
-        Route::Ping => Ok(json("{}")),
+) -> Answer {
+    match *route {
+        Route::Ping => {
+            guard::check_signed_in(ask, notes).await?;
+            Ok(json("{}"))
+        }
         Route::Catalog => {
-            let _room = room(Room::Small)?;
+            guard::check_catalog(ask, notes).await?;
             Ok(lists::catalog(ask).await?)
         }
         Route::Tags { name } => {
-            let _room = room(Room::Small)?;
-            Ok(lists::tags(ask, *name).await?)
+            check(ask, notes, name, Action::Pull).await?;
+            Ok(lists::tags(ask, name).await?)
         }
         Route::Referrers { name, digest } => {
-            let _room = room(Room::Small)?;
-            Ok(referrers::list(ask, *name, digest).await?)
+            check(ask, notes, name, Action::Pull).await?;
+            Ok(referrers::list(ask, name, &digest).await?)
+        }
+        Route::Manifest {
+            name,
+            reference,
+            verb: verb @ (ManifestVerb::Get | ManifestVerb::Head),
+        } => {
+            check(ask, notes, name, Action::Pull).await?;
+            Ok(manifests::get(ask, notes, name, &reference, verb).await?)
         }
         Route::Manifest {
             name,
             reference,
             verb,
-        } => {
-            let _room = room(Room::Small)?;
-            match verb {
-                ManifestVerb::Get | ManifestVerb::Head => {
-                    Ok(manifests::get(ask, *name, reference, *verb).await?)
-                }
-                ManifestVerb::Put => {
-                    Ok(manifests::put(ask, &granted.target(*name)?, reference, body).await?)
-                }
-                ManifestVerb::Delete => Ok(manifests::delete(ask, *name, reference).await?),
-            }
+        } => Box::pin(change_manifest(ask, notes, name, &reference, verb, body)).await,
+        Route::Blob { name, digest, verb } => {
+            Box::pin(blob(ask, notes, name, &digest, verb, room)).await
         }
-        Route::Blob { name, digest, verb } => match verb {
-            BlobVerb::Get => Ok(blobs::get(ask, *name, digest, room(Room::Download)?).await?),
-            BlobVerb::Head => Ok(blobs::head(ask, *name, digest).await?),
-            BlobVerb::Delete => Ok(blobs::delete(ask, *name, digest).await?),
-        },
         Route::UploadStart { name } => {
-            let _room = room(Room::Upload)?;
-            uploads::start(ask, &granted, &granted.target(*name)?, body).await
+            let granted = check(ask, notes, name, Action::Push).await?;
+            Box::pin(uploads::start(ask, notes, &granted, name, room, body)).await
         }
+        // Also to look at an upload and to cancel it: it belongs to whoever pushes.
         Route::Upload { name, id, verb } => {
-            let target = granted.target(*name)?;
-            match verb {
-                UploadVerb::Status => Ok(uploads::status(ask, &granted, &target, id).await?),
-                UploadVerb::Cancel => Ok(uploads::cancel(ask, &granted, &target, id).await?),
-                UploadVerb::Append => {
-                    let _room = room(Room::Upload)?;
-                    uploads::append(ask, &granted, &target, id, body).await
-                }
-                UploadVerb::Finish => {
-                    let _room = room(Room::Upload)?;
-                    uploads::finish(ask, &granted, &target, id, body).await
-                }
-            }
+            let granted = check(ask, notes, name, Action::Push).await?;
+            let upload = uploads::Upload {
+                target: granted.target(name),
+                caller: granted.caller.identity(),
+                id,
+            };
+            Box::pin(upload_request(ask, notes, &upload, verb, room, body)).await
         }
     }
 }
 
+async fn change_manifest(
+    ask: &Ask,
+    notes: &mut Notes,
+    name: NameRef<'_>,
+    reference: &ReferenceRef<'_>,
+    verb: ManifestVerb,
+    body: RequestBody,
+) -> Answer {
+    if verb == ManifestVerb::Delete {
+        check(ask, notes, name, Action::Delete).await?;
+        return Ok(manifests::delete(ask, name, reference).await?);
+    }
+    let target = check(ask, notes, name, Action::Push).await?.target(name);
+    Ok(manifests::put(ask, notes, &target, reference, body).await?)
+}
+
+async fn blob(
+    ask: &Ask,
+    notes: &mut Notes,
+    name: NameRef<'_>,
+    digest: &Digest,
+    verb: BlobVerb,
+    room: Permit,
+) -> Answer {
+    if verb == BlobVerb::Delete {
+        check(ask, notes, name, Action::Delete).await?;
+        return Ok(blobs::delete(ask, name, digest).await?);
+    }
+    check(ask, notes, name, Action::Pull).await?;
+    let room = match verb {
+        BlobVerb::Get => swap(ask, room, Room::Download)?,
+        _ => room,
+    };
+    Ok(blobs::get(ask, name, digest, verb, room).await?)
+}
+
+async fn upload_request(
+    ask: &Ask,
+    notes: &mut Notes,
+    upload: &uploads::Upload<'_>,
+    verb: UploadVerb,
+    room: Permit,
+    body: RequestBody,
+) -> Answer {
+    Ok(match verb {
+        UploadVerb::Status => uploads::status(ask, upload).await?,
+        UploadVerb::Cancel => uploads::cancel(ask, upload).await?,
+        UploadVerb::Append => {
+            let _room = swap(ask, room, Room::Upload)?;
+            uploads::append(ask, upload, body).await?
+        }
+        UploadVerb::Finish => {
+            let _room = swap(ask, room, Room::Upload)?;
+            uploads::finish(ask, notes, upload, body).await?
+        }
+    })
+}
+
+/// The request turns out to need room of another kind.
+fn swap(ask: &Ask, small: Permit, room: Room) -> Result<Permit> {
+    let larger = ask.app.admission.enter(room)?;
+    drop(small);
+    Ok(larger)
+}
+
 /// A path without a route. Strangers are asked who they are first; then the text says what is wrong.
-async fn bad_route(ask: &mut Ask, error: &RouteError<'_>) -> Result<Response<Body>, Refusal> {
-    guard::ask_strangers(ask, error.name()).await?;
+async fn bad_route(ask: &Ask, notes: &mut Notes, error: &RouteError<'_>) -> Answer {
+    guard::ask_strangers(ask, notes, error.name()).await?;
     let status = match error {
         RouteError::NotFound => StatusCode::NOT_FOUND,
         RouteError::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
@@ -154,29 +219,29 @@ fn refuse(ask: &Ask, refusal: Refusal) -> Response<Body> {
     }
 }
 
-fn label(route: &Route<'_>) -> &'static str {
+fn kind(route: &Route<'_>) -> Kind {
     match route {
-        Route::Ping => "ping",
-        Route::Catalog => "catalog.list",
-        Route::Tags { .. } => "tag.list",
-        Route::Referrers { .. } => "referrer.list",
+        Route::Ping => Kind::Ping,
+        Route::Catalog => Kind::CatalogList,
+        Route::Tags { .. } => Kind::TagList,
+        Route::Referrers { .. } => Kind::ReferrerList,
         Route::Manifest { verb, .. } => match verb {
-            ManifestVerb::Get => "manifest.get",
-            ManifestVerb::Head => "manifest.head",
-            ManifestVerb::Put => "manifest.put",
-            ManifestVerb::Delete => "manifest.delete",
+            ManifestVerb::Get => Kind::ManifestGet,
+            ManifestVerb::Head => Kind::ManifestHead,
+            ManifestVerb::Put => Kind::ManifestPut,
+            ManifestVerb::Delete => Kind::ManifestDelete,
         },
         Route::Blob { verb, .. } => match verb {
-            BlobVerb::Get => "blob.get",
-            BlobVerb::Head => "blob.head",
-            BlobVerb::Delete => "blob.delete",
+            BlobVerb::Get => Kind::BlobGet,
+            BlobVerb::Head => Kind::BlobHead,
+            BlobVerb::Delete => Kind::BlobDelete,
         },
-        Route::UploadStart { .. } => "upload.start",
+        Route::UploadStart { .. } => Kind::UploadStart,
         Route::Upload { verb, .. } => match verb {
-            UploadVerb::Status => "upload.status",
-            UploadVerb::Append => "upload.append",
-            UploadVerb::Finish => "upload.finish",
-            UploadVerb::Cancel => "upload.cancel",
+            UploadVerb::Status => Kind::UploadStatus,
+            UploadVerb::Append => Kind::UploadAppend,
+            UploadVerb::Finish => Kind::UploadFinish,
+            UploadVerb::Cancel => Kind::UploadCancel,
         },
     }
 }
@@ -201,26 +266,31 @@ pub(super) fn empty(status: StatusCode) -> Response<Body> {
     response
 }
 
-/// A repository's name as everything that writes wants it: inside a project.
-pub(super) fn in_project(name: oci::NameRef<'_>) -> Result<RepoName> {
-    if name.repository().is_none() {
-        return Err(Error::invalid(
-            What::Repository,
-            format!("invalid repository name `{name}`: write it as `project/repository`"),
-        ));
-    }
-    Ok(name.owned())
+/// The same from text that is shared with what is remembered, without a copy.
+pub(super) fn shared_text(value: Bytes) -> HeaderValue {
+    HeaderValue::from_maybe_shared(value).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-impl Granted {
-    /// Where a push goes.
-    pub(super) fn target(&self, name: oci::NameRef<'_>) -> Result<Target> {
-        let project = self.project.ok_or_else(|| {
-            Error::Internal(anyhow::anyhow!("a push was let through without a project"))
-        })?;
-        Ok(Target {
-            project,
-            name: in_project(name)?,
-        })
+/// Nothing is written into a store that is missing or another's.
+pub(super) fn check_store(ask: &Ask) -> Result<()> {
+    if ask.app.health.store_works() {
+        return Ok(());
     }
+    Err(Error::Unavailable(anyhow::anyhow!(
+        "the store is missing, another's or does not answer: see /readyz"
+    )))
+}
+
+/// Before the first byte is asked for: a full store, or one that is not ours, takes nothing.
+pub(super) fn check_room(ask: &Ask, body: &RequestBody) -> Result<()> {
+    check_store(ask)?;
+    if !ask
+        .app
+        .registry
+        .store()
+        .has_room(body.length().unwrap_or(0))
+    {
+        return Err(registry::store_error(blob::Error::Full));
+    }
+    Ok(())
 }

@@ -3,17 +3,23 @@
 use std::collections::BTreeMap;
 
 use db::artifacts::{self, Referrer};
-use http::{HeaderName, HeaderValue, Response, header};
-use model::{Result, id::ArtifactId};
+use http::{HeaderValue, Response, header};
+use model::{
+    Result,
+    id::{ArtifactId, RepositoryId},
+};
 use oci::{digest::Digest, media_type::OCI_INDEX, name::NameRef, query};
 use serde::Serialize;
 
 use super::text;
-use crate::{body::Body, service::Ask};
+use crate::{body::Body, headers, request::Ask};
 
 /// Referrers on one page.
 const MOST: i64 = 1000;
-const FILTERS: HeaderName = HeaderName::from_static("oci-filters-applied");
+/// Bytes of annotations after which a page ends.
+const MOST_BYTES: usize = 4 << 20;
+/// Referrers read at once: each may bring as much as a manifest can hold.
+const STEP: i64 = 16;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -46,23 +52,17 @@ pub(super) async fn list(ask: &Ask, name: NameRef<'_>, subject: &Digest) -> Resu
         .and_then(|n| n.parse::<i64>().ok())
         .unwrap_or(MOST)
         .clamp(1, MOST);
-    let mut found = match ask.app.registry.find_repository(name).await? {
-        None => Vec::new(),
+    let (found, more) = match ask.app.registry.find_repository(name).await? {
+        None => (Vec::new(), false),
         Some(repository) => {
-            let mut reader = ask.app.registry.db().reader().await?;
-            artifacts::referrers(
-                &mut reader,
+            let wanted = Wanted {
                 repository,
                 subject,
-                artifact_type.as_deref(),
-                ArtifactId(after),
-                length + 1,
-            )
-            .await?
+                artifact_type: artifact_type.as_deref(),
+            };
+            page(ask, &wanted, ArtifactId(after), length).await?
         }
     };
-    let more = found.len() as i64 > length;
-    found.truncate(length as usize);
     let body = serde_json::to_vec(&Index {
         schema_version: 2,
         media_type: OCI_INDEX,
@@ -70,16 +70,19 @@ pub(super) async fn list(ask: &Ask, name: NameRef<'_>, subject: &Digest) -> Resu
     })
     .map_err(model::error::internal("writing the referrers"))?;
     let mut response = Response::new(Body::whole(body));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(OCI_INDEX));
+    let answer = response.headers_mut();
+    answer.insert(header::CONTENT_TYPE, HeaderValue::from_static(OCI_INDEX));
     if artifact_type.is_some() {
-        headers.insert(FILTERS, HeaderValue::from_static("artifactType"));
+        answer.insert(
+            headers::FILTERS_APPLIED,
+            HeaderValue::from_static("artifactType"),
+        );
     }
     if more && let Some(last) = found.last() {
         let kind = artifact_type
             .map(|kind| format!("&artifactType={}", query::encode(&kind)))
             .unwrap_or_default();
-        headers.insert(
+        answer.insert(
             header::LINK,
             text(&format!(
                 "</v2/{name}/referrers/{subject}?n={length}&last={}{kind}>; rel=\"next\"",
@@ -88,6 +91,48 @@ pub(super) async fn list(ask: &Ask, name: NameRef<'_>, subject: &Digest) -> Resu
         );
     }
     Ok(response)
+}
+
+struct Wanted<'a> {
+    repository: RepositoryId,
+    subject: &'a Digest,
+    artifact_type: Option<&'a str>,
+}
+
+/// A page of at most `length`, shorter where it would grow too long in bytes, and whether there is more.
+async fn page(
+    ask: &Ask,
+    wanted: &Wanted<'_>,
+    mut after: ArtifactId,
+    length: i64,
+) -> Result<(Vec<Referrer>, bool)> {
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    let mut reader = ask.app.registry.db().reader().await?;
+    loop {
+        let step = artifacts::referrers(
+            &mut reader,
+            wanted.repository,
+            wanted.subject,
+            wanted.artifact_type,
+            after,
+            STEP,
+        )
+        .await?;
+        let last = (step.len() as i64) < STEP;
+        for referrer in step {
+            bytes += referrer.annotations.as_ref().map_or(0, String::len);
+            let is_full = found.len() as i64 == length || bytes > MOST_BYTES;
+            // One alone is never too long, or there would be no way past it.
+            if is_full && !found.is_empty() {
+                return Ok((found, true));
+            }
+            after = referrer.id;
+            found.push(referrer);
+        }
+        if last {
+            return Ok((found, false));
+        }
+    }
 }
 
 fn descriptor(referrer: &Referrer) -> Descriptor<'_> {

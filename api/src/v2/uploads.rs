@@ -1,39 +1,51 @@
 //! Uploads: start, append, finish, status, cancel, and mounts. The id stands in the path; locations carry no host and no query.
 
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
-use model::{Error, Result, What, permission::Action};
+use http::{Response, StatusCode, header};
+use model::{Error, Result, What};
 use oci::{
     digest::{Algorithm, Digest},
-    name::RepoName,
+    name::{NameRef, RepoName},
     query,
     range::{parse_content_range, upload_range},
 };
 use registry::{push::Target, upload::Chunk};
 
 use super::{
-    empty,
+    check_room, check_store, empty,
     guard::{self, Granted, Refusal},
-    text,
+    swap, text,
 };
 use crate::{
+    admission::{Permit, Room},
     body::{Body, RequestBody},
-    service::Ask,
+    headers,
+    request::{Ask, Notes},
 };
 
-const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
-const UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 /// Repositories looked at as sources of a mount that names none.
 const MOST_SOURCES: i64 = 16;
+
+/// A session that a request speaks of.
+pub(super) struct Upload<'a> {
+    pub(super) target: Target,
+    pub(super) caller: String,
+    pub(super) id: &'a str,
+}
 
 /// POST: a mount, a whole content (`digest`), or a session.
 pub(super) async fn start(
     ask: &Ask,
+    notes: &mut Notes,
     granted: &Granted,
-    target: &Target,
+    name: NameRef<'_>,
+    room: Permit,
     body: RequestBody,
 ) -> Result<Response<Body>, Refusal> {
+    let target = &granted.target(name);
     if let Some(digest) = query::first(ask.query(), "mount") {
         let digest = parse_digest(&digest)?;
+        notes.digest = Some(digest);
+        check_store(ask)?;
         if mount(ask, granted, target, &digest).await? {
             return Ok(created(target, &digest));
         }
@@ -41,6 +53,8 @@ pub(super) async fn start(
     }
     if let Some(digest) = query::first(ask.query(), "digest") {
         let digest = parse_digest(&digest)?;
+        notes.digest = Some(digest);
+        let _room = swap(ask, room, Room::Upload)?;
         check_room(ask, &body)?;
         ask.app.registry.push_blob(target, &digest, body).await?;
         return Ok(created(target, &digest));
@@ -57,28 +71,26 @@ pub(super) async fn start(
 
 pub(super) async fn append(
     ask: &Ask,
-    granted: &Granted,
-    target: &Target,
-    id: &str,
+    upload: &Upload<'_>,
     body: RequestBody,
-) -> Result<Response<Body>, Refusal> {
+) -> Result<Response<Body>> {
     check_room(ask, &body)?;
     let chunk = chunk(ask, body)?;
+    let Upload { target, caller, id } = upload;
     let received = ask
         .app
         .registry
-        .append_upload(target, &granted.caller.identity(), id, chunk)
+        .append_upload(target, caller, id, chunk)
         .await?;
     Ok(progress(StatusCode::ACCEPTED, target, id, received))
 }
 
 pub(super) async fn finish(
     ask: &Ask,
-    granted: &Granted,
-    target: &Target,
-    id: &str,
+    notes: &mut Notes,
+    upload: &Upload<'_>,
     body: RequestBody,
-) -> Result<Response<Body>, Refusal> {
+) -> Result<Response<Body>> {
     let digest = query::first(ask.query(), "digest").ok_or_else(|| {
         Error::invalid(
             What::Digest,
@@ -86,38 +98,32 @@ pub(super) async fn finish(
         )
     })?;
     let digest = parse_digest(&digest)?;
+    notes.digest = Some(digest);
     check_room(ask, &body)?;
     let chunk = chunk(ask, body)?;
+    let Upload { target, caller, id } = upload;
     ask.app
         .registry
-        .finish_upload(target, &granted.caller.identity(), id, &digest, chunk)
+        .finish_upload(target, caller, id, &digest, chunk)
         .await?;
     Ok(created(target, &digest))
 }
 
-pub(super) async fn status(
-    ask: &Ask,
-    granted: &Granted,
-    target: &Target,
-    id: &str,
-) -> Result<Response<Body>> {
+pub(super) async fn status(ask: &Ask, upload: &Upload<'_>) -> Result<Response<Body>> {
+    let Upload { target, caller, id } = upload;
     let received = ask
         .app
         .registry
-        .upload_received(target.name.borrowed(), &granted.caller.identity(), id)
+        .upload_received(target.name.borrowed(), caller, id)
         .await?;
     Ok(progress(StatusCode::NO_CONTENT, target, id, received))
 }
 
-pub(super) async fn cancel(
-    ask: &Ask,
-    granted: &Granted,
-    target: &Target,
-    id: &str,
-) -> Result<Response<Body>> {
+pub(super) async fn cancel(ask: &Ask, upload: &Upload<'_>) -> Result<Response<Body>> {
+    let Upload { target, caller, id } = upload;
     ask.app
         .registry
-        .cancel_upload(target.name.borrowed(), &granted.caller.identity(), id)
+        .cancel_upload(target.name.borrowed(), caller, id)
         .await?;
     Ok(empty(StatusCode::NO_CONTENT))
 }
@@ -146,10 +152,7 @@ async fn mount(
     let Ok(from) = from.parse::<RepoName>() else {
         return Ok(false);
     };
-    let reaches = auth::scope_allows(&granted.caller, from.as_str(), Action::Pull.as_str());
-    if !reaches || !guard::may_pull(ask, &granted.caller, &from).await? {
-        return Err(guard::challenge_mount(ask, target.name.borrowed(), &from));
-    }
+    guard::check_source(ask, &granted.caller, target.name.borrowed(), &from).await?;
     Ok(registry.mount_blob(target, digest, &from).await?)
 }
 
@@ -164,27 +167,24 @@ fn open(ask: &Ask, granted: &Granted, target: &Target, algorithm: Algorithm) -> 
 
 fn progress(status: StatusCode, target: &Target, id: &str, received: u64) -> Response<Body> {
     let mut response = empty(status);
-    let headers = response.headers_mut();
-    headers.insert(
+    let answer = response.headers_mut();
+    answer.insert(
         header::LOCATION,
         text(&format!("/v2/{}/blobs/uploads/{id}", target.name)),
     );
-    headers.insert(header::RANGE, text(&upload_range(received)));
-    headers.insert(UUID, text(id));
+    answer.insert(header::RANGE, text(&upload_range(received)));
+    answer.insert(headers::UPLOAD_UUID, text(id));
     response
 }
 
 fn created(target: &Target, digest: &Digest) -> Response<Body> {
     let mut response = empty(StatusCode::CREATED);
-    let headers = response.headers_mut();
-    headers.insert(
+    let answer = response.headers_mut();
+    answer.insert(
         header::LOCATION,
         text(&format!("/v2/{}/blobs/{digest}", target.name)),
     );
-    headers.insert(
-        DIGEST,
-        HeaderValue::from_str(&digest.to_string()).unwrap_or_else(|_| HeaderValue::from_static("")),
-    );
+    answer.insert(headers::CONTENT_DIGEST, text(&digest.to_string()));
     response
 }
 
@@ -199,26 +199,8 @@ fn chunk(ask: &Ask, body: RequestBody) -> Result<Chunk<RequestBody>> {
     Ok(Chunk {
         range,
         length: body.length(),
-        body,
+        body: body.resumable(),
     })
-}
-
-/// Before the first byte is asked for: a full store, or one that is not ours, takes nothing.
-fn check_room(ask: &Ask, body: &RequestBody) -> Result<()> {
-    if !ask.app.health.store_works() {
-        return Err(Error::Unavailable(anyhow::anyhow!(
-            "the store is missing, another's or does not answer: see /readyz"
-        )));
-    }
-    if !ask
-        .app
-        .registry
-        .store()
-        .has_room(body.length().unwrap_or(0))
-    {
-        return Err(registry::store_error(blob::Error::Full));
-    }
-    Ok(())
 }
 
 fn parse_digest(text: &str) -> Result<Digest> {

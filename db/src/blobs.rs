@@ -375,14 +375,19 @@ pub async fn claim_unheld(tx: &mut Tx, ids: &[BlobId], now: Timestamp) -> Result
     Ok(claimed)
 }
 
-/// Claimed contents whose bytes have not gone yet, after `after`, in order of numbers.
-pub async fn claimed(conn: &mut Conn, after: BlobId, limit: i64) -> Result<Vec<Blob>> {
+/// Contents claimed until `before` whose bytes have not gone yet, after `after`, in order of numbers.
+pub async fn claimed(
+    conn: &mut Conn,
+    before: Timestamp,
+    after: BlobId,
+    limit: i64,
+) -> Result<Vec<Blob>> {
     conn.rows(
         "SELECT id, digest, generation, size, location, state FROM blobs
-          WHERE state = 2 AND state <> 0 AND freed_at IS NULL AND id > $1
+          WHERE state = 2 AND state <> 0 AND freed_at IS NULL AND id > $1 AND state_at <= $2
           ORDER BY id
-          LIMIT $2",
-        &[after.into(), limit.into()],
+          LIMIT $3",
+        &[after.into(), before.into(), limit.into()],
         read,
     )
     .await

@@ -22,6 +22,7 @@ pub mod leases;
 pub mod links;
 pub mod members;
 pub mod projects;
+pub mod replicas;
 pub mod repositories;
 pub mod rights;
 pub mod robots;

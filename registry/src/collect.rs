@@ -16,6 +16,7 @@ use std::{
 use db::{
     blobs::{self, Blob},
     links::{self, Due},
+    replicas,
 };
 use model::{
     Error, Result,
@@ -38,6 +39,9 @@ const PARALLEL: usize = 16;
 const TOMBSTONE: Duration = Duration::from_hours(1);
 /// A claim that was read longer ago than this is read again before its bytes go. Far below `TOMBSTONE`.
 const MAX_DELAY: Duration = Duration::from_mins(10);
+/// How often, and how long apart, replicas are asked whether they have a claim.
+const LOOKS: usize = 10;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 /// Freed contents that a report names.
 const EXAMPLES: usize = 100;
 
@@ -146,18 +150,26 @@ impl<P: Fn(&CollectProgress) + Send + Sync> Run<'_, P> {
             };
             after = last.id;
             let (claimed, at) = self.registry.claim_condemned(condemned).await?;
-            self.delete(claimed, at).await?;
+            if self.registry.replicas_have_all(self.cancel).await? {
+                self.delete(claimed, at).await?;
+            }
         }
         Ok(())
     }
 
     /// Frees contents that were claimed before.
     async fn free(&mut self) -> Result<()> {
+        let now = self.registry.db().now().await?;
+        let before = if self.registry.replicas_have_all(self.cancel).await? {
+            now
+        } else {
+            now.minus(self.registry.config().failover_window)
+        };
         let mut after = BlobId(0);
         while !self.cancel.is_cancelled() {
             let at = self.registry.db().now().await?;
-            let claimed =
-                blobs::claimed(&mut *self.registry.db().reader().await?, after, BATCH).await?;
+            let reader = &mut *self.registry.db().reader().await?;
+            let claimed = blobs::claimed(reader, before, after, BATCH).await?;
             let Some(last) = claimed.last() else {
                 return Ok(());
             };
@@ -298,6 +310,25 @@ impl Registry {
                 })
             })
             .await
+    }
+
+    /// Whether all replicas of the database have what was committed so far; waits a moment for those that are about to. One
+    /// that became the primary without a claim would serve a content whose bytes are gone.
+    async fn replicas_have_all(&self, cancel: &CancellationToken) -> Result<bool> {
+        let reader = &mut *self.db().reader().await?;
+        let Some(position) = replicas::position(reader).await? else {
+            return Ok(true);
+        };
+        for _ in 0..LOOKS {
+            if replicas::have(reader, &position).await? {
+                return Ok(true);
+            }
+            tokio::select! {
+                () = cancel.cancelled() => return Ok(false),
+                () = tokio::time::sleep(BETWEEN_LOOKS) => {}
+            }
+        }
+        Ok(false)
     }
 
     pub(crate) async fn set_freed(&self, freed: Vec<BlobId>) -> Result<()> {

@@ -30,6 +30,8 @@ pub struct Config {
     pub uploads_expire: Duration,
     /// How long released content waits for the collector; zero is safe.
     pub gc_grace: Duration,
+    /// How long the bytes of a claimed content wait for replicas of the database that have not got the claim yet.
+    pub failover_window: Duration,
     /// Bytes of manifests remembered.
     pub manifest_cache: u64,
     /// Bytes per second that scrubbing may read; none: as fast as it goes.
@@ -43,6 +45,7 @@ impl Default for Config {
         Self {
             uploads_expire: Duration::from_hours(24),
             gc_grace: Duration::from_hours(2),
+            failover_window: Duration::from_mins(10),
             manifest_cache: 64 << 20,
             scrub_rate: Some(20 << 20),
             scrub_interval: Duration::from_hours(30 * 24),

@@ -36,6 +36,7 @@ impl Registry {
                     let Some(blob) = held.into_iter().find(|blob| blob.state.is_readable()) else {
                         return Ok(false);
                     };
+                    // Last, although others take it before the content: a mount that fails leaves no repository behind.
                     let now = tx.now().await?;
                     let repository =
                         repositories::ensure(tx, target.project, &target.name, now).await?;

@@ -131,12 +131,13 @@ impl Registry {
                 let (place, target, finished) = (place.clone(), target.clone(), finished.clone());
                 Box::pin(async move {
                     let now = tx.now().await?;
+                    // Before the content, as with manifests: the order in which everybody waits for others.
+                    let repository =
+                        repositories::ensure(tx, target.project, &target.name, now).await?;
                     blobs::hold(tx, &[digest], place.lock).await?;
                     let Some(blob) = settle(tx, &digest, size, &place, true, now).await? else {
                         return Ok(false);
                     };
-                    let repository =
-                        repositories::ensure(tx, target.project, &target.name, now).await?;
                     links::add(tx, repository, blob, Some(now.plus(expire)), now).await?;
                     if let Some(Finished { key, epoch }) = finished
                         && !uploads::finish(

@@ -465,6 +465,7 @@ fn registry_config(config: &Config) -> registry::Config {
     registry::Config {
         uploads_expire: config.uploads.expire,
         gc_grace: config.gc.grace,
+        failover_window: config.database.failover_window,
         manifest_cache: config.cache.manifests,
         scrub_rate: (config.scrub.rate > 0).then_some(config.scrub.rate),
         scrub_interval: config.scrub.interval,

@@ -179,7 +179,7 @@ fn what_is_claimed_is_gone_for_good_and_buried_as_a_tombstone() {
             State::Deleting,
             "the final step is final"
         );
-        let claimed = blobs::claimed(&mut test.db.reader().await.unwrap(), NONE, 10)
+        let claimed = blobs::claimed(&mut test.db.reader().await.unwrap(), NOW, NONE, 10)
             .await
             .unwrap();
         assert_eq!(
@@ -192,7 +192,7 @@ fn what_is_claimed_is_gone_for_good_and_buried_as_a_tombstone() {
 
         transact!(test.db, |tx| blobs::set_freed(tx, &[free, held], NOW).await).unwrap();
         assert!(
-            blobs::claimed(&mut test.db.reader().await.unwrap(), NONE, 10)
+            blobs::claimed(&mut test.db.reader().await.unwrap(), NOW, NONE, 10)
                 .await
                 .unwrap()
                 .is_empty()

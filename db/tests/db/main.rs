@@ -32,6 +32,7 @@ mod people;
 mod pgbouncer;
 mod plans;
 mod races;
+mod replicas;
 mod robots;
 mod schema;
 mod tags;

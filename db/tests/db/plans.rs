@@ -61,6 +61,7 @@ const POSTGRES: &[&str] = &[
     "pg_advisory",
     "to_regclass",
     "LOCK TABLE",
+    "pg_stat_replication",
     "ALTER COLUMN",
 ];
 

@@ -29,7 +29,7 @@ impl Registry {
         let mut reader = self.db().reader().await?;
         let most = limit as i64;
         let mut all = Vec::new();
-        for blob in blobs::claimed(&mut reader, BlobId(0), most).await? {
+        for blob in blobs::claimed(&mut reader, now, BlobId(0), most).await? {
             all.push(unheld(
                 &blob,
                 "claimed by an earlier collection that did not come to its end",

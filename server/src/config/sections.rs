@@ -52,6 +52,9 @@ pub struct Database {
     /// The longest wait for a connection or an answer.
     #[serde(deserialize_with = "period")]
     pub timeout: Duration,
+    /// How long deleted bytes wait for replicas of a PostgreSQL server that have not got the deletion yet.
+    #[serde(deserialize_with = "duration")]
+    pub failover_window: Duration,
 }
 
 impl Default for Database {
@@ -60,6 +63,7 @@ impl Default for Database {
             url: DatabaseUrl::Sqlite(PathBuf::from("DATA/seawall.sqlite")),
             pool_size: 16,
             timeout: Duration::from_secs(10),
+            failover_window: Duration::from_mins(10),
         }
     }
 }

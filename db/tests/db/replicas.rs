@@ -1,0 +1,67 @@
+//! What is known of a server's replicas. `pg_receivewal` stands for one that is far behind: it takes the log and replays
+//! nothing of it.
+
+use std::process::{Child, Command, Stdio};
+
+use db::{Config, Db, Engine, replicas};
+use model::time::Clock;
+
+/// Ended with the test.
+struct Replica(Child);
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_replica_that_is_behind_is_seen_while_it_is_there() {
+    let (Some(server), Some(program)) = (
+        testkit::private_postgres(),
+        testkit::program("pg_receivewal"),
+    ) else {
+        return;
+    };
+    let database = server.server.fresh_database();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let config = Config {
+            engine: Engine::Postgres(database.url()),
+            node: "one".to_owned(),
+            pool_size: 4,
+            timeout: std::time::Duration::from_secs(5),
+        };
+        let db = Db::open(&config, Clock::default()).await.unwrap();
+        let position = async || {
+            let reader = &mut *db.reader().await.unwrap();
+            replicas::position(reader).await.unwrap()
+        };
+        assert_eq!(position().await, None);
+
+        let log = tempfile::tempdir().unwrap();
+        let replica = Command::new(program)
+            .args(["--no-loop", "-d", &database.url(), "-D"])
+            .arg(log.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let replica = Replica(replica);
+        let seen = loop {
+            if let Some(seen) = position().await {
+                break seen;
+            }
+        };
+        let reader = &mut *db.reader().await.unwrap();
+        assert!(!replicas::have(reader, &seen).await.unwrap());
+        drop(replica);
+        while position().await.is_some() {}
+        assert!(replicas::have(reader, &seen).await.unwrap());
+        db.close().await;
+    });
+}

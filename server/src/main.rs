@@ -6,6 +6,7 @@ mod commands;
 mod config;
 mod control;
 mod listen;
+mod memory;
 mod serve;
 mod starting;
 mod telemetry;
@@ -13,5 +14,6 @@ mod telemetry;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    memory::bound_pools();
     commands::run()
 }

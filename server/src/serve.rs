@@ -34,7 +34,8 @@ pub async fn run(config: Config, telemetry: Arc<Telemetry>) -> Result<()> {
         tracing::warn!("{what}");
     }
     // Before anything is made: a first start that fails must not keep the password to itself.
-    let listeners = listen::open(listening)?;
+    let mut listeners = listen::open(listening)?;
+    listeners.tell(telemetry.access_log());
     let first = listeners.bound().first().map(url);
     let stop = Stop {
         shutdown: CancellationToken::new(),

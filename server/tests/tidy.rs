@@ -25,7 +25,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const LONGEST: usize = 600;
 /// Names that say nothing.
 const FORBIDDEN: &[&str] = &[
-    "util", "utils", "common", "helper", "helpers", "manager", "misc", "base", "impl",
+    "util", "utils", "common", "helper", "helpers", "manager", "service", "misc", "base", "impl",
 ];
 
 fn root() -> PathBuf {

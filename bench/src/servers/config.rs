@@ -37,6 +37,7 @@ pub(super) fn command(
                 .arg(directory.join("data"));
             command.args(["--listen", &address.to_string()]);
             command.env("SEAWALL_ADMIN_PASSWORD", PASSWORD);
+            command.env("SEAWALL_LOG__ACCESS", "false");
         }
         Kind::Distribution | Kind::DockerRegistry => {
             command.arg("serve").arg(write(

@@ -8,11 +8,9 @@ use std::{
 use model::time::Timestamp;
 
 use super::Finding;
-use crate::listen::{self, ListenerConfig, ProxyProtocol, Tls, TlsConfig};
+use crate::listen::{self, Left, ListenerConfig, ProxyProtocol, Tls, TlsConfig};
 
 const PATIENCE: Duration = Duration::from_secs(2);
-/// From here on the end of a certificate is worth a warning.
-const SOON_DAYS: i64 = 30;
 
 /// Whether the addresses are free, or, beside a running server, whether it answers there. Needs a tokio runtime.
 pub fn addresses(config: &listen::Config, is_running: bool) -> Vec<Finding> {
@@ -91,20 +89,17 @@ pub fn certificates(config: &TlsConfig, now: Timestamp) -> Vec<Finding> {
     expiry
         .iter()
         .map(|expiry| {
-            let days = (expiry.not_after - now.seconds()).div_euclid(24 * 3600);
             let end = Timestamp(expiry.not_after.saturating_mul(1_000_000)).rfc3339();
-            let seen = format!("`{}` ends {}", expiry.name, &end[..10]);
+            let (name, end) = (&expiry.name, &end[..10]);
             let advice = "put a new one in its place; the server takes it without a restart";
-            if expiry.not_after <= now.seconds() {
-                Finding::failed(
-                    part,
-                    format!("`{}` has ended {}", expiry.name, &end[..10]),
-                    advice,
-                )
-            } else if days < SOON_DAYS {
-                Finding::warning(part, format!("{seen}, in {days} days"), advice)
-            } else {
-                Finding::ok(part, format!("{seen}, in {days} days"))
+            match expiry.left(now.seconds()) {
+                Left::None => Finding::failed(part, format!("`{name}` has ended {end}"), advice),
+                Left::Few(days) => {
+                    Finding::warning(part, format!("`{name}` ends {end}, in {days} days"), advice)
+                }
+                Left::Many(days) => {
+                    Finding::ok(part, format!("`{name}` ends {end}, in {days} days"))
+                }
             }
         })
         .collect()

@@ -91,7 +91,7 @@ async fn on_projects(session: &Session, command: Command, json: bool) -> Result<
                 owner,
             };
             let _: i64 = session.ask(request).await?;
-            done(name.as_str(), what, json);
+            screen::done("project", name.as_str(), what, json);
             return Ok(());
         }
         Command::List => return list(session, json).await,
@@ -119,7 +119,7 @@ async fn on_projects(session: &Session, command: Command, json: bool) -> Result<
         ),
     };
     let () = session.ask(request).await?;
-    done(&name, what, json);
+    screen::done("project", &name, what, json);
     Ok(())
 }
 
@@ -204,13 +204,5 @@ fn member_done(project: &str, user: &str, role: Option<Role>, json: bool) {
         say(&format!(
             "user {user} is no member of project {project} any more"
         ));
-    }
-}
-
-fn done(name: &str, what: &str, json: bool) {
-    if json {
-        screen::json(&serde_json::json!({ "name": name }));
-    } else {
-        say(&format!("project {name} {what}"));
     }
 }

@@ -295,11 +295,7 @@ fn show_secret(made: &Credential, what: &str, json: bool) {
 fn done(name: &FullName, what: &str, json: bool) {
     let project = name.project.as_ref().map(ProjectName::as_str);
     let name = robot::full_name(robot::NAME_PREFIX, project, name.name.as_str());
-    if json {
-        screen::json(&serde_json::json!({ "name": name }));
-    } else {
-        say(&format!("robot {name} {what}"));
-    }
+    screen::done("robot", &name, what, json);
 }
 
 #[cfg(test)]

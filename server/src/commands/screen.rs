@@ -22,6 +22,15 @@ pub(super) fn json(answer: &impl Serialize) {
     say(&serde_json::to_string_pretty(answer).expect("answers are plain JSON"));
 }
 
+/// What was done to which one: `user alice deleted`.
+pub(super) fn done(kind: &str, name: &str, what: &str, as_json: bool) {
+    if as_json {
+        json(&serde_json::json!({ "name": name }));
+    } else {
+        say(&format!("{kind} {name} {what}"));
+    }
+}
+
 /// Rows in aligned columns below their heads; the text `none` when there are no rows.
 pub(super) fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]], none: &str) {
     if rows.is_empty() {

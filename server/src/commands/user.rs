@@ -116,7 +116,7 @@ async fn carry_out(
             let () = session
                 .ask(Request::UserDelete { name: name.clone() })
                 .await?;
-            done(&name, "deleted", json);
+            screen::done("user", &name, "deleted", json);
         }
         Command::SetAdmin { name, state } => {
             let admin = state == Switch::On;
@@ -126,7 +126,8 @@ async fn carry_out(
                     admin,
                 })
                 .await?;
-            done(
+            screen::done(
+                "user",
                 &name,
                 if admin {
                     "is an administrator"
@@ -180,13 +181,5 @@ fn show_password(made: &Credential, what: &str, json: bool) {
     if let Some(password) = &made.secret {
         say(&format!("password: {password}"));
         say("It is not shown again.");
-    }
-}
-
-fn done(name: &str, what: &str, json: bool) {
-    if json {
-        screen::json(&serde_json::json!({ "name": name }));
-    } else {
-        say(&format!("user {name} {what}"));
     }
 }

@@ -15,13 +15,14 @@ use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::{net::UnixStream, time::Instant};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{House, Line, Progress, Request, Work, execute::execute};
 use crate::{
     boot::{self, DataDir, InUse, Opened},
     config::Config,
+    listen,
 };
 
 /// How long a command waits for another one that has the lock, or for a server that is still starting.
@@ -111,7 +112,7 @@ impl Session {
 
 /// Whether a server listens. A socket that a killed server left behind refuses connections.
 async fn answers(socket: &Path) -> Result<bool> {
-    match UnixStream::connect(socket).await {
+    match listen::connect_unix(socket).await {
         Ok(_) => Ok(true),
         Err(error)
             if matches!(
@@ -155,7 +156,7 @@ async fn carry_out(
 
 async fn ask_server(socket: &Path, request: &Request, show: impl FnMut(Progress)) -> Result<Value> {
     let failed = || format!("cannot reach the server at `{}`", socket.display());
-    let stream = UnixStream::connect(socket).await.with_context(failed)?;
+    let stream = listen::connect_unix(socket).await.with_context(failed)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .with_context(failed)?;

@@ -59,17 +59,18 @@ pub(super) async fn accept_all<L, F>(
     F: Future<Output = ()> + Send + 'static,
 {
     let mut connections = JoinSet::new();
-    let spawn = |connections: &mut JoinSet<()>, slot: Slot, socket| {
+    let spawn = |connections: &mut JoinSet<()>, slot: OwnedSemaphorePermit, socket| {
         let connection = serve(socket);
+        let open = Open::new(slot);
         connections.spawn(async move {
             connection.await;
-            drop(slot);
+            drop(open);
         });
     };
     let mut warned = None;
     loop {
         let next = async {
-            let slot = Slot::take(&slots, &mut warned).await;
+            let slot = take_slot(&slots, &mut warned).await;
             listener.accept_one().await.map(|socket| (slot, socket))
         };
         tokio::select! {
@@ -83,7 +84,7 @@ pub(super) async fn accept_all<L, F>(
         }
     }
     // What the kernel took on our behalf would be reset when the listener closes.
-    while let Some(slot) = Slot::try_take(&slots) {
+    while let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
         match listener.accept_one().now_or_never() {
             Some(Ok(socket)) => spawn(&mut connections, slot, socket),
             Some(Err(_)) | None => break,
@@ -105,34 +106,34 @@ pub(super) async fn accept_all<L, F>(
 }
 
 /// The right to one connection.
-struct Slot {
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Slot {
-    fn try_take(slots: &Arc<Semaphore>) -> Option<Self> {
-        let permit = Arc::clone(slots).try_acquire_owned().ok()?;
-        metrics::gauge!("seawall_connections").increment(1.0);
-        Some(Self { _permit: permit })
-    }
-
-    async fn take(slots: &Arc<Semaphore>, warned: &mut Option<Instant>) -> Self {
-        loop {
-            if let Some(slot) = Self::try_take(slots) {
-                return slot;
-            }
-            if is_due(warned) {
-                tracing::warn!(
-                    "all connections that `limits.max_connections` allows are in use, new ones wait"
-                );
-            }
-            // Only to wait: the permit goes back and is taken above.
-            let _ = slots.acquire().await;
+async fn take_slot(slots: &Arc<Semaphore>, warned: &mut Option<Instant>) -> OwnedSemaphorePermit {
+    loop {
+        if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
+            return slot;
         }
+        if is_due(warned) {
+            tracing::warn!(
+                "all connections that `limits.max_connections` allows are in use, new ones wait"
+            );
+        }
+        // Only to wait: the permit goes back and is taken above.
+        let _ = slots.acquire().await;
     }
 }
 
-impl Drop for Slot {
+/// A connection that counts as open for as long as this lives.
+struct Open {
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Open {
+    fn new(slot: OwnedSemaphorePermit) -> Self {
+        metrics::gauge!("seawall_connections").increment(1.0);
+        Self { _slot: slot }
+    }
+}
+
+impl Drop for Open {
     fn drop(&mut self) {
         metrics::gauge!("seawall_connections").decrement(1.0);
     }

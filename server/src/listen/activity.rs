@@ -11,7 +11,8 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use parking_lot::Mutex;
+use tokio::{task::AbortHandle, time::Instant};
 
 use super::config::Limits;
 
@@ -28,6 +29,17 @@ pub(super) struct Activity {
     /// The peer may still be sending what nobody will read.
     unread: AtomicBool,
     touched: AtomicBool,
+    /// HTTP/2: what its socket tells says nothing of one stream.
+    streams: Mutex<Vec<Stream>>,
+}
+
+/// A request on HTTP/2.
+struct Stream {
+    id: usize,
+    /// What answers it.
+    task: Option<AbortHandle>,
+    /// Since when the rest of its answer has waited for the client to open its window.
+    waits: Option<u64>,
 }
 
 /// What to do about a connection now.
@@ -42,7 +54,11 @@ pub(super) enum Verdict {
 }
 
 /// A request that runs, until its answer's body has been handed over.
-pub(super) struct InFlight(Arc<Activity>);
+pub(super) struct InFlight {
+    activity: Arc<Activity>,
+    /// HTTP/2
+    stream: Option<usize>,
+}
 
 impl Activity {
     pub(super) fn new() -> Self {
@@ -55,6 +71,7 @@ impl Activity {
             in_head: AtomicBool::new(false),
             unread: AtomicBool::new(false),
             touched: AtomicBool::new(false),
+            streams: Mutex::default(),
         }
     }
 
@@ -85,7 +102,49 @@ impl Activity {
         self.in_head.store(false, Relaxed);
         self.unread.store(body && self.heads.load(Relaxed), Relaxed);
         self.touched.store(true, Relaxed);
-        InFlight(Arc::clone(self))
+        InFlight {
+            activity: Arc::clone(self),
+            stream: (!self.heads.load(Relaxed)).then(|| self.begin_stream()),
+        }
+    }
+
+    fn begin_stream(&self) -> usize {
+        let mut streams = self.streams.lock();
+        // Whatever ended: the last that is left has the highest.
+        let id = streams.last().map_or(0, |last| last.id + 1);
+        streams.push(Stream {
+            id,
+            task: None,
+            waits: None,
+        });
+        id
+    }
+
+    /// The task that the request runs in which began last. It may have ended already; the others have theirs.
+    pub(super) fn runs_in(&self, task: AbortHandle) {
+        if let Some(last) = self.streams.lock().last_mut() {
+            last.task.get_or_insert(task);
+        }
+    }
+
+    /// Ends the streams whose clients have taken nothing of an answer for too long, and says when to look again.
+    ///
+    /// Such a stream leaves the socket free and pings answered, so that nothing else would ever end it; and it alone is cut, since
+    /// a proxy has the requests of many clients on one connection.
+    pub(super) fn cut_stalled(&self, limit: Duration) -> Option<Instant> {
+        let now = Instant::now();
+        let mut next = None;
+        for stream in self.streams.lock().iter_mut() {
+            let Some(since) = stream.waits else { continue };
+            let deadline = self.start + Duration::from_millis(since) + limit;
+            if now < deadline {
+                next = Some(next.map_or(deadline, |next: Instant| next.min(deadline)));
+            } else if let Some(task) = stream.task.take() {
+                tracing::debug!("a client takes nothing of an answer on HTTP/2: its stream is cut");
+                task.abort();
+            }
+        }
+        next
     }
 
     /// What the peer has sent will not be read.
@@ -113,7 +172,8 @@ impl Activity {
         // A head that begins right after this look is found in time by the next one.
         let next_look = now + limits.header_timeout.min(limits.idle_timeout);
         if self.requests.load(Relaxed) > 0 {
-            return Verdict::Wait(next_look);
+            let next = self.cut_stalled(limits.write_timeout);
+            return Verdict::Wait(next.map_or(next_look, |next| next.min(next_look)));
         }
         let (deadline, verdict) = if self.in_head.load(Relaxed) {
             (self.last(false) + limits.header_timeout, Verdict::Late)
@@ -144,9 +204,25 @@ impl Activity {
     }
 }
 
+impl InFlight {
+    /// The head or a piece of the answer was handed over; `more` when the next one is asked for only once there is room for it.
+    pub(super) fn handed(&self, more: bool) {
+        let Some(id) = self.stream else { return };
+        let now = self.activity.now();
+        let mut streams = self.activity.streams.lock();
+        if let Some(stream) = streams.iter_mut().find(|stream| stream.id == id) {
+            stream.waits = more.then_some(now);
+        }
+    }
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.since.store(self.0.now(), Relaxed);
-        self.0.requests.fetch_sub(1, Relaxed);
+        let activity = &self.activity;
+        if let Some(id) = self.stream {
+            activity.streams.lock().retain(|stream| stream.id != id);
+        }
+        activity.since.store(activity.now(), Relaxed);
+        activity.requests.fetch_sub(1, Relaxed);
     }
 }

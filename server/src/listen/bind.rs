@@ -1,16 +1,17 @@
 //! Sockets that listen, and errors that say what to do when they cannot.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     os::{
-        fd::OwnedFd,
+        fd::{AsRawFd, OwnedFd},
         unix::{
             fs::{FileTypeExt, PermissionsExt},
             net::UnixStream,
         },
     },
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context, anyhow, bail};
@@ -129,18 +130,54 @@ fn advice(address: SocketAddr, error: &io::Error) -> anyhow::Error {
 }
 
 /// Opens a unix socket that only its owner may use. One left behind by a process that died is replaced.
-pub fn bind_unix(path: &Path) -> anyhow::Result<UnixListener> {
+pub(super) fn bind_unix(path: &Path) -> anyhow::Result<UnixListener> {
     let failed = || format!("cannot listen on the unix socket `{}`", path.display());
-    remove_stale(path).with_context(failed)?;
+    let place = Place::of(path).with_context(failed)?;
+    remove_stale(&place.path).with_context(failed)?;
     let socket = new_socket(AddressFamily::UNIX).with_context(failed)?;
-    let address = rustix::net::SocketAddrUnix::new(path)
-        .context("the path is too long for a unix socket, which takes about 100 characters")
-        .with_context(failed)?;
+    let address = rustix::net::SocketAddrUnix::new(&place.path).with_context(failed)?;
     bind(&socket, &address).with_context(failed)?;
     // Before `listen`, so that nobody connects while the mode is still the umask's.
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).with_context(failed)?;
     listen(&socket, BACKLOG).with_context(failed)?;
     UnixListener::from_std(socket.into()).with_context(failed)
+}
+
+/// Connects to a unix socket, however long its path is.
+pub async fn connect_unix(path: &Path) -> io::Result<tokio::net::UnixStream> {
+    let place = Place::of(path)?;
+    tokio::net::UnixStream::connect(&place.path).await
+}
+
+/// A name for a socket's path that an address has room for, which takes about 100 bytes.
+struct Place {
+    path: PathBuf,
+    /// The name goes through it.
+    _folder: Option<File>,
+}
+
+impl Place {
+    const LONGEST: usize = 100;
+
+    fn of(path: &Path) -> io::Result<Self> {
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        if path.as_os_str().len() <= Self::LONGEST {
+            return Ok(Self {
+                path: path.to_owned(),
+                _folder: None,
+            });
+        }
+        let folder = File::open(folder)?;
+        let path = Path::new("/proc/self/fd")
+            .join(folder.as_raw_fd().to_string())
+            .join(name);
+        Ok(Self {
+            path,
+            _folder: Some(folder),
+        })
+    }
 }
 
 fn remove_stale(path: &Path) -> anyhow::Result<()> {

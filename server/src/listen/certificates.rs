@@ -15,6 +15,8 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};
 
+const SOON_DAYS: i64 = 30;
+
 /// The certificates of one moment.
 #[derive(Debug)]
 pub(super) struct Certificates {
@@ -35,6 +37,27 @@ pub struct Expiry {
     pub name: String,
     /// Seconds since 1970.
     pub not_after: i64,
+}
+
+/// How many days a certificate has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// It has ended.
+    None,
+    /// So few that somebody should hear of it.
+    Few(i64),
+    Many(i64),
+}
+
+impl Expiry {
+    /// `now` in seconds since 1970.
+    pub fn left(&self, now: i64) -> Left {
+        match (self.not_after - now).div_euclid(24 * 60 * 60) {
+            _ if self.not_after <= now => Left::None,
+            few if few < SOON_DAYS => Left::Few(few),
+            many => Left::Many(many),
+        }
+    }
 }
 
 impl Certificates {

@@ -28,6 +28,12 @@ pub fn read(der: &[u8], map: &ClientMap) -> Option<ClientCertificate> {
     })
 }
 
+/// When the certificate ends, in seconds since 1970.
+pub fn not_after(der: &[u8]) -> Option<i64> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    Some(certificate.validity().not_after.timestamp())
+}
+
 fn mapped(certificate: &X509Certificate<'_>, subject: &str, map: &ClientMap) -> Option<String> {
     if let Some(name) = map.names.get(subject) {
         return Some(name.clone());

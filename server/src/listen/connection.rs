@@ -15,6 +15,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConnection;
+use rustls_pki_types::UnixTime;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpStream, UnixStream},
@@ -25,10 +26,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     activity::{Activity, Verdict},
+    answering::{Answer, Handler, Requests},
     client_cert,
     config::{ClientMap, Limits, ListenerConfig, Only, ProxyProtocol},
     proxy_protocol,
-    service::{Answer, Handler, Requests},
+    redirect::Redirects,
     stream::Stream,
     tls::Tls,
 };
@@ -40,6 +42,7 @@ const FAREWELL: Duration = Duration::from_secs(6);
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
 /// What one connection reads ahead at most: a thousand uploads have a buffer each.
 const READ_BUFFER: usize = 128 << 10;
+const FOR_EVER: Duration = Duration::from_hours(365 * 24);
 
 /// What all connections of a listener share.
 pub(super) struct Shared<S> {
@@ -56,30 +59,36 @@ pub(super) struct Door<S> {
     pub(super) shared: Arc<Shared<S>>,
     pub(super) config: ListenerConfig,
     pub(super) tls: Option<Arc<Tls>>,
-    pub(super) redirect: Option<u16>,
+    pub(super) redirects: Option<Redirects>,
 }
 
-/// hyper's settings.
+/// hyper's settings, and what its streams run in.
 pub(super) struct Protocols {
     http1: http1::Builder,
-    http2: http2::Builder<Streams>,
+    max_header_bytes: usize,
+    streams: TaskTracker,
 }
 
-/// Runs the streams of HTTP/2 connections. They end with their connection.
+/// Runs the streams of one HTTP/2 connection. They end with it.
 #[derive(Clone)]
-pub(super) struct Streams(pub(super) TaskTracker);
+pub(super) struct Streams {
+    tasks: TaskTracker,
+    activity: Arc<Activity>,
+}
 
 impl<F> Executor<F> for Streams
 where
     F: Future<Output: Send> + Send + 'static,
 {
+    /// hyper calls the service and has its answer run, and then takes up the next request: so this is the one that began last.
     fn execute(&self, stream: F) {
-        self.0.spawn(stream);
+        let task = self.tasks.spawn(stream);
+        self.activity.runs_in(task.abort_handle());
     }
 }
 
 impl Protocols {
-    pub(super) fn new(limits: &Limits, streams: Streams) -> Self {
+    pub(super) fn new(limits: &Limits, streams: TaskTracker) -> Self {
         let mut http1 = http1::Builder::new();
         http1
             .half_close(true)
@@ -87,7 +96,19 @@ impl Protocols {
             .max_buf_size(READ_BUFFER.max(limits.max_header_bytes + (8 << 10)))
             // See `activity.rs`.
             .header_read_timeout(None);
-        let mut http2 = http2::Builder::new(streams);
+        Self {
+            http1,
+            max_header_bytes: limits.max_header_bytes,
+            streams,
+        }
+    }
+
+    /// Each connection has its own, since its streams are told apart by what runs them.
+    fn http2(&self, activity: &Arc<Activity>) -> http2::Builder<Streams> {
+        let mut http2 = http2::Builder::new(Streams {
+            tasks: self.streams.clone(),
+            activity: Arc::clone(activity),
+        });
         http2
             .timer(TokioTimer::new())
             .adaptive_window(false)
@@ -95,11 +116,19 @@ impl Protocols {
             .initial_connection_window_size(8 << 20)
             .max_frame_size(64 << 10)
             .max_concurrent_streams(250)
-            .max_header_list_size(limits.max_header_bytes as u32)
+            .max_header_list_size(self.max_header_bytes as u32)
             .keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(20));
-        Self { http1, http2 }
+        http2
     }
+}
+
+/// A client that is known by its certificate, which is verified once: the connection ends when that may have become wrong.
+pub(super) struct Certified {
+    /// Cancelled when other authorities or revocation lists were loaded.
+    pub(super) replaced: CancellationToken,
+    /// The end of the certificate itself.
+    pub(super) expires: Instant,
 }
 
 /// Serves a TCP connection to its end. What goes wrong is the client's affair, so it is told at debug level only.
@@ -140,9 +169,10 @@ where
     let Some(tls) = &door.tls else {
         let http2 = timeout(limits.header_timeout, speaks_http2(&mut stream)).await??;
         facts.plain_http1 = !http2;
-        return Ok(serve_http(shared, stream, facts, activity, http2, door.redirect).await?);
+        let redirects = door.redirects.clone();
+        return Ok(serve_http(shared, stream, facts, activity, http2, redirects, None).await?);
     };
-    let config = tls.server_config(door.config.client_certificates(tls.config()));
+    let (config, replaced) = tls.server_config(door.config.client_certificates(tls.config()));
     let handshake = async {
         if speaks_plain_http(&mut stream).await? {
             return refuse_plain_http(stream).await;
@@ -162,8 +192,9 @@ where
     let stream = timeout(limits.tls_timeout, handshake).await??;
     let session = stream.get_ref().1;
     let http2 = session.alpn_protocol() == Some(b"h2");
+    let certified = expiry(session).map(|expires| Certified { replaced, expires });
     facts.tls = Some(tls_peer(session, &tls.config().client_map));
-    Ok(serve_http(shared, stream, facts, activity, http2, None).await?)
+    Ok(serve_http(shared, stream, facts, activity, http2, None, certified).await?)
 }
 
 /// Serves a connection on the unix socket, whose other end is on this machine and may do everything.
@@ -183,7 +214,7 @@ where
         proxies: shared.proxies.clone(),
     };
     let stream = Stream::new(socket, Arc::clone(&activity), &shared.limits);
-    if let Err(error) = serve_http(&shared, stream, facts, activity, false, None).await {
+    if let Err(error) = serve_http(&shared, stream, facts, activity, false, None, None).await {
         tracing::debug!(%error, "connection on the unix socket ended");
     }
 }
@@ -254,6 +285,15 @@ fn tls_peer(session: &ServerConnection, map: &ClientMap) -> TlsPeer {
     }
 }
 
+/// When the certificate of the client ends; none without one.
+fn expiry(session: &ServerConnection) -> Option<Instant> {
+    let leaf = session.peer_certificates()?.first()?;
+    let left = client_cert::not_after(leaf)? - UnixTime::now().as_secs() as i64;
+    // A certificate may be for ever; a connection is not.
+    let left = Duration::from_secs(u64::try_from(left).unwrap_or(0)).min(FOR_EVER);
+    Some(Instant::now() + left)
+}
+
 /// IPv4 clients of a socket that takes both families come as `::ffff:192.0.2.1`.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
@@ -266,7 +306,8 @@ pub(super) async fn serve_http<S, B, T>(
     facts: Facts,
     activity: Arc<Activity>,
     http2: bool,
-    redirect: Option<u16>,
+    redirects: Option<Redirects>,
+    certified: Option<Certified>,
 ) -> hyper::Result<()>
 where
     S: Service<
@@ -282,17 +323,19 @@ where
         inner: shared.service.clone(),
         connection: Connection::new(facts),
         activity: Arc::clone(&activity),
-        redirect,
+        redirects,
     };
     let io = TokioIo::new(stream);
     let watch = Watch {
         activity: &activity,
         limits: &shared.limits,
         closing: &shared.closing.child_token(),
+        certified: certified.as_ref(),
     };
     activity.begin(!http2);
     if http2 {
-        let connection = pin!(shared.protocols.http2.serve_connection(io, service));
+        let http2 = shared.protocols.http2(&activity);
+        let connection = pin!(http2.serve_connection(io, service));
         watch
             .drive(connection, http2::Connection::graceful_shutdown)
             .await
@@ -309,6 +352,7 @@ struct Watch<'a> {
     activity: &'a Activity,
     limits: &'a Limits,
     closing: &'a CancellationToken,
+    certified: Option<&'a Certified>,
 }
 
 enum Phase {
@@ -330,6 +374,7 @@ impl Watch<'_> {
     {
         let mut phase = Phase::Serving;
         let mut closing = pin!(self.closing.cancelled());
+        let mut uncertified = pin!(self.uncertified());
         let mut timer = pin!(sleep_until(Instant::now() + self.limits.header_timeout));
         loop {
             tokio::select! {
@@ -345,6 +390,11 @@ impl Watch<'_> {
                     let grace = if matches!(phase, Phase::Leaving) { FAREWELL } else { FIRST_REQUEST };
                     timer.as_mut().reset(Instant::now() + grace);
                 }
+                () = &mut uncertified, if matches!(phase, Phase::Serving) => {
+                    leave(connection.as_mut());
+                    phase = Phase::Leaving;
+                    timer.as_mut().reset(Instant::now() + FAREWELL);
+                }
                 () = &mut timer => {
                     let next = match phase {
                         Phase::Serving => match self.activity.verdict(self.limits) {
@@ -354,7 +404,10 @@ impl Watch<'_> {
                         },
                         Phase::AwaitingFirst => None,
                         Phase::Leaving if self.activity.quiet_for(FAREWELL) => return Ok(()),
-                        Phase::Leaving => Some(Instant::now() + FAREWELL),
+                        Phase::Leaving => {
+                            self.activity.cut_stalled(self.limits.write_timeout);
+                            Some(Instant::now() + FAREWELL)
+                        }
                     };
                     if next.is_none() {
                         leave(connection.as_mut());
@@ -363,6 +416,17 @@ impl Watch<'_> {
                     timer.as_mut().reset(next.unwrap_or_else(|| Instant::now() + FAREWELL));
                 }
             }
+        }
+    }
+
+    /// When the client's certificate would have to be verified again. Never for a client without one.
+    async fn uncertified(&self) {
+        let Some(certified) = self.certified else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            () = certified.replaced.cancelled() => {}
+            () = sleep_until(certified.expires) => {}
         }
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! `open` binds and reads certificates, so that what is wrong is said at start; `Listeners::serve` runs until the server has
 //! stopped. Ours rather than `axum::serve`, which has no time-outs and knows one plain listener. A request's way: `accept` →
-//! `connection` → `service` → the handler.
+//! `connection` → `answering` → the handler.
 
 mod accept;
 mod activity;
+mod answering;
 mod bind;
 mod certificates;
 mod client_cert;
@@ -13,24 +14,26 @@ mod config;
 mod connection;
 mod proxy_protocol;
 mod redirect;
-mod service;
 mod stream;
 mod tls;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use api::access::AccessLog;
 use futures_util::future::join_all;
 use tokio::{net::UnixListener, sync::Semaphore, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     accept::{Ending, accept_all},
-    connection::{Door, Protocols, Shared, Streams},
+    connection::{Door, Protocols, Shared},
+    redirect::Redirects,
 };
 pub use self::{
-    bind::Bound,
+    answering::{Answer, Handler},
+    bind::{Bound, connect_unix},
+    certificates::Left,
     config::{Config, Drain, Limits, ListenerConfig, Only, ProxyProtocol, TlsConfig},
-    service::{Answer, Handler},
     tls::Tls,
 };
 
@@ -44,6 +47,7 @@ pub struct Listeners {
     bound: Vec<Bound>,
     tls: Option<Arc<Tls>>,
     config: Config,
+    access: Option<AccessLog>,
 }
 
 /// How the server is told to stop.
@@ -64,7 +68,12 @@ pub fn open(config: Config) -> anyhow::Result<Listeners> {
     } else {
         Some(Tls::load(&config.tls)?)
     };
-    Ok(Listeners { bound, tls, config })
+    Ok(Listeners {
+        bound,
+        tls,
+        config,
+        access: None,
+    })
 }
 
 impl Listeners {
@@ -76,6 +85,11 @@ impl Listeners {
     /// For reloading on demand, and for the metric of their ends.
     pub fn tls(&self) -> Option<&Arc<Tls>> {
         self.tls.as_ref()
+    }
+
+    /// Where requests are told of that never reach the handler, since they are redirected.
+    pub fn tell(&mut self, access: Option<AccessLog>) {
+        self.access = access;
     }
 
     /// Serves until the drain after `stop.shutdown` is over, which is at the latest `drain.delay` and `drain.timeout` later.
@@ -101,10 +115,14 @@ impl Listeners {
             let door = Arc::new(Door {
                 shared: Arc::clone(&shared),
                 tls: self.tls.clone().filter(|_| bound.config.tls),
-                redirect: bound
+                redirects: bound
                     .config
                     .redirect
-                    .and(bound.config.redirect_port.or(https_port)),
+                    .and(bound.config.redirect_port.or(https_port))
+                    .map(|port| Redirects {
+                        port,
+                        access: self.access.clone(),
+                    }),
                 config: bound.config,
             });
             let serve =
@@ -177,7 +195,7 @@ impl<S> Shared<S> {
     fn new(service: S, config: &Config, ending: &Ending, streams: &TaskTracker) -> Self {
         Self {
             service,
-            protocols: Protocols::new(&config.limits, Streams(streams.clone())),
+            protocols: Protocols::new(&config.limits, streams.clone()),
             limits: config.limits,
             proxies: config.trusted_proxies.iter().copied().collect(),
             closing: ending.closing.clone(),

@@ -11,9 +11,10 @@ use std::{
     time::Duration,
 };
 
+use api::idle_body::Silence;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
-    time::{Instant, Sleep},
+    time::Sleep,
 };
 
 use super::{activity::Activity, config::Limits};
@@ -27,16 +28,10 @@ pub(super) struct Stream<S> {
     ahead: Vec<u8>,
     at: usize,
     activity: Arc<Activity>,
-    stall: Stall,
+    /// While a write makes no progress.
+    silence: Silence,
     closing: Closing,
     linger: Duration,
-}
-
-/// How long a write has made no progress.
-struct Stall {
-    limit: Duration,
-    since: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
 }
 
 enum Closing {
@@ -56,11 +51,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
             ahead: Vec::new(),
             at: 0,
             activity,
-            stall: Stall {
-                limit: limits.write_timeout,
-                since: None,
-                timer: None,
-            },
+            silence: Silence::new(limits.write_timeout),
             closing: Closing::No,
             linger: limits.linger,
         }
@@ -101,34 +92,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
     ) -> Poll<io::Result<usize>> {
         match result {
             Poll::Ready(result) => {
-                self.stall.since = None;
+                self.silence.moved();
                 self.activity.wrote();
                 Poll::Ready(result)
             }
             Poll::Pending => {
-                ready!(self.stall.poll(cx));
+                ready!(self.silence.poll(cx));
                 Poll::Ready(Err(io::Error::new(
                     io::ErrorKind::TimedOut,
                     "the client takes nothing of the answer",
                 )))
             }
-        }
-    }
-}
-
-impl Stall {
-    /// Ready once the present wait has lasted too long. The timer moves only when it fires, so that waits that end cost nothing.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let deadline = *self.since.get_or_insert_with(Instant::now) + self.limit;
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        loop {
-            ready!(timer.as_mut().poll(cx));
-            if Instant::now() >= deadline {
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(deadline);
         }
     }
 }

@@ -27,14 +27,12 @@ use tokio_util::sync::CancellationToken;
 use x509_parser::{prelude::FromDer, revocation_list::CertificateRevocationList};
 
 use super::{
-    certificates::{Certificates, Expiry, chain_from_pem},
+    certificates::{Certificates, Expiry, Left, chain_from_pem},
     config::{ClientCertificates, MinVersion, TlsConfig},
 };
 
 const POLL: Duration = Duration::from_secs(10);
 const DAY: Duration = Duration::from_hours(24);
-/// From here on the end of a certificate is in the log every day.
-const SOON_DAYS: i64 = 30;
 
 /// The certificates in use, shared by all listeners.
 pub struct Tls {
@@ -50,6 +48,8 @@ struct Loaded {
     with_client: Option<[Arc<ServerConfig>; 2]>,
     /// The earliest `nextUpdate` of the revocation lists.
     crl_due: Option<i64>,
+    /// Cancelled when other files take the place of these.
+    replaced: CancellationToken,
 }
 
 /// The contents of all files.
@@ -75,7 +75,7 @@ impl Tls {
         let Some((_, loaded)) = self.look() else {
             return Ok(false);
         };
-        self.loaded.store(Arc::new(loaded?));
+        self.replace(loaded?);
         Ok(true)
     }
 
@@ -88,17 +88,25 @@ impl Tls {
         &self.config
     }
 
-    /// What a new connection is accepted with.
-    pub(super) fn server_config(&self, clients: ClientCertificates) -> Arc<ServerConfig> {
+    fn replace(&self, loaded: Loaded) {
+        self.loaded.swap(Arc::new(loaded)).replaced.cancel();
+    }
+
+    /// What a new connection is accepted with, and what is cancelled once it would be accepted with something else.
+    pub(super) fn server_config(
+        &self,
+        clients: ClientCertificates,
+    ) -> (Arc<ServerConfig>, CancellationToken) {
         let loaded = self.loaded.load();
-        match (clients, &loaded.with_client) {
+        let config = match (clients, &loaded.with_client) {
             (ClientCertificates::Off, _) => Arc::clone(&loaded.without_client),
             (ClientCertificates::Optional, Some([optional, _])) => Arc::clone(optional),
             (ClientCertificates::Required, Some([_, required])) => Arc::clone(required),
             (ClientCertificates::Optional | ClientCertificates::Required, None) => {
                 unreachable!("`Config::check` refuses client certificates without an authority")
             }
-        }
+        };
+        (config, loaded.replaced.clone())
     }
 
     /// Looks for changed files until the server stops, and tells the log of certificates that end soon.
@@ -141,7 +149,7 @@ impl Tls {
         let (fingerprint, loaded) = look?;
         match loaded {
             Ok(loaded) => {
-                self.loaded.store(Arc::new(loaded));
+                self.replace(loaded);
                 tracing::info!("TLS certificates were reloaded");
                 self.tell_expiry(UnixTime::now().as_secs() as i64);
                 None
@@ -166,15 +174,17 @@ impl Tls {
             let file = expiry.file.display().to_string();
             metrics::gauge!("seawall_tls_certificate_not_after_seconds", "certificate" => file)
                 .set(expiry.not_after as f64);
-            let days = (expiry.not_after - now).div_euclid(24 * 60 * 60);
-            if expiry.not_after <= now {
-                tracing::error!(certificate = expiry.name, "a TLS certificate has expired");
-            } else if days < SOON_DAYS {
-                tracing::warn!(
+            match expiry.left(now) {
+                Left::None => {
+                    tracing::error!(certificate = expiry.name, "a TLS certificate has expired");
+                }
+                // Told every day.
+                Left::Few(days) => tracing::warn!(
                     certificate = expiry.name,
                     days,
                     "a TLS certificate expires soon"
-                );
+                ),
+                Left::Many(_) => {}
             }
         }
         if loaded.crl_due.is_some_and(|due| due <= now) {
@@ -248,6 +258,7 @@ fn build(config: &TlsConfig, fingerprint: u64, files: &Files) -> anyhow::Result<
         with_client,
         crl_due: crls.iter().filter_map(|crl| next_update(crl)).min(),
         certificates,
+        replaced: CancellationToken::new(),
     })
 }
 

@@ -27,6 +27,12 @@ use super::{
 /// Bytes that wait or are being written; more are dropped.
 pub(super) const QUEUE_BYTES: usize = 8 << 20;
 
+/// How long the writer gathers lines after a batch: to be woken for each would cost whoever logs a system call, and the writer
+/// another one for each write.
+const DOZE: Duration = Duration::from_millis(4);
+/// So much is written at once, without gathering more.
+const ENOUGH: usize = 64 << 10;
+
 /// A buffer that grew beyond this in a burst is given back afterwards.
 const KEPT_CAPACITY: usize = 256 << 10;
 
@@ -77,6 +83,8 @@ struct Queue {
     lines: Vec<u8>,
     /// Bytes that the writer has taken and not finished.
     in_flight: usize,
+    /// The writer sleeps until it is woken; otherwise it comes by itself.
+    asleep: bool,
     /// Set when the process stops: what is not written by then is given up.
     deadline: Option<Instant>,
 }
@@ -196,10 +204,13 @@ impl Shared {
         if queue.lines.len() + queue.in_flight + line.len() > self.capacity {
             return false;
         }
-        let was_empty = queue.lines.is_empty();
+        let before = queue.lines.len();
         queue.lines.extend_from_slice(line);
+        let has_enough = before < ENOUGH && queue.lines.len() >= ENOUGH;
+        // Once for all lines until it has got up.
+        let wake = std::mem::take(&mut queue.asleep) || has_enough;
         drop(queue);
-        if was_empty {
+        if wake {
             self.work.notify_one();
         }
         true
@@ -258,11 +269,14 @@ impl Writer {
         }
     }
 
-    /// Waits for lines and takes all there are.
+    /// Waits for lines and takes all there are. The first after a silence goes on its way at once, later ones after a doze.
     fn take(&mut self, batch: &mut Vec<u8>) {
         batch.clear();
         batch.shrink_to(KEPT_CAPACITY);
         let mut queue = self.shared.queue.lock();
+        if queue.deadline.is_none() && queue.lines.len() < ENOUGH {
+            self.shared.work.wait_for(&mut queue, DOZE);
+        }
         loop {
             if self.shared.reopen.swap(false, Ordering::Acquire)
                 && let Output::File(file) = &mut self.output
@@ -274,7 +288,9 @@ impl Writer {
                 queue.in_flight = batch.len();
                 return;
             }
+            queue.asleep = true;
             self.shared.work.wait(&mut queue);
+            queue.asleep = false;
         }
     }
 

@@ -20,10 +20,10 @@ pub(super) async fn list(house: &House, limit: i64) -> Result<Vec<answer::Job>> 
 pub(super) async fn log(house: &House, id: i64) -> Result<answer::JobLog> {
     let mut reader = house.db().reader().await?;
     let job = jobs::get(&mut reader, JobId(id)).await?;
-    let lines = jobs::logs(&mut reader, JobId(id), jobs::MAX_LOG_LINES).await?;
-    let lines = lines.into_iter().map(|(at, text)| answer::LogLine {
-        at: at.rfc3339(),
-        text,
+    let lines = jobs::logs(&mut reader, JobId(id), 0, jobs::MAX_LOG_LINES).await?;
+    let lines = lines.into_iter().map(|line| answer::LogLine {
+        at: line.at.rfc3339(),
+        text: line.text,
     });
     Ok(answer::JobLog {
         job: shown(job),

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use http_body_util::{BodyExt, Empty};
 use hyper::{Request, body::Bytes, client::conn::http2};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
@@ -17,8 +17,6 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
-
-use super::super::connection::Streams;
 
 pub(super) async fn connect(address: SocketAddr) -> TcpStream {
     TcpStream::connect(address).await.expect("the port is open")
@@ -56,7 +54,7 @@ pub(super) async fn get_http2(
     path: &str,
 ) -> String {
     let tasks = tokio_util::task::TaskTracker::new();
-    let (mut sender, connection) = http2::handshake(Streams(tasks.clone()), TokioIo::new(stream))
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
         .await
         .expect("HTTP/2");
     tasks.spawn(connection);

@@ -2,7 +2,10 @@
 
 use std::{convert::Infallible, net::SocketAddr, pin::Pin, sync::Arc};
 
-use api::connection::{Connection, Facts, TrustedProxies};
+use api::{
+    access::AccessLog,
+    connection::{Connection, Facts, TrustedProxies},
+};
 use http_body_util::{BodyExt, Full};
 use hyper::{
     Request, Response, StatusCode,
@@ -16,7 +19,7 @@ use crate::listen::{
     self, Config, ListenerConfig, Stop, Tls,
     accept::Ending,
     activity::Activity,
-    connection::{Shared, serve_http},
+    connection::{Certified, Shared, serve_http},
     stream::Stream,
 };
 
@@ -30,7 +33,13 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn start(config: Config) -> Self {
-        let listeners = listen::open(config).expect("the listeners open");
+        Self::start_telling(config, None)
+    }
+
+    /// One with an access log.
+    pub(super) fn start_telling(config: Config, access: Option<AccessLog>) -> Self {
+        let mut listeners = listen::open(config).expect("the listeners open");
+        listeners.tell(access);
         let stop = Stop {
             shutdown: CancellationToken::new(),
             cut: CancellationToken::new(),
@@ -80,6 +89,11 @@ pub(super) struct InMemory {
 
 impl InMemory {
     pub(super) fn connect(http2: bool) -> Self {
+        Self::connect_as(http2, None)
+    }
+
+    /// A client that is known by a certificate.
+    pub(super) fn connect_as(http2: bool, certified: Option<Certified>) -> Self {
         let config = Config::default();
         let (client, server) = tokio::io::duplex(64 << 10);
         let handler = TellTale::default();
@@ -99,7 +113,7 @@ impl InMemory {
         let mut task = JoinSet::new();
         task.spawn(async move {
             // The client's end of it is what the tests look at.
-            let _ = serve_http(&shared, stream, facts, activity, http2, None).await;
+            let _ = serve_http(&shared, stream, facts, activity, http2, None, certified).await;
         });
         Self {
             client,

@@ -2,17 +2,22 @@
 
 use std::time::Duration;
 
+use http_body_util::{BodyExt, Empty};
+use hyper::{Request, body::Bytes, client::conn::http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream},
+    task::JoinSet,
     time::{Instant, sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     clients::{Authority, connect, read_to},
     harness::{BYTES, InMemory, Server, config, listener},
     tls::{secure, with_certificate},
 };
-use crate::listen::{Config, ListenerConfig, config::ProxyProtocol};
+use crate::listen::{Config, ListenerConfig, config::ProxyProtocol, connection::Certified};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
@@ -159,4 +164,78 @@ async fn an_http2_client_that_no_longer_answers_is_dropped() {
     .concat();
     stream.write_all(&begin).await.expect("sent");
     assert_eq!(seconds_to_end(stream).await, 40);
+}
+
+fn request(method: &str, path: &str) -> Request<Empty<Bytes>> {
+    let request = Request::builder()
+        .method(method)
+        .uri(format!("http://a{path}"));
+    request.body(Empty::new()).expect("a request")
+}
+
+/// A client on HTTP/2 that answers pings and opens this window for each stream. Its connection ends with the set.
+async fn http2(
+    client: DuplexStream,
+    window: u32,
+) -> (http2::SendRequest<Empty<Bytes>>, JoinSet<()>) {
+    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(window)
+        .handshake(TokioIo::new(client))
+        .await
+        .expect("HTTP/2");
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        // The streams tell.
+        let _ = connection.await;
+    });
+    (sender, tasks)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_takes_nothing_is_cut_and_no_other() {
+    for window in [0, 65_535] {
+        let memory = InMemory::connect(true);
+        let (mut sender, _tasks) = http2(memory.client, window).await;
+        let answer = sender.send_request(request("GET", "/bytes")).await;
+        let stalled = answer.expect("a head").into_body();
+        for seconds in [50, 50] {
+            sleep(Duration::from_secs(seconds)).await;
+            let other = sender.send_request(request("HEAD", "/")).await;
+            assert_eq!(other.expect("still connected").status(), 200);
+        }
+        let error = stalled.collect().await.expect_err("it was cut");
+        assert!(format!("{error:?}").contains("CANCEL"), "{error:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_taken_slowly_comes_whole() {
+    let memory = InMemory::connect(true);
+    let (mut sender, _tasks) = http2(memory.client, 65_535).await;
+    let answer = sender.send_request(request("GET", "/bytes")).await;
+    let mut body = answer.expect("a head").into_body();
+    let mut taken = 0;
+    for _ in 0..6 {
+        sleep(Duration::from_secs(50)).await;
+        let frame = body.frame().await.expect("more").expect("not cut");
+        taken += frame.into_data().expect("bytes").len();
+    }
+    let rest = body.collect().await.expect("whole").to_bytes();
+    assert_eq!(taken + rest.len(), BYTES);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_ends_with_the_certificate_that_it_was_opened_with() {
+    let certified = Certified {
+        replaced: CancellationToken::new(),
+        expires: Instant::now() + Duration::from_secs(100),
+    };
+    let mut memory = InMemory::connect_as(false, Some(certified));
+    let stream = &mut memory.client;
+    for pause in [0, 60, 30] {
+        sleep(Duration::from_secs(pause)).await;
+        stream.write_all(GET).await.expect("sent");
+        read_to(stream, "name=-").await;
+    }
+    assert_eq!(seconds_to_end(stream).await, 10);
 }

@@ -1,7 +1,9 @@
 //! Addresses, the redirect, metrics alone, the PROXY protocol, and the unix socket.
 
-use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt};
+use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt, sync::Arc};
 
+use api::access::AccessLog;
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
@@ -151,8 +153,41 @@ async fn a_redirecting_listener_keeps_host_path_and_query() {
         .expect("sent");
     let answer = read_all(&mut hostless).await;
     assert!(
-        answer.starts_with("HTTP/1.0 400 Bad Request\r\n"),
+        answer.starts_with("HTTP/1.0 400 Bad Request\r\n") && answer.contains("{\"errors\":[{"),
         "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn a_redirect_has_an_id_and_a_line_in_the_access_log() {
+    let redirect = ListenerConfig {
+        redirect: Some(Redirect::Https),
+        redirect_port: Some(443),
+        ..listener()
+    };
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let log = lines.clone();
+    let access: AccessLog = Arc::new(move |record| {
+        log.lock().push(format!(
+            "{} {} {} {} {:?} {}",
+            record.status,
+            record.method,
+            record.path,
+            record.route,
+            record.client,
+            record.request_id
+        ));
+    });
+    let server = Server::start_telling(config([redirect]), Some(access));
+    let mut stream = connect(server.address()).await;
+    let request =
+        b"GET /v2/?a=b HTTP/1.1\r\nhost: a\r\nx-request-id: mine\r\nconnection: close\r\n\r\n";
+    stream.write_all(request).await.expect("sent");
+    let answer = read_all(&mut stream).await;
+    assert!(answer.contains("x-request-id: mine\r\n"), "{answer}");
+    assert_eq!(
+        *lines.lock(),
+        ["301 GET /v2/ redirect Some(127.0.0.1) mine"]
     );
 }
 
@@ -315,6 +350,26 @@ async fn nobody_else_can_name_a_client() {
             .await
             .starts_with("HTTP/1.1 400 Bad Request\r\n")
     );
+}
+
+#[tokio::test]
+async fn a_unix_socket_may_have_a_path_of_any_length() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let deep = dir.path().join("d".repeat(100)).join("e".repeat(100));
+    fs::create_dir_all(&deep).expect("made");
+    let path = deep.join("seawall.sock");
+    for _ in 0..2 {
+        let socket = UnixSocket::open(path.clone()).expect("opened");
+        listen::connect_unix(&path).await.expect("it listens");
+        let second = UnixSocket::open(path.clone()).map(drop);
+        let error = format!("{:#}", second.expect_err("taken"));
+        assert!(
+            error.contains("another server is answering there"),
+            "{error}"
+        );
+        drop(socket);
+        assert!(!path.exists());
+    }
 }
 
 #[tokio::test]

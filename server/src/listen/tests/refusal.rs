@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, body::Bytes, client::conn::http2};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_util::task::TaskTracker;
 
@@ -13,7 +13,7 @@ use super::{
     harness::{Server, config, listener},
     tls::with_certificate,
 };
-use crate::listen::{Config, Limits, ListenerConfig, connection::Streams};
+use crate::listen::{Config, Limits, ListenerConfig};
 
 /// Sends a body of 32 MiB whole before it reads, as many clients do.
 async fn push(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), chunked: bool) -> String {
@@ -79,7 +79,7 @@ async fn and_so_it_does_over_http2() {
     let server = Server::plain();
     let tasks = TaskTracker::new();
     let io = TokioIo::new(connect(server.address()).await);
-    let (mut sender, connection) = http2::handshake(Streams(tasks.clone()), io)
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io)
         .await
         .expect("HTTP/2");
     tasks.spawn(connection);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty};
 use hyper::{Request, body::Bytes, client::conn::http2};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -16,7 +16,7 @@ use super::{
     clients::{connect, get, read_all, read_to},
     harness::{Server, config, listener},
 };
-use crate::listen::{Config, Drain, connection::Streams};
+use crate::listen::{Config, Drain};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 const WAIT: &[u8] = b"GET /wait HTTP/1.1\r\nhost: a\r\n\r\n";
@@ -68,7 +68,7 @@ async fn a_running_stream_of_http2_ends_after_goaway() {
     let server = draining(0, 3600);
     let tasks = TaskTracker::new();
     let io = TokioIo::new(connect(server.address()).await);
-    let (mut sender, connection) = http2::handshake(Streams(tasks.clone()), io)
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io)
         .await
         .expect("HTTP/2");
     let connection = tasks.spawn(connection);

@@ -6,7 +6,9 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
-    clients::{Authority, Identity, TlsClient, connect, get, get_http2, read_all, shown_name},
+    clients::{
+        Authority, Identity, TlsClient, connect, get, get_http2, read_all, read_to, shown_name,
+    },
     harness::{Server, config, listener},
 };
 use crate::listen::{
@@ -312,6 +314,43 @@ async fn a_revoked_certificate_is_refused_from_the_reload_on() {
     assert_eq!(ask(&server, 2, &as_alice).await, None);
     assert_eq!(ask(&server, 1, &as_alice).await, None);
     assert!(ask(&server, 2, &as_bob).await.is_some());
+}
+
+#[tokio::test]
+async fn connections_of_client_certificates_end_when_others_are_loaded() {
+    const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    let authority = Authority::new();
+    let mut files = with_clients(&authority, TlsConfig::default());
+    let crl = files.dir.path().join("list.crl");
+    fs::write(&crl, authority.revocation_list(&[])).expect("written");
+    files.config.tls.client_crl = vec![crl.clone()];
+    let server = Server::start(files.config.clone());
+    let alice = authority.client("alice");
+    // On the listener where certificates are optional.
+    let open = async |identity| {
+        let client = TlsClient::new(&authority, identity).with_alpn("http/1.1");
+        let stream = client.connect(server.addresses[1], "reg.example").await;
+        let mut stream = stream.expect("TLS");
+        stream.write_all(GET).await.expect("sent");
+        read_to(
+            &mut stream,
+            if identity.is_some() {
+                "name=alice"
+            } else {
+                "name=-"
+            },
+        )
+        .await;
+        stream
+    };
+    let (mut known, mut unknown) = (open(Some(&alice)).await, open(None).await);
+
+    fs::write(&crl, authority.revocation_list(&[&alice])).expect("written");
+    let tls = server.tls.as_ref().expect("TLS");
+    assert!(tls.reload().expect("readable"));
+    assert_eq!(read_all(&mut known).await, "");
+    unknown.write_all(GET).await.expect("sent");
+    read_to(&mut unknown, "name=-").await;
 }
 
 #[tokio::test]

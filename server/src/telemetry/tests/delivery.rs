@@ -220,3 +220,33 @@ fn a_moved_file_is_followed_when_told() {
         ("one\n".into(), "two\n".into())
     );
 }
+
+#[test]
+fn lines_in_a_row_are_gathered_and_none_waits_for_long() {
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    server.set_read_timeout(Some(PATIENCE)).unwrap();
+    let sink = syslog(
+        SyslogAddress::Udp(server.local_addr().unwrap().to_string()),
+        QUEUE_BYTES,
+    );
+    // One by one, each finds the writer in another state; nothing else would wake it.
+    for number in 0..50 {
+        send(&sink, &number.to_string());
+        let mut buf = [0; 1000];
+        let length = server.recv(&mut buf).unwrap();
+        let text = std::str::from_utf8(&buf[..length]).unwrap();
+        assert_eq!(text, message(&number.to_string()));
+    }
+    // Many at once, and then the end of the process.
+    for number in 0..200 {
+        send(&sink, &number.to_string());
+    }
+    sink.stop_at(Instant::now() + PATIENCE);
+    assert!(sink.flush(Instant::now() + PATIENCE));
+    for number in 0..200 {
+        let mut buf = [0; 1000];
+        let length = server.recv(&mut buf).unwrap();
+        let text = std::str::from_utf8(&buf[..length]).unwrap();
+        assert_eq!(text, message(&number.to_string()));
+    }
+}

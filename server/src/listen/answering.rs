@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use api::{connection::Connection, forwarded};
+use api::connection::Connection;
 use hyper::{
     Request, Response,
     body::{Body, Bytes, Frame, Incoming, SizeHint},
@@ -17,7 +17,7 @@ use pin_project_lite::pin_project;
 
 use super::{
     activity::{Activity, InFlight},
-    redirect,
+    redirect::Redirects,
 };
 
 /// What a listener serves. Made for the router of `api`, whatever its body type is.
@@ -62,13 +62,14 @@ pub(super) struct Requests<S> {
     pub(super) inner: S,
     pub(super) connection: Connection,
     pub(super) activity: Arc<Activity>,
-    /// Every request is sent on to this port on https.
-    pub(super) redirect: Option<u16>,
+    /// Every request is sent on to https.
+    pub(super) redirects: Option<Redirects>,
 }
 
 impl<S, B> Service<Request<Incoming>> for Requests<S>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    B: Answer,
 {
     type Response = Response<Counted<B>>;
     type Error = Infallible;
@@ -76,16 +77,13 @@ where
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let in_flight = Some(self.activity.request(!request.body().is_end_stream()));
-        if let Some(port) = self.redirect {
-            let origin = forwarded::origin(&self.connection, request.uri(), request.headers());
-            // Behind a proxy that ended TLS the client is on https already.
-            if origin.scheme == forwarded::Scheme::Http {
-                let head = redirect::to_https(&origin, request.method(), request.uri(), port);
-                return Answering::Redirect {
-                    head: Some(head),
-                    in_flight,
-                };
-            }
+        let sent_on = self.redirects.as_ref();
+        if let Some(answer) = sent_on.and_then(|sent_on| sent_on.answer(&self.connection, &request))
+        {
+            return Answering::Redirect {
+                answer: Some(answer),
+                in_flight,
+            };
         }
         request.extensions_mut().insert(self.connection.clone());
         Answering::Inner {
@@ -100,13 +98,14 @@ pin_project! {
     #[project = AnsweringProjection]
     pub(super) enum Answering<F> {
         Inner { #[pin] answer: F, in_flight: Option<InFlight> },
-        Redirect { head: Option<Response<()>>, in_flight: Option<InFlight> },
+        Redirect { answer: Option<Response<Bytes>>, in_flight: Option<InFlight> },
     }
 }
 
 impl<F, B> Future for Answering<F>
 where
     F: Future<Output = Result<Response<B>, Infallible>>,
+    B: Body,
 {
     type Output = Result<Response<Counted<B>>, Infallible>;
 
@@ -115,51 +114,72 @@ where
             AnsweringProjection::Inner { answer, in_flight } => answer.poll(cx).map(|answer| {
                 let in_flight = in_flight.take();
                 answer.map(|answer| {
+                    if let Some(in_flight) = &in_flight {
+                        in_flight.handed(!answer.body().is_end_stream());
+                    }
                     answer.map(|body| Counted {
-                        body: Some(body),
-                        _in_flight: in_flight,
+                        content: Content::Inner(body),
+                        in_flight,
                     })
                 })
             }),
-            AnsweringProjection::Redirect { head, in_flight } => {
-                let head = head.take().expect("a future is not polled after its end");
+            AnsweringProjection::Redirect { answer, in_flight } => {
+                let answer = answer.take().expect("a future is not polled after its end");
                 let in_flight = in_flight.take();
-                Poll::Ready(Ok(head.map(|()| Counted {
-                    body: None,
-                    _in_flight: in_flight,
+                Poll::Ready(Ok(answer.map(|text| Counted {
+                    content: Content::Text(text),
+                    in_flight,
                 })))
             }
         }
     }
 }
 
-/// A body that counts as a running request for as long as it lives. Without a body inside it is empty.
+/// A body that counts as a running request for as long as it lives.
 pub(super) struct Counted<B> {
-    body: Option<B>,
-    _in_flight: Option<InFlight>,
+    content: Content<B>,
+    in_flight: Option<InFlight>,
 }
 
-impl<B: Body + Unpin> Body for Counted<B> {
-    type Data = B::Data;
+enum Content<B> {
+    Inner(B),
+    /// Of an answer that was made here.
+    Text(Bytes),
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Counted<B> {
+    type Data = Bytes;
     type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        match &mut self.body {
-            Some(body) => Pin::new(body).poll_frame(cx),
-            None => Poll::Ready(None),
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = &mut *self;
+        match &mut this.content {
+            Content::Inner(body) => {
+                let polled = Pin::new(&mut *body).poll_frame(cx);
+                if let Some(in_flight) = &this.in_flight {
+                    in_flight.handed(polled.is_ready() && !body.is_end_stream());
+                }
+                polled
+            }
+            Content::Text(text) if text.is_empty() => Poll::Ready(None),
+            Content::Text(text) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(text))))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
+        match &self.content {
+            Content::Inner(body) => body.is_end_stream(),
+            Content::Text(text) => text.is_empty(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body
-            .as_ref()
-            .map_or(SizeHint::with_exact(0), Body::size_hint)
+        match &self.content {
+            Content::Inner(body) => body.size_hint(),
+            Content::Text(text) => SizeHint::with_exact(text.len() as u64),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Stored content as a whole: put, read, delete, set aside.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, Write as _},
     path::Path,
     sync::Arc,
@@ -13,7 +13,7 @@ use oci::digest::Digest;
 use crate::{
     Error, Result, Store, digest_of,
     durable::{place, sync_dir, sync_names},
-    staged::open_same,
+    staged::settled_elsewhere,
     store::Shared,
     upload::{create, remove},
     windows::FileId,
@@ -25,12 +25,16 @@ const BATCH: usize = 128;
 
 impl Store {
     /// Stores small content (manifests) in one step, durable on return. Replaces what lies there. `Withdrawn` when a
-    /// delete of that location was faster.
+    /// delete of that location was faster, `Full` when only the reserve is left.
     pub async fn put(&self, digest: &Digest, location: &str, bytes: Bytes) -> Result<()> {
         let key = self.shared.temporary("put");
         let path = self.shared.layout.upload(&key)?;
         let (shared, digest, to) = (Arc::clone(&self.shared), *digest, location.to_owned());
         let size = bytes.len() as u64;
+        if !self.has_room(size) {
+            return Err(Error::Full);
+        }
+        shared.gauge.accept(size);
         let put = move || {
             expect_digest(&digest, digest_of(digest.algorithm(), &bytes))?;
             let stored = write_new(&path, &bytes)
@@ -44,13 +48,12 @@ impl Store {
             }
         };
         match self.shared.writes.run(put).await {
-            // See `Staged::publish`: a repeated rename finds its work done.
             Err(Error::NotFound) => {
-                let there = open_same(&self.shared, &digest, location, size).await?;
-                there.map(drop).ok_or(Error::NotFound)?;
-                let shared = Arc::clone(&self.shared);
-                let sync = move || sync_names(&shared.layout, &shared.known, &digest);
-                self.shared.writes.run(sync).await
+                if settled_elsewhere(&self.shared, &digest, location, size).await? {
+                    return Ok(());
+                }
+                // Somebody tidied our file away: as after a delete, the caller does it again.
+                Err(Error::Withdrawn)
             }
             done => done,
         }
@@ -59,9 +62,9 @@ impl Store {
     /// Reads content of at most `max` bytes whole and checks its digest.
     pub async fn read(&self, digest: &Digest, location: &str, max: usize) -> Result<Bytes> {
         let path = self.shared.layout.blob(digest, location)?;
-        let digest = *digest;
+        let (shared, digest) = (Arc::clone(&self.shared), *digest);
         let read = move || {
-            let bytes = read_whole(&path, max as u64)?;
+            let bytes = read_whole(&shared, &path, max as u64)?;
             let actual = digest_of(digest.algorithm(), &bytes);
             if actual != digest {
                 return Err(Error::Damaged(format!("`{digest}` reads as `{actual}`")));
@@ -126,10 +129,10 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     file.sync_data().map_err(Error::Lost)
 }
 
-fn read_whole(path: &Path, max: u64) -> Result<Vec<u8>> {
-    let file = File::open(path).map_err(|e| Error::content("open", path, e))?;
+fn read_whole(shared: &Shared, path: &Path, max: u64) -> Result<Vec<u8>> {
+    let (file, meta) = shared.open_found(path)?;
     let failed = |e| Error::content("read", path, e);
-    let len = file.metadata().map_err(failed)?.len();
+    let len = meta.len();
     if len > max {
         return Err(Error::TooLarge { len, max });
     }

@@ -15,13 +15,14 @@ use crate::{
     Error, Result, Store,
     durable::sync_dir,
     layout::Layout,
-    store::{Shared, make_skeleton},
+    store::{Shared, make_dirs},
 };
 
 const MAX_ID: u64 = 256;
 
 impl Store {
-    /// Whose store this is, if anybody's.
+    /// Whose store this is, if anybody's. `Unusable` when it has an identity and no blob tree: a share may be mounted
+    /// there, and is away.
     pub async fn identity(&self) -> Result<Option<String>> {
         let shared = Arc::clone(&self.shared);
         let read = move || read_identity(&shared.layout);
@@ -48,8 +49,9 @@ impl Store {
         }
         let (shared, id) = (Arc::clone(&self.shared), id.to_owned());
         let write = move || {
-            write_identity(&shared, &id)?;
-            make_skeleton(&shared.layout)
+            // The directories first: an identity without them is a store that is away.
+            make_dirs(&shared.layout, &shared.layout.skeleton())?;
+            write_identity(&shared, &id)
         };
         self.shared.writes.run(write).await
     }
@@ -81,7 +83,17 @@ fn read_identity(layout: &Layout) -> Result<Option<String>> {
         Err(e) => return Err(Error::io("read", &path, e)),
     };
     let id = text.trim();
-    Ok((!id.is_empty()).then(|| id.to_owned()))
+    if id.is_empty() {
+        return Ok(None);
+    }
+    let tree = layout.blobs();
+    if !tree.is_dir() {
+        return Err(Error::Unusable {
+            root: layout.root.display().to_string(),
+            why: format!("`{}` is missing: is it mounted?", layout.shown(&tree)),
+        });
+    }
+    Ok(Some(id.to_owned()))
 }
 
 fn holds_nothing(root: &Path, dir: &Path) -> io::Result<bool> {

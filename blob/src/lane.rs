@@ -1,7 +1,7 @@
 //! Where file-system calls run: a bounded number at a time on blocking threads.
 //!
-//! On a network file system every call goes through a lane, since any of them may hang with the mount; on a local one
-//! [`Lane::quick`] stays on the calling thread, which is several times cheaper than a hop to another.
+//! Every call goes through a lane, since any of them may wait for a disk or hang with a mount. What a local file system
+//! answers from memory alone is asked on the calling thread where the kernel can say so (`open`): several times cheaper.
 
 use std::{io, sync::Arc};
 
@@ -14,14 +14,12 @@ use crate::{Error, Result};
 
 pub(crate) struct Lane {
     permits: Arc<Semaphore>,
-    inline: bool,
 }
 
 impl Lane {
-    pub(crate) fn new(width: usize, inline: bool) -> Self {
+    pub(crate) fn new(width: usize) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(width)),
-            inline,
         }
     }
 
@@ -37,17 +35,6 @@ impl Lane {
     pub(crate) async fn turn(&self) -> Turn {
         let permit = Arc::clone(&self.permits).acquire_owned().await;
         Turn(permit.expect("a lane is never closed"))
-    }
-
-    /// Runs a call that a local file system answers from memory.
-    pub(crate) async fn quick<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        if self.inline {
-            return work();
-        }
-        self.run(work).await
     }
 }
 

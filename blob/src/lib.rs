@@ -15,6 +15,7 @@ mod lane;
 mod layout;
 pub mod list;
 pub mod network;
+mod open;
 pub mod read;
 pub mod space;
 pub mod staged;

@@ -27,9 +27,9 @@ use crate::{
 
 /// Content up to this size is read at once rather than mapped.
 const SMALL: u64 = 64 << 10;
-/// The size of a copied piece, by how many bytes are out already: few pulls get large pieces, a thousand at once get
-/// small ones, so that what they hold together stays bounded.
-const COPIES: [(usize, u64); 2] = [(32 << 20, BUFFER as u64), (usize::MAX, BUFFER as u64 / 4)];
+/// While this much is out in copies, each of them is smaller: few pulls get large pieces, a thousand at once get small
+/// ones, so that what they hold together stays bounded.
+const MUCH: usize = 32 << 20;
 
 /// Who will look at the bytes of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,24 +57,15 @@ impl Store {
         location: &str,
         expected_len: u64,
     ) -> Result<Reader> {
-        let path = self.shared.layout.blob(digest, location)?;
-        let digest = *digest;
-        let open = move || {
-            let file = File::open(&path).map_err(|e| Error::content("open", &path, e))?;
-            let meta = file
-                .metadata()
-                .map_err(|e| Error::content("look at", &path, e))?;
-            if meta.len() != expected_len {
-                let why = format!("`{digest}` has {} bytes, not {expected_len}", meta.len());
-                return Err(Error::Damaged(why));
-            }
-            Ok((Arc::new(file), FileId::of(&meta)))
-        };
-        let (file, id) = self.shared.reads.quick(open).await?;
+        let (file, meta) = self.shared.open_content(digest, location).await?;
+        if meta.len() != expected_len {
+            let why = format!("`{digest}` has {} bytes, not {expected_len}", meta.len());
+            return Err(Error::Damaged(why));
+        }
         Ok(Reader {
             len: expected_len,
-            id,
-            file,
+            id: FileId::of(&meta),
+            file: Arc::new(file),
             shared: Arc::clone(&self.shared),
         })
     }
@@ -185,7 +176,7 @@ impl Pull {
     }
 
     async fn copy(&mut self, left: u64) -> io::Result<Bytes> {
-        let step = piece(&COPIES, self.reader.shared.buffers.out());
+        let step = copied_len(self.reader.shared.buffers.out());
         let len = left.min(step);
         let bytes = if let Some(ahead) = self.ahead.take() {
             ahead.await.map_err(io::Error::other)??
@@ -238,8 +229,8 @@ fn advise(file: &File, begin: u64, end: u64) {
     let _ = rustix::fs::fadvise(file, begin, len, Advice::WillNeed);
 }
 
-/// The size of the next piece while `out` bytes are held.
-fn piece(sizes: &[(usize, u64)], out: usize) -> u64 {
-    let fitting = sizes.iter().find(|(below, _)| out < *below);
-    fitting.map_or(BUFFER as u64 / 4, |(_, size)| *size)
+/// The size of the next copied piece while `out` bytes are held.
+fn copied_len(out: usize) -> u64 {
+    let len = if out < MUCH { BUFFER } else { BUFFER / 4 };
+    len as u64
 }

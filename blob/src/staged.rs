@@ -38,7 +38,7 @@ impl Store {
         size: u64,
     ) -> Result<Option<Staged>> {
         let path = self.shared.layout.upload(key)?;
-        let claim = self.claim(key).await;
+        let claim = self.claim(key).await?;
         let Some(file) = open_same(&self.shared, digest, location, size).await? else {
             return Ok(None);
         };
@@ -71,13 +71,10 @@ impl Staged {
             sync_names(&shared.layout, &shared.known, &digest)
         };
         match shared.writes.run(publish).await {
-            // A network file system may repeat a rename that was done: then the upload is gone and the target ours.
             Err(Error::NotFound) => {
-                let there = open_same(&shared, &self.digest, location, self.size).await?;
-                there.ok_or(Error::NotFound)?;
-                let (shared, digest) = (Arc::clone(&shared), self.digest);
-                let sync = move || sync_names(&shared.layout, &shared.known, &digest);
-                self.upload.claim.shared.writes.run(sync).await?;
+                if !settled_elsewhere(&shared, &self.digest, location, self.size).await? {
+                    self.publish_again(location).await?;
+                }
             }
             Err(Error::Withdrawn) => {
                 // The upload's own name is gone too: the next location gets a copy from the descriptor.
@@ -88,6 +85,19 @@ impl Staged {
         }
         *self.published.lock() = Some(location.to_owned());
         Ok(())
+    }
+
+    /// Somebody took the upload's name away; the descriptor still has the bytes.
+    async fn publish_again(&self, location: &str) -> Result<()> {
+        let (upload, digest, size) = (Arc::clone(&self.upload), self.digest, self.size);
+        let to = location.to_owned();
+        let publish = move || {
+            let Shared { layout, known, .. } = &*upload.claim.shared;
+            let place = |from: &Path| place(layout, known, from, &digest, &to);
+            place_again(&upload, None, (&digest, size), place)?;
+            sync_names(layout, known, &digest)
+        };
+        self.upload.claim.shared.writes.run(publish).await
     }
 }
 
@@ -163,28 +173,37 @@ fn is_same_file(path: &Path, file: &File) -> bool {
     }
 }
 
+/// After a rename that did not find its source: a network file system may repeat one that was done, and then the target is
+/// ours. True when it is, and its name durable.
+pub(crate) async fn settled_elsewhere(
+    shared: &Arc<Shared>,
+    digest: &Digest,
+    location: &str,
+    size: u64,
+) -> Result<bool> {
+    if open_same(shared, digest, location, size).await?.is_none() {
+        return Ok(false);
+    }
+    let (digest, owned) = (*digest, Arc::clone(shared));
+    let sync = move || sync_names(&owned.layout, &owned.known, &digest);
+    shared.writes.run(sync).await?;
+    Ok(true)
+}
+
 /// Opens content if it has this length and digest.
-pub(crate) async fn open_same(
+async fn open_same(
     shared: &Arc<Shared>,
     digest: &Digest,
     location: &str,
     size: u64,
 ) -> Result<Option<Arc<File>>> {
-    let path = shared.layout.blob(digest, location)?;
-    let open = move || {
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(Error::io("open", &path, e)),
-        };
-        let meta = file
-            .metadata()
-            .map_err(|e| Error::io("look at", &path, e))?;
-        Ok((meta.len() == size).then_some(file))
+    let (file, meta) = match shared.open_content(digest, location).await {
+        Err(Error::NotFound | Error::Damaged(_)) => return Ok(None),
+        opened => opened?,
     };
-    let Some(file) = shared.reads.run(open).await? else {
+    if meta.len() != size {
         return Ok(None);
-    };
+    }
     let file = Arc::new(file);
     let hasher = Hasher::new(digest.algorithm());
     let hasher = hash_on(&shared.reads, &file, hasher, size).await?;

@@ -1,11 +1,12 @@
 //! The store itself: opened once, cloned freely.
 //!
-//! Opening makes the root and nothing below it. The directories inside are made when the store gets its identity (or
-//! has it already), so that a mount point whose share is away is never filled.
+//! Opening makes the root, and where a store has its identity the directories for uploads and quarantine when a copy left
+//! out empty ones. The blob tree is made with the identity and never again: a mount point whose share is away must not
+//! be filled.
 
 use std::{
     fs, io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -40,6 +41,9 @@ pub(crate) struct Shared {
     pub(crate) network: Option<&'static str>,
     /// Turned off for good when the kernel cannot populate a mapping.
     pub(crate) mapped: AtomicBool,
+    /// Whether files may be opened on the calling thread if no disk has to be asked: not on a network, and turned off for
+    /// good when the kernel cannot tell.
+    pub(crate) opens_cached: AtomicBool,
     pub(crate) windows: Windows,
     pub(crate) buffers: Arc<Buffers>,
     pub(crate) reads: Lane,
@@ -86,7 +90,7 @@ impl Shared {
         try_root(&layout.root, &tag).map_err(|e| unusable(&layout.root, &e))?;
         let network = network_of(&layout.root).map_err(|e| unusable(&layout.root, &e))?;
         if layout.identity().exists() {
-            make_skeleton(&layout)?;
+            make_dirs(&layout, &[layout.uploads(), layout.quarantine()])?;
         }
         let local = network.is_none();
         let width = if local { LOCAL_WIDTH } else { NETWORK_WIDTH };
@@ -95,10 +99,11 @@ impl Shared {
             layout,
             network,
             mapped: AtomicBool::new(mapped.unwrap_or(local)),
+            opens_cached: AtomicBool::new(local),
             windows: Windows::default(),
             buffers: Arc::default(),
-            reads: Lane::new(width, local),
-            writes: Lane::new(width, local),
+            reads: Lane::new(width),
+            writes: Lane::new(width),
             known: Known::default(),
             claims: Claims::default(),
             probing: AtomicBool::new(false),
@@ -139,9 +144,10 @@ fn try_root(root: &Path, tag: &str) -> io::Result<()> {
     fs::remove_file(&trial)
 }
 
-pub(crate) fn make_skeleton(layout: &Layout) -> Result<()> {
-    for dir in layout.skeleton() {
-        match fs::create_dir(&dir) {
+/// Makes directories below the root that are missing, durably.
+pub(crate) fn make_dirs(layout: &Layout, dirs: &[PathBuf]) -> Result<()> {
+    for dir in dirs {
+        match fs::create_dir(dir) {
             Ok(()) => sync_dir(dir.parent().expect("all lie below the root"))?,
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => return Err(unusable(&layout.root, &e)),

@@ -10,7 +10,7 @@ use std::{
     os::unix::fs::{FileExt, MetadataExt},
     path::Path,
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -25,6 +25,8 @@ use crate::{
 
 /// How much of an upload is copied at a time.
 const COPY_STEP: u64 = 256 << 10;
+/// How long a key is waited for whose last batch hangs with its mount.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An upload's file as it lies in the store, with or without anybody who knows of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub struct Unfinished {
     pub size: u64,
     /// By the clock of whoever keeps the file system.
     pub modified: SystemTime,
+    /// Whether this process works on it: then it is nobody's leftover, however old.
+    pub is_busy: bool,
 }
 
 impl Store {
@@ -40,7 +44,7 @@ impl Store {
     /// an earlier request left under the key go then.
     pub async fn begin(&self, key: &str, algorithm: Algorithm) -> Result<Writer> {
         let path = self.shared.layout.upload(key)?;
-        let upload = Upload::new(self.claim(key).await, path);
+        let upload = Upload::new(self.claim(key).await?, path);
         Ok(Writer::new(upload, Hasher::new(algorithm)))
     }
 
@@ -55,7 +59,7 @@ impl Store {
         algorithm: Algorithm,
     ) -> Result<Writer> {
         let path = self.shared.layout.upload(key)?;
-        let claim = self.claim(key).await;
+        let claim = self.claim(key).await?;
         let open = move || Ok((open_cut(&path, at)?, path));
         let (file, path) = self.shared.writes.run(open).await?;
         let usable = saved.filter(|s| s.algorithm == algorithm && s.offset <= at);
@@ -116,12 +120,21 @@ impl Store {
 
     /// All uploads that lie in the store, also those of other nodes and what crashes left behind.
     pub async fn uploads(&self) -> Result<Vec<Unfinished>> {
-        let dir = self.shared.layout.uploads();
-        let list = move || list_uploads(&dir).map_err(|e| Error::io("read", &dir, e));
+        let shared = Arc::clone(&self.shared);
+        let list = move || {
+            let dir = shared.layout.uploads();
+            list_uploads(&dir, &shared.claims).map_err(|e| Error::io("read", &dir, e))
+        };
         self.shared.reads.run(list).await
     }
 
-    pub(crate) async fn claim(&self, key: &str) -> Claim {
+    /// Waits for whoever has the key, as long as a batch that is under way may take.
+    pub(crate) async fn claim(&self, key: &str) -> Result<Claim> {
+        let claimed = tokio::time::timeout(PATIENCE, self.wait_for(key)).await;
+        claimed.map_err(|_| Error::Hung)
+    }
+
+    async fn wait_for(&self, key: &str) -> Claim {
         loop {
             // Taken before the look at the set, so that a release in between is not missed.
             let released = self.shared.claims.released.notified();
@@ -211,7 +224,7 @@ pub(crate) fn remove(path: &Path) -> Result<()> {
     }
 }
 
-fn list_uploads(dir: &Path) -> io::Result<Vec<Unfinished>> {
+fn list_uploads(dir: &Path, claims: &Claims) -> io::Result<Vec<Unfinished>> {
     let mut uploads = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
@@ -222,8 +235,10 @@ fn list_uploads(dir: &Path) -> io::Result<Vec<Unfinished>> {
             Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
             Err(e) => return Err(e),
         };
+        let key = entry.file_name().to_string_lossy().into_owned();
         uploads.push(Unfinished {
-            key: entry.file_name().to_string_lossy().into_owned(),
+            is_busy: claims.keys.lock().contains(&key),
+            key,
             size: meta.len(),
             modified: meta.modified()?,
         });

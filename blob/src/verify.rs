@@ -65,19 +65,12 @@ impl Store {
         rate: Option<u64>,
         cancel: &CancellationToken,
     ) -> Result<Verdict> {
-        let path = self.shared.layout.blob(digest, location)?;
-        let open = move || {
-            let file = File::open(&path).map_err(|e| Error::content("open", &path, e))?;
-            let size = file
-                .metadata()
-                .map_err(|e| Error::content("look at", &path, e))?;
-            Ok((file, size.len()))
-        };
-        let (file, size) = match self.shared.reads.run(open).await {
+        let (file, meta) = match self.shared.open_content(digest, location).await {
             Err(Error::NotFound) => return Ok(Verdict::Missing),
             Err(Error::Damaged(why)) => return Ok(Verdict::Damaged(Damage::Unreadable(why))),
             opened => opened?,
         };
+        let size = meta.len();
         let file = Arc::new(file);
         let mut hasher = Hasher::new(digest.algorithm());
         let start = Instant::now();
@@ -86,7 +79,7 @@ impl Store {
                 return Err(Error::Cancelled);
             }
             let end = size.min(hasher.offset() + STEP);
-            hasher = match step(&self.shared.reads, &file, hasher, end).await? {
+            hasher = match step(&self.shared.reads, &file, hasher, end, Pages::AsBefore).await? {
                 Ok(hasher) => hasher,
                 Err(e) if is_away(&e) => return Err(unreadable(e)),
                 Err(e) => return Ok(Verdict::Damaged(Damage::Unreadable(e.to_string()))),
@@ -115,18 +108,28 @@ fn pause(rate: Option<u64>, done: u64, elapsed: Duration) -> Duration {
     Duration::from_secs_f64(done as f64 / rate as f64).saturating_sub(elapsed)
 }
 
+/// What becomes of the pages that were read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pages {
+    Kept,
+    /// Those that were not in memory do not stay there.
+    AsBefore,
+}
+
+/// A step of hashing on a blocking thread. The inner error is the disk's.
 async fn step(
     lane: &Lane,
     file: &Arc<File>,
     mut hasher: Hasher,
     end: u64,
+    pages: Pages,
 ) -> Result<io::Result<Hasher>> {
     let file = Arc::clone(file);
     let read = move || {
         let begin = hasher.offset();
-        let was_resident = is_resident(&file, begin);
+        let is_passing = pages == Pages::AsBefore && !is_resident(&file, begin);
         let hashed = hash_file(&file, &mut hasher, end);
-        if !was_resident {
+        if is_passing {
             // A hint; nothing is lost when the kernel keeps the pages.
             let len = std::num::NonZero::new(end - begin);
             let _ = rustix::fs::fadvise(&*file, begin, len, Advice::DontNeed);
@@ -167,13 +170,9 @@ pub(crate) async fn hash_on(
     end: u64,
 ) -> Result<Hasher> {
     while hasher.offset() < end {
-        let file = Arc::clone(file);
         let until = end.min(hasher.offset() + STEP);
-        let read = move || {
-            hash_file(&file, &mut hasher, until).map_err(unreadable)?;
-            Ok(hasher)
-        };
-        hasher = lane.run(read).await?;
+        let hashed = step(lane, file, hasher, until, Pages::Kept).await?;
+        hasher = hashed.map_err(unreadable)?;
     }
     Ok(hasher)
 }

@@ -2,7 +2,8 @@
 //!
 //! Mapping and unmapping cost as much as half the sending, and more with many threads (each unmap stops them all for
 //! a moment); a thousand pulls of one image need its windows once. Windows of content that is deleted here are let
-//! go at once; the rest when nobody pulled for a while ([`Windows::rest`]).
+//! go at once; the rest when no pull used them for a while ([`Windows::rest`]), among them those of files that a push
+//! has replaced, whose room comes back only then.
 
 use std::{
     collections::HashMap,
@@ -11,8 +12,9 @@ use std::{
     os::unix::fs::MetadataExt,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -28,18 +30,22 @@ const MAX_KEPT: usize = 64;
 /// the kernel's cache, yet they count as ours in `ps`.
 const MANY: usize = 512 << 20;
 const SMALL: u64 = 256 << 10;
+/// Milliseconds for which a window that was in memory is taken to be there still: asking costs as much as sending a part
+/// of it, and to be wrong is to wait for one page of the disk.
+const FRESH: u64 = 1000;
 
 #[derive(Default)]
 pub(crate) struct Windows {
     kept: Mutex<Kept>,
     mapped: Arc<AtomicUsize>,
-    used: AtomicBool,
 }
 
 #[derive(Default)]
 struct Kept {
     windows: HashMap<Key, Entry>,
     clock: u64,
+    /// The clock at the last call of [`Windows::rest`].
+    rested: u64,
 }
 
 /// A published file, by device and inode. A mapping keeps the inode from being used again; the device counts too,
@@ -69,14 +75,25 @@ struct Entry {
 pub(crate) struct Mapped {
     window: Window,
     entered: AtomicBool,
+    /// When all of it was in memory last, in milliseconds after `start`; 0 is never.
+    resident: AtomicU64,
+    start: Instant,
     len: usize,
     total: Arc<AtomicUsize>,
 }
 
 impl Mapped {
-    /// Whether all of it is in memory. Asked at each use: the kernel may have taken pages back.
+    /// Whether all of it is in memory. Asked again after a while: the kernel may have taken pages back.
     pub(crate) fn is_resident(&self) -> bool {
-        self.window.is_resident()
+        let now = self.start.elapsed().as_millis() as u64 + 1;
+        let last = self.resident.load(Ordering::Relaxed);
+        if last != 0 && now - last < FRESH {
+            return true;
+        }
+        let is_resident = self.window.is_resident();
+        let seen = if is_resident { now } else { 0 };
+        self.resident.store(seen, Ordering::Relaxed);
+        is_resident
     }
 
     /// Whether it was populated once; what is resident since is entered again in passing.
@@ -130,7 +147,6 @@ impl Windows {
         len: u64,
         (begin, end): (u64, u64),
     ) -> io::Result<Piece> {
-        self.used.store(true, Ordering::Relaxed);
         let number = begin / SIZE;
         let (from, to) = (number * SIZE, len.min((number + 1) * SIZE));
         let wanted = end.min(to) - begin;
@@ -162,6 +178,8 @@ impl Windows {
         Ok(Mapped {
             window,
             entered: AtomicBool::new(false),
+            resident: AtomicU64::new(0),
+            start: Instant::now(),
             len,
             total: Arc::clone(&self.mapped),
         })
@@ -208,12 +226,15 @@ impl Windows {
         drop(gone);
     }
 
-    /// Lets go of everything if nobody pulled since the last call.
+    /// Lets go of what nobody used since the last call.
     pub(crate) fn rest(&self) {
-        if !self.used.swap(false, Ordering::Relaxed) {
-            let gone = std::mem::take(&mut self.kept.lock().windows);
-            drop(gone);
-        }
+        let mut kept = self.kept.lock();
+        let (last, now) = (kept.rested, kept.clock);
+        kept.rested = now;
+        let gone = kept.windows.extract_if(|_, entry| entry.used <= last);
+        let gone: Vec<_> = gone.collect();
+        drop(kept);
+        drop(gone);
     }
 }
 
@@ -283,6 +304,9 @@ mod tests {
         assert_eq!(mapped(&windows), SIZE);
         windows.rest();
         assert_eq!(mapped(&windows), SIZE, "it was used since");
+        windows.piece(&file, FileId(0, 3), len, (0, SIZE)).unwrap();
+        windows.rest();
+        assert_eq!(mapped(&windows), SIZE, "the older one was not");
         windows.rest();
         assert_eq!(mapped(&windows), 0);
     }

@@ -81,19 +81,16 @@ impl Writer {
         }
     }
 
-    pub fn key(&self) -> &str {
-        &self.upload.claim.key
-    }
-
     /// Accepts bytes; waits while two batches are under way. After an error the writer stands at the last byte that
     /// was written whole: `offset` says where, and `flush` keeps that much.
     pub async fn write(&mut self, frame: Bytes) -> Result<()> {
         self.check()?;
-        let room = self.shared().gauge.read();
-        if room.is_ok_and(|space| !space.has_room(frame.len() as u64)) {
-            return Err(Error::Full);
+        if self.tail.is_empty() {
+            let room = self.shared().gauge.read();
+            if room.is_ok_and(|space| !space.has_room(frame.len() as u64)) {
+                return Err(Error::Full);
+            }
         }
-        self.shared().gauge.accept(frame.len() as u64);
         if !self.tail.is_empty() && self.tail.len + frame.len() > MAX_BATCH {
             self.hand_on().await?;
         }
@@ -113,7 +110,7 @@ impl Writer {
     /// Waits until everything accepted is in the file, and says how much that is. Not yet safe from a power cut.
     pub async fn settle(&mut self) -> Result<u64> {
         self.check()?;
-        if !self.tail.is_empty() || self.upload.file.get().is_none() {
+        if !self.tail.is_empty() {
             self.hand_on().await?;
         }
         self.collect().await?;
@@ -184,6 +181,7 @@ impl Writer {
         let turn = shared.writes.turn().await;
         let hasher = self.hasher.take().expect("the batch before gave it back");
         self.leaving = self.tail.len as u64;
+        shared.gauge.accept(self.leaving);
         let (upload, frames) = (Arc::clone(&self.upload), self.tail.take());
         self.running = Some(turn.start(move || upload.append(hasher, &frames)));
         Ok(())

@@ -5,7 +5,7 @@ use std::fs;
 use blob::{Config, Error, Store};
 use tokio::task::JoinSet;
 
-use crate::Home;
+use crate::{Home, sha256};
 
 #[tokio::test]
 async fn a_fresh_directory_takes_one_identity_and_keeps_it() {
@@ -104,6 +104,24 @@ async fn a_probe_notices_when_it_is_not_our_store() {
 }
 
 #[tokio::test]
+async fn a_blob_tree_that_went_away_is_noticed_and_not_made_anew() {
+    let home = Home::new().await;
+    let (tree, away) = (home.path("docker/registry/v2/blobs"), home.path("away"));
+    fs::rename(&tree, &away).unwrap();
+    let reopened = home.reopened().await;
+    for store in [&home.store, &reopened] {
+        let probed = store.probe("home").await;
+        assert!(matches!(probed, Err(Error::Unusable { .. })), "{probed:?}");
+        assert!(store.identity().await.is_err());
+        let digest = sha256(b"x");
+        assert!(store.put(&digest, "data", "x".into()).await.is_err());
+        assert!(!tree.exists());
+    }
+    fs::rename(&away, &tree).unwrap();
+    home.store.probe("home").await.unwrap();
+}
+
+#[tokio::test]
 async fn a_directory_that_cannot_be_a_store_is_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
@@ -145,6 +163,8 @@ async fn the_reserve_is_left_alone() {
         .await
         .unwrap();
     assert!(matches!(writer.write("x".into()).await, Err(Error::Full)));
+    let put = store.put(&sha256(b"x"), "data", "x".into()).await;
+    assert!(matches!(put, Err(Error::Full)));
 
     config.reserve = Some(0);
     let store = Store::open(config.clone()).await.unwrap();

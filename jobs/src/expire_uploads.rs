@@ -14,6 +14,8 @@ use crate::{Context, Outcome};
 
 /// How long the row of a finished upload answers a repeated request.
 const FINISHED: Duration = Duration::from_hours(1);
+/// What other nodes work on has no row yet either, and its file may stand still while it is read back.
+const YOUNGEST_STRAY: Duration = Duration::from_hours(1);
 const BATCH: i64 = 100;
 
 pub(crate) async fn run(cx: &Context) -> Result<Outcome> {
@@ -50,7 +52,7 @@ async fn end_sessions(cx: &Context) -> Result<Option<(u64, u64)>> {
             }
             cx.registry
                 .store()
-                .discard(&gone.id)
+                .discard(&gone.file)
                 .await
                 .map_err(store_error)?;
             unfinished += 1;
@@ -77,24 +79,25 @@ async fn forget(cx: &Context, batch: Vec<Upload>) -> Result<Vec<Upload>> {
         .await
 }
 
-/// Files without a session: of requests that ended before their row was made, and of crashes.
+/// Files without a session: of requests that ended before their row was made, of sessions that another node took over, and of
+/// crashes.
 async fn discard_strays(cx: &Context) -> Result<Option<u64>> {
     let files = cx.registry.store().uploads().await.map_err(store_error)?;
     let before = cx
         .db()
         .now()
         .await?
-        .minus(cx.registry.config().uploads_expire);
+        .minus(cx.registry.config().uploads_expire.max(YOUNGEST_STRAY));
     let mut discarded = 0;
     for file in files {
         if cx.is_cancelled() {
             return Ok(None);
         }
         let modified = file.modified.duration_since(UNIX_EPOCH).unwrap_or_default();
-        if Timestamp(modified.as_micros() as i64) >= before {
+        if file.is_busy || Timestamp(modified.as_micros() as i64) >= before {
             continue;
         }
-        let row = uploads::find(&mut *cx.db().reader().await?, &file.key).await?;
+        let row = uploads::find_by_file(&mut *cx.db().reader().await?, &file.key).await?;
         if row.is_some_and(|row| row.finished.is_none() && !row.cancelled) {
             continue;
         }

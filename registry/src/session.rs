@@ -9,7 +9,10 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use blob::HashState;
 use hmac::{Hmac, KeyInit, Mac};
 use model::{Error, Result, What, time::Timestamp};
-use oci::{digest::Algorithm, name::NameRef};
+use oci::{
+    digest::{Algorithm, Digest},
+    name::NameRef,
+};
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use sha2::Sha256;
@@ -30,6 +33,8 @@ pub struct Session {
     /// The name of its row and of its file: 32 hexadecimal digits.
     pub key: String,
     pub algorithm: Algorithm,
+    /// When the id ends, unless bytes came lately.
+    pub expires: Timestamp,
 }
 
 /// What this process knows of its sessions.
@@ -37,20 +42,30 @@ pub(crate) struct Sessions {
     seal: Hmac<Sha256>,
     /// Writers at work, by key.
     writers: Mutex<HashMap<String, Writing>>,
-    parked: Cache<String, Arc<HashState>>,
+    /// With the epoch of the row they belong to.
+    parked: Cache<String, (i64, Arc<HashState>)>,
+    /// What uploads were found to be, from then until their commit: a commit that failed is repeated from here.
+    checked: Cache<String, (Digest, u64)>,
 }
 
 struct Writing {
     cut: CancellationToken,
     turn: Arc<Semaphore>,
+    /// Who holds the turn or waits for it.
+    users: usize,
 }
 
 /// The right to write to a session, until dropped. Whoever comes next cuts it.
 pub(crate) struct Turn<'a> {
+    place: InLine<'a>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// One who writes or waits to; the last to leave takes the entry along.
+struct InLine<'a> {
     sessions: &'a Sessions,
     key: String,
     cut: CancellationToken,
-    _permit: OwnedSemaphorePermit,
 }
 
 impl Sessions {
@@ -59,6 +74,7 @@ impl Sessions {
             seal: Hmac::new_from_slice(key).expect("HMAC takes keys of any length"),
             writers: Mutex::default(),
             parked: Cache::new(PARKED),
+            checked: Cache::new(PARKED),
         }
     }
 
@@ -89,14 +105,9 @@ impl Sessions {
         URL_SAFE_NO_PAD.encode(id)
     }
 
-    /// Reads an id back. What was not signed for this repository and caller, or has expired, is unknown.
-    pub(crate) fn verify(
-        &self,
-        id: &str,
-        name: NameRef<'_>,
-        caller: &str,
-        now: Timestamp,
-    ) -> Result<Session> {
+    /// Reads an id back. What was not signed for this repository and caller is unknown; whether it has expired, its row
+    /// has a say in.
+    pub(crate) fn verify(&self, id: &str, name: NameRef<'_>, caller: &str) -> Result<Session> {
         let unknown = || {
             Error::not_found(
                 What::Upload,
@@ -121,12 +132,10 @@ impl Sessions {
             _ => return Err(unknown()),
         };
         let expires = u32::from_be_bytes([told[2], told[3], told[4], told[5]]);
-        if now.seconds() > i64::from(expires) {
-            return Err(unknown());
-        }
         Ok(Session {
             key: hex(&told[14..30]),
             algorithm,
+            expires: Timestamp(i64::from(expires) * 1_000_000),
         })
     }
 
@@ -144,10 +153,17 @@ impl Sessions {
             let writing = writers.entry(key.to_owned()).or_insert_with(|| Writing {
                 cut: CancellationToken::new(),
                 turn: Arc::new(Semaphore::new(1)),
+                users: 0,
             });
             writing.cut.cancel();
             writing.cut = cut.clone();
+            writing.users += 1;
             writing.turn.clone()
+        };
+        let place = InLine {
+            sessions: self,
+            key: key.to_owned(),
+            cut,
         };
         let permit = tokio::time::timeout(PATIENCE, turn.acquire_owned())
             .await
@@ -158,40 +174,55 @@ impl Sessions {
             })?
             .map_err(model::error::internal("waiting for an upload"))?;
         Ok(Turn {
-            sessions: self,
-            key: key.to_owned(),
-            cut,
+            place,
             _permit: permit,
         })
     }
 
     /// Remembers how far the hash has come, for the next chunk in this process.
-    pub(crate) fn park(&self, key: &str, state: HashState) {
-        self.parked.insert(key.to_owned(), Arc::new(state));
+    pub(crate) fn park(&self, key: &str, epoch: i64, state: HashState) {
+        self.parked.insert(key.to_owned(), (epoch, Arc::new(state)));
     }
 
-    /// What was parked for exactly this many bytes.
-    pub(crate) fn unpark(&self, key: &str, at: u64) -> Option<Arc<HashState>> {
+    /// What was parked for exactly these bytes: nobody had the session in between, and it stands where it stood.
+    pub(crate) fn unpark(&self, key: &str, epoch: i64, at: u64) -> Option<Arc<HashState>> {
         self.parked
             .remove(key)
-            .map(|(_, state)| state)
-            .filter(|state| state.offset == at)
+            .filter(|(_, (then, state))| *then == epoch && state.offset == at)
+            .map(|(_, (_, state))| state)
+    }
+
+    /// The upload's bytes are these, and its commit is about to be tried.
+    pub(crate) fn keep_checked(&self, key: &str, digest: Digest, size: u64) {
+        self.checked.insert(key.to_owned(), (digest, size));
+    }
+
+    /// How many bytes this upload has, if it was found to be this content and its commit did not succeed.
+    pub(crate) fn checked(&self, key: &str, digest: &Digest) -> Option<u64> {
+        let (known, size) = self.checked.get(key)?;
+        (known == *digest).then_some(size)
+    }
+
+    pub(crate) fn forget_checked(&self, key: &str) {
+        self.checked.remove(key);
     }
 }
 
 impl Turn<'_> {
     /// Ends when somebody else takes the session.
     pub(crate) async fn cut(&self) {
-        self.cut.cancelled().await;
+        self.place.cut.cancelled().await;
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for InLine<'_> {
     fn drop(&mut self) {
         let mut writers = self.sessions.writers.lock();
-        // Unless somebody waits already, nobody needs the entry any more.
-        if !self.cut.is_cancelled() {
-            writers.remove(&self.key);
+        if let Some(writing) = writers.get_mut(&self.key) {
+            writing.users -= 1;
+            if writing.users == 0 {
+                writers.remove(&self.key);
+            }
         }
     }
 }
@@ -225,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_known_only_to_its_repository_and_caller_until_it_expires() {
+    fn an_id_is_known_only_to_its_repository_and_caller() {
         let sessions = Sessions::new(b"key");
         let expires = NOW.plus(Duration::from_mins(1));
         let id = sessions.sign(
@@ -236,35 +267,17 @@ mod tests {
             expires,
         );
         let session = sessions
-            .verify(&id, name("library/a"), "user:1", NOW)
+            .verify(&id, name("library/a"), "user:1")
             .expect("signed");
         assert_eq!(
-            (session.algorithm, session.key.len()),
-            (Algorithm::Sha512, 32)
+            (session.algorithm, session.key.len(), session.expires),
+            (Algorithm::Sha512, 32, expires)
         );
-        assert!(
-            sessions
-                .verify(&id, name("library/b"), "user:1", NOW)
-                .is_err()
-        );
-        assert!(
-            sessions
-                .verify(&id, name("library/a"), "user:2", NOW)
-                .is_err()
-        );
-        assert!(
-            sessions
-                .verify(
-                    &id,
-                    name("library/a"),
-                    "user:1",
-                    expires.plus(Duration::from_secs(2))
-                )
-                .is_err()
-        );
+        assert!(sessions.verify(&id, name("library/b"), "user:1").is_err());
+        assert!(sessions.verify(&id, name("library/a"), "user:2").is_err());
         assert!(
             Sessions::new(b"other")
-                .verify(&id, name("library/a"), "user:1", NOW)
+                .verify(&id, name("library/a"), "user:1")
                 .is_err()
         );
         let mut forged = id.into_bytes();
@@ -275,14 +288,13 @@ mod tests {
                     std::str::from_utf8(&forged).expect("ascii"),
                     name("library/a"),
                     "user:1",
-                    NOW
                 )
                 .is_err()
         );
         for hostile in ["", "x", "../../etc/passwd", &"A".repeat(10_000)] {
             assert!(
                 sessions
-                    .verify(hostile, name("library/a"), "user:1", NOW)
+                    .verify(hostile, name("library/a"), "user:1")
                     .is_err()
             );
         }
@@ -300,10 +312,38 @@ mod tests {
             },
             async {
                 let second = sessions.enter("k").await.expect("after the first");
-                assert!(!second.cut.is_cancelled());
+                assert!(!second.place.cut.is_cancelled());
             }
         );
         assert!(left);
         assert!(sessions.writers.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn one_who_gives_up_waiting_leaves_nothing_behind() {
+        let sessions = Sessions::new(b"key");
+        let first = sessions.enter("k").await.expect("free");
+        {
+            let mut waiting = std::pin::pin!(sessions.enter("k"));
+            assert!(futures_util::poll!(&mut waiting).is_pending());
+        }
+        first.cut().await;
+        assert_eq!(sessions.writers.lock().len(), 1);
+        drop(first);
+        assert!(sessions.writers.lock().is_empty());
+    }
+
+    #[test]
+    fn a_hash_state_counts_only_where_it_was_parked() {
+        let sessions = Sessions::new(b"key");
+        let state = HashState {
+            algorithm: Algorithm::Sha256,
+            offset: 7,
+            bytes: Vec::new(),
+        };
+        for (epoch, at, counts) in [(3, 7, true), (4, 7, false), (3, 8, false)] {
+            sessions.park("k", 3, state.clone());
+            assert_eq!(sessions.unpark("k", epoch, at).is_some(), counts);
+        }
     }
 }

@@ -1,7 +1,11 @@
 //! Uploads: open, append, finish, cancel. Bytes are hashed on the way to the disk; how far a session has come is said by
 //! its row, and a client that lost its connection goes on at exactly that byte.
 
-use blob::{HashState, Writer};
+mod open;
+#[cfg(test)]
+mod tests;
+
+use blob::{Staged, Writer};
 use bytes::Bytes;
 use db::uploads::{self, Upload};
 use futures_util::{Stream, StreamExt};
@@ -15,13 +19,10 @@ use oci::{
 use crate::{
     Registry,
     push::{Finished, Target},
-    session::{Session, Turn},
+    session::Session,
     store_error,
+    upload::open::{Open, Taken},
 };
-
-/// Received bytes after which a session's row is made, and brought up to date again, while a request still runs.
-const FIRST_NOTE: u64 = 4 << 20;
-const NOTE_EVERY: u64 = 64 << 20;
 
 /// A chunk as a request brings it.
 pub struct Chunk<S> {
@@ -30,17 +31,6 @@ pub struct Chunk<S> {
     /// The body's length, when the request says it.
     pub length: Option<u64>,
     pub body: S,
-}
-
-/// A session that this request writes to.
-struct Open<'a> {
-    session: Session,
-    turn: Turn<'a>,
-    writer: Writer,
-    /// The row's epoch; 0 while there is no row.
-    epoch: i64,
-    /// Bytes that the row knows of.
-    noted: u64,
 }
 
 /// How the body of a request ended.
@@ -58,12 +48,12 @@ impl Registry {
             .sign(self.db().node(), name, caller, algorithm, expires)
     }
 
-    /// How many bytes of the upload are here.
+    /// How many bytes of the upload are here. A writer at work is cut off: who asks has lost it.
     pub async fn upload_received(&self, name: NameRef<'_>, caller: &str, id: &str) -> Result<u64> {
-        let session = self.session(name, caller, id)?;
-        let row = uploads::find(&mut *self.db().reader().await?, &session.key).await?;
-        match row {
-            Some(row) if row.finished.is_some() || row.cancelled => Err(unknown()),
+        let session = self.0.sessions.verify(id, name, caller)?;
+        let _turn = self.0.sessions.enter(&session.key).await?;
+        match self.row(&session).await? {
+            Some(row) if row.finished.is_some() => Err(unknown()),
             row => Ok(row.map_or(0, |row| row.received)),
         }
     }
@@ -79,16 +69,18 @@ impl Registry {
     where
         S: Stream<Item = Result<Bytes>> + Unpin + Send,
     {
-        let session = self.session(target.name.borrowed(), caller, id)?;
-        let turn = self.0.sessions.enter(&session.key).await?;
-        let row = uploads::find(&mut *self.db().reader().await?, &session.key).await?;
-        if row
-            .as_ref()
-            .is_some_and(|row| row.finished.is_some() || row.cancelled)
-        {
+        let sessions = &self.0.sessions;
+        let session = sessions.verify(id, target.name.borrowed(), caller)?;
+        let turn = sessions.enter(&session.key).await?;
+        let row = self.row(&session).await?;
+        if row.as_ref().is_some_and(|row| row.finished.is_some()) {
             return Err(unknown());
         }
-        let mut open = self.resume(target, session, turn, row, chunk.range).await?;
+        let taken = self.take(target, session, turn, row, chunk.range).await?;
+        let mut open = match self.open(taken).await {
+            Ok(open) => open,
+            Err((taken, why)) => return Err(self.refuse(target, &taken, why).await),
+        };
         let received = self.receive(target, &mut open, chunk).await;
         let offset = self.put_aside(target, open).await?;
         match received {
@@ -110,27 +102,24 @@ impl Registry {
     where
         S: Stream<Item = Result<Bytes>> + Unpin + Send,
     {
-        let session = self.session(target.name.borrowed(), caller, id)?;
-        let turn = self.0.sessions.enter(&session.key).await?;
-        let row = uploads::find(&mut *self.db().reader().await?, &session.key).await?;
+        let sessions = &self.0.sessions;
+        let session = sessions.verify(id, target.name.borrowed(), caller)?;
+        let turn = sessions.enter(&session.key).await?;
+        let row = self.row(&session).await?;
         match row.as_ref().and_then(|row| row.finished) {
             Some(before) if before == *digest => return Ok(()),
             Some(_) => return Err(unknown()),
-            None if row.as_ref().is_some_and(|row| row.cancelled) => return Err(unknown()),
             None => {}
         }
-        let open = match self
-            .resume(target, session, turn, row.clone(), chunk.range)
-            .await
-        {
-            // A commit that failed after the bytes had found their place: they are still there.
-            Err(Error::NotFound(What::Upload, _)) if row.is_some() => {
-                let row = row.ok_or_else(unknown)?;
-                return self.finish_published(target, row, digest).await;
-            }
-            open => open?,
-        };
-        self.finish_open(target, open, digest, chunk).await
+        let taken = self.take(target, session, turn, row, chunk.range).await?;
+        match self.open(taken).await {
+            Ok(open) => self.finish_open(target, open, digest, chunk).await,
+            Err((taken, why)) => match sessions.checked(&taken.session.key, digest) {
+                // A commit that failed after the bytes had found their place: they are still there.
+                Some(size) => self.finish_published(target, taken, digest, size).await,
+                None => Err(self.refuse(target, &taken, why).await),
+            },
+        }
     }
 
     async fn finish_open<S>(
@@ -152,55 +141,52 @@ impl Registry {
             self.put_aside(target, open).await?;
             return Err(store_error(error));
         }
-        let Open {
-            session,
-            turn,
-            writer,
-            epoch,
-            noted,
-        } = open;
+        let Open { taken, writer, .. } = open;
         let received = writer.offset();
         let staged = match writer.finish(digest).await {
             Ok(staged) => staged,
             Err(error) => {
-                if received > noted
-                    && matches!(
-                        error,
-                        blob::Error::DigestMismatch { .. } | blob::Error::Full
-                    )
-                {
-                    self.note(target, &session.key, epoch, received, None)
-                        .await?;
+                match error {
+                    blob::Error::DigestMismatch { .. } | blob::Error::Full => {
+                        self.note(target, &taken, received, None, true).await?;
+                    }
+                    blob::Error::Lost(_) => self.abandon(&taken).await?,
+                    _ => {}
                 }
                 return Err(store_error(error));
             }
         };
-        let finished = Finished {
-            key: session.key,
-            epoch: epoch.max(1),
-        };
-        self.keep_upload(&staged, target, Some(finished)).await?;
-        drop(turn);
-        Ok(())
+        let sessions = &self.0.sessions;
+        sessions.keep_checked(&taken.session.key, *digest, staged.size);
+        self.keep_session(&staged, target, taken).await
     }
 
-    async fn finish_published(&self, target: &Target, row: Upload, digest: &Digest) -> Result<()> {
-        let (place, _) = self.place(digest, row.received).await?;
+    async fn finish_published(
+        &self,
+        target: &Target,
+        taken: Taken<'_>,
+        digest: &Digest,
+        size: u64,
+    ) -> Result<()> {
+        let (place, _) = self.place(digest, size).await?;
         let staged = self
             .store()
-            .restage(&row.id, digest, &place.location, row.received)
+            .restage(taken.file(), digest, &place.location, size)
             .await
             .map_err(store_error)?;
         let staged = staged.ok_or_else(unknown)?;
-        self.keep_upload(
-            &staged,
-            target,
-            Some(Finished {
-                key: row.id,
-                epoch: row.epoch,
-            }),
-        )
-        .await
+        self.keep_session(&staged, target, taken).await
+    }
+
+    /// Makes the upload content of the repository, and its session one that is finished.
+    async fn keep_session(&self, staged: &Staged, target: &Target, taken: Taken<'_>) -> Result<()> {
+        let finished = Finished {
+            key: taken.session.key.clone(),
+            epoch: taken.epoch.max(1),
+        };
+        self.keep_upload(staged, target, Some(finished)).await?;
+        self.0.sessions.forget_checked(&taken.session.key);
+        Ok(())
     }
 
     /// A whole upload in one request (POST with `digest`): no session that anybody could come back to.
@@ -229,10 +215,11 @@ impl Registry {
 
     /// Ends a session and forgets its bytes.
     pub async fn cancel_upload(&self, name: NameRef<'_>, caller: &str, id: &str) -> Result<()> {
-        let session = self.session(name, caller, id)?;
+        let session = self.0.sessions.verify(id, name, caller)?;
         let _turn = self.0.sessions.enter(&session.key).await?;
-        let (key, repository) = (session.key.clone(), name.as_str().to_owned());
-        let cancelled = self
+        self.row(&session).await?;
+        let (key, repository) = (session.key, name.as_str().to_owned());
+        let file = self
             .db()
             .write(move |tx| {
                 let (key, repository) = (key.clone(), repository.clone());
@@ -242,78 +229,26 @@ impl Registry {
                 })
             })
             .await?;
-        if !cancelled {
-            return Err(unknown());
-        }
-        self.store()
-            .discard(&session.key)
-            .await
-            .map_err(store_error)
+        let file = file.ok_or_else(unknown)?;
+        self.store().discard(&file).await.map_err(store_error)
     }
 
-    fn session(&self, name: NameRef<'_>, caller: &str, id: &str) -> Result<Session> {
-        self.0
-            .sessions
-            .verify(id, name, caller, self.db().clock().now())
-    }
-
-    /// Opens the session's bytes for appending, when the chunk begins where they end.
-    async fn resume<'a>(
-        &self,
-        target: &Target,
-        session: Session,
-        turn: Turn<'a>,
-        row: Option<Upload>,
-        range: Option<ByteRange>,
-    ) -> Result<Open<'a>> {
-        let have = row.as_ref().map_or(0, |row| row.received);
-        if range.is_some_and(|range| range.start != have) {
-            return Err(Error::RangeMismatch { have });
+    /// The session's row, unless it was cancelled. An id whose time is over stands for as long as bytes keep coming.
+    async fn row(&self, session: &Session) -> Result<Option<Upload>> {
+        let mut reader = self.db().reader().await?;
+        let row = uploads::find(&mut reader, &session.key).await?;
+        if self.db().clock().now() > session.expires {
+            let now = reader.now(self.db().clock()).await?;
+            let touched = row.as_ref().map(|row| row.updated_at);
+            let ends = touched.map(|touched| touched.plus(self.config().uploads_expire));
+            if now > ends.map_or(session.expires, |ends| ends.max(session.expires)) {
+                return Err(unknown());
+            }
         }
-        let epoch = self.take(target, &session, row.as_ref()).await?;
-        let parked = self.0.sessions.unpark(&session.key, have);
-        let flushed = row
-            .and_then(|row| row.hash_state)
-            .and_then(|state| HashState::from_bytes(&state).ok());
-        let saved = parked.as_deref().or(flushed.as_ref());
-        let store = self.store();
-        let writer = if have == 0 {
-            store.begin(&session.key, session.algorithm).await
-        } else {
-            store
-                .resume(&session.key, have, saved, session.algorithm)
-                .await
-        };
-        let writer = writer.map_err(|error| match error {
-            blob::Error::NotFound => unknown(),
-            other => store_error(other),
-        })?;
-        Ok(Open {
-            session,
-            turn,
-            writer,
-            epoch,
-            noted: have,
-        })
-    }
-
-    /// Where other nodes may write too, the row decides who does.
-    async fn take(&self, target: &Target, session: &Session, row: Option<&Upload>) -> Result<i64> {
-        let seen = row.map(|row| row.epoch);
-        if self.db().is_exclusive() {
-            return Ok(seen.unwrap_or(0));
+        match row {
+            Some(row) if row.cancelled => Err(unknown()),
+            row => Ok(row),
         }
-        let (key, repository) = (session.key.clone(), target.name.as_str().to_owned());
-        self.db()
-            .write(move |tx| {
-                let (key, repository) = (key.clone(), repository.clone());
-                Box::pin(async move {
-                    let now = tx.now().await?;
-                    uploads::take(tx, &key, &repository, seen, now).await
-                })
-            })
-            .await?
-            .ok_or_else(taken_over)
     }
 
     /// Takes the body in. Whatever ends it, the bytes before stay in the writer.
@@ -326,7 +261,7 @@ impl Registry {
         loop {
             let next = tokio::select! {
                 biased;
-                () = open.turn.cut() => return Received::Cut(taken_over()),
+                () = open.taken.turn.cut() => return Received::Cut(taken_over()),
                 next = body.next() => next,
             };
             let bytes = match next {
@@ -337,13 +272,9 @@ impl Registry {
             if let Err(error) = open.writer.write(bytes).await {
                 return Received::Cut(store_error(error));
             }
-            let fresh = open.writer.offset() - open.noted;
-            let due = if open.epoch == 0 {
-                fresh >= FIRST_NOTE
-            } else {
-                fresh >= NOTE_EVERY
-            };
-            if due && let Err(error) = self.note_flushed(target, open).await {
+            if open.is_due()
+                && let Err(error) = self.note_flushed(target, open).await
+            {
                 return Received::Cut(error);
             }
         }
@@ -358,70 +289,6 @@ impl Registry {
             )),
             _ => Received::Whole,
         }
-    }
-
-    async fn note_flushed(&self, target: &Target, open: &mut Open<'_>) -> Result<()> {
-        let state = open.writer.flush().await.map_err(store_error)?;
-        let received = state.offset;
-        open.epoch = self
-            .note(
-                target,
-                &open.session.key,
-                open.epoch,
-                received,
-                Some(state.to_bytes()),
-            )
-            .await?;
-        open.noted = received;
-        Ok(())
-    }
-
-    /// The end of a request that leaves the session open: everything received is in the file, and the row says how much.
-    async fn put_aside(&self, target: &Target, mut open: Open<'_>) -> Result<u64> {
-        let received = match open.writer.settle().await {
-            Ok(received) => received,
-            Err(blob::Error::Full) => open.writer.settle().await.map_err(store_error)?,
-            Err(error) => return Err(store_error(error)),
-        };
-        if received > open.noted {
-            self.note(target, &open.session.key, open.epoch, received, None)
-                .await?;
-        }
-        if let Ok(state) = open.writer.state().await {
-            self.0.sessions.park(&open.session.key, state);
-        }
-        Ok(received)
-    }
-
-    /// Writes how far the session has come; makes its row when there is none (`epoch` 0). Answers the row's epoch.
-    async fn note(
-        &self,
-        target: &Target,
-        key: &str,
-        epoch: i64,
-        received: u64,
-        hash_state: Option<Vec<u8>>,
-    ) -> Result<i64> {
-        let (key, repository) = (key.to_owned(), target.name.as_str().to_owned());
-        self.db()
-            .write(move |tx| {
-                let (key, repository, hash_state) =
-                    (key.clone(), repository.clone(), hash_state.clone());
-                Box::pin(async move {
-                    let now = tx.now().await?;
-                    let epoch = match epoch {
-                        0 => uploads::take(tx, &key, &repository, None, now)
-                            .await?
-                            .ok_or_else(taken_over)?,
-                        epoch => epoch,
-                    };
-                    let kept =
-                        uploads::advance(tx, &key, epoch, received, hash_state.as_deref(), now)
-                            .await?;
-                    if kept { Ok(epoch) } else { Err(taken_over()) }
-                })
-            })
-            .await
     }
 }
 

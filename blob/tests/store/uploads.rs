@@ -323,3 +323,15 @@ async fn uploads_are_listed_and_discarded() {
     }
     assert_eq!(home.store.uploads().await.unwrap(), []);
 }
+
+#[tokio::test]
+async fn a_file_that_is_worked_on_is_told_apart() {
+    let home = Home::new().await;
+    let mut writer = home.store.begin("busy", Sha256).await.unwrap();
+    writer.write("bytes".into()).await.unwrap();
+    writer.settle().await.unwrap();
+    let is_busy = async || home.store.uploads().await.unwrap()[0].is_busy;
+    assert!(is_busy().await);
+    drop(writer);
+    assert!(!is_busy().await);
+}

@@ -102,3 +102,55 @@ fn files_without_a_session_go_when_they_are_old() {
         assert!(!stray.exists());
     });
 }
+
+#[test]
+fn the_file_of_a_session_is_told_by_the_name_its_row_has() {
+    each(async |world| {
+        begin(world, "moved").await;
+        let uploads = world.root.join("uploads");
+        fs::write(uploads.join("moved-2"), b"ten bytes!").unwrap();
+        let changed = world.write(|tx| {
+            Box::pin(async move {
+                let now = tx.now().await?;
+                uploads::change_file(tx, "moved", 1, "moved-2", None, now).await
+            })
+        });
+        assert!(changed.await);
+        world.advance(HOUR * 23);
+        let touched = world.write(|tx| {
+            Box::pin(async move {
+                let now = tx.now().await?;
+                uploads::advance(tx, "moved", 1, 10, None, now).await
+            })
+        });
+        assert!(touched.await);
+        world.advance(HOUR * 2);
+        assert!(expire(world).await.contains("1 stray files removed"));
+        assert!(!uploads.join("moved").exists() && uploads.join("moved-2").exists());
+        world.advance(HOUR * 25);
+        assert!(expire(world).await.starts_with("1 uploads expired"));
+        assert!(!uploads.join("moved-2").exists());
+    });
+}
+
+#[test]
+fn a_cancelled_upload_is_known_as_long_as_its_id() {
+    each(async |world| {
+        begin(world, "cancelled").await;
+        let cancelled = world.write(|tx| {
+            Box::pin(async move {
+                let now = tx.now().await?;
+                Ok(uploads::cancel(tx, "cancelled", "library/a", now)
+                    .await?
+                    .is_some())
+            })
+        });
+        assert!(cancelled.await);
+        world.advance(HOUR * 23);
+        expire(world).await;
+        assert!(has_row(world, "cancelled").await);
+        world.advance(HOUR * 2);
+        expire(world).await;
+        assert!(!has_row(world, "cancelled").await);
+    });
+}

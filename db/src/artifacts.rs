@@ -338,32 +338,46 @@ pub async fn referrers(
     after: ArtifactId,
     limit: i64,
 ) -> Result<Vec<Referrer>> {
-    let subject = subject.to_string();
+    let (subject, read) = (subject.to_string(), |row: &Row<'_>| {
+        Ok(Referrer {
+            id: ArtifactId(row.int(0)?),
+            digest: row.parsed(1)?,
+            media_type: row.text(2)?,
+            artifact_type: row.opt_text(3)?,
+            size: row.int(4)?.unsigned_abs(),
+            annotations: row.opt_text(5)?,
+        })
+    });
+    let (repository, after, limit) = (repository.into(), after.into(), limit.into());
+    let Some(artifact_type) = artifact_type else {
+        return conn
+            .rows(
+                "SELECT a.id, a.digest, a.media_type, a.artifact_type, b.size, a.annotations
+                   FROM artifacts a
+                   JOIN blobs b ON b.id = a.blob_id
+                  WHERE a.repository_id = $1 AND a.subject_digest = $2 AND a.id > $3
+                  ORDER BY a.id
+                  LIMIT $4",
+                &[repository, (&subject).into(), after, limit],
+                read,
+            )
+            .await;
+    };
     conn.rows(
         "SELECT a.id, a.digest, a.media_type, a.artifact_type, b.size, a.annotations
            FROM artifacts a
            JOIN blobs b ON b.id = a.blob_id
-          WHERE a.repository_id = $1 AND a.subject_digest = $2 AND a.id > $3
-            AND (CAST($4 AS TEXT) IS NULL OR a.artifact_type = $4)
+          WHERE a.repository_id = $1 AND a.subject_digest = $2 AND a.artifact_type = $5 AND a.id > $3
           ORDER BY a.id
-          LIMIT $5",
+          LIMIT $4",
         &[
-            repository.into(),
+            repository,
             (&subject).into(),
-            after.into(),
+            after,
+            limit,
             artifact_type.into(),
-            limit.into(),
         ],
-        |row| {
-            Ok(Referrer {
-                id: ArtifactId(row.int(0)?),
-                digest: row.parsed(1)?,
-                media_type: row.text(2)?,
-                artifact_type: row.opt_text(3)?,
-                size: row.int(4)?.unsigned_abs(),
-                annotations: row.opt_text(5)?,
-            })
-        },
+        read,
     )
     .await
 }

@@ -264,16 +264,18 @@ pub fn location_of(generation: i64) -> String {
     }
 }
 
+/// The generation whose bytes lie there.
+pub fn generation_of(location: &str) -> i64 {
+    location
+        .strip_prefix("data.")
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(0)
+}
+
 /// Condemns a content that no repository holds any more. Lock it first; this asks again.
 pub async fn condemn_if_unheld(tx: &mut Tx, id: BlobId, now: Timestamp) -> Result<bool> {
-    let changed = tx
-        .execute(
-            "UPDATE blobs SET state = 1, state_at = $2
-              WHERE id = $1 AND state IN (0, 3, 4) AND NOT EXISTS (SELECT 1 FROM repository_blobs WHERE blob_id = $1)",
-            &[id.into(), now.into()],
-        )
-        .await?;
-    Ok(changed > 0)
+    let condemned = condemn_unheld(tx, &[id], now).await?;
+    Ok(!condemned.is_empty())
 }
 
 /// As [`condemn_if_unheld`], for many; answers those that were condemned.
@@ -292,15 +294,20 @@ pub async fn condemn_unheld(tx: &mut Tx, ids: &[BlobId], now: Timestamp) -> Resu
     .await
 }
 
-/// Condemned contents after `after`, in order of numbers.
-pub async fn condemned(conn: &mut Conn, after: BlobId, limit: i64) -> Result<Vec<Blob>> {
+/// Contents in a state other than live whose bytes are there as far as is known, after `after`, in order of numbers.
+pub async fn in_state(
+    conn: &mut Conn,
+    state: State,
+    after: BlobId,
+    limit: i64,
+) -> Result<Vec<Blob>> {
     conn.rows(
         // `state <> 0` says what SQLite wants to hear before it uses the partial index.
         "SELECT id, digest, generation, size, location, state FROM blobs
-          WHERE state = 1 AND state <> 0 AND freed_at IS NULL AND id > $1
+          WHERE state = $1 AND state <> 0 AND freed_at IS NULL AND id > $2
           ORDER BY id
-          LIMIT $2",
-        &[after.into(), limit.into()],
+          LIMIT $3",
+        &[state.number().into(), after.into(), limit.into()],
         read,
     )
     .await
@@ -479,19 +486,6 @@ pub async fn find_all(conn: &mut Conn, digests: &[Digest]) -> Result<Vec<Blob>> 
     conn.rows(sql, &[(&list).into()], read).await
 }
 
-/// Lost contents after `after`, in order of numbers.
-pub async fn lost(conn: &mut Conn, after: BlobId, limit: i64) -> Result<Vec<Blob>> {
-    conn.rows(
-        "SELECT id, digest, generation, size, location, state FROM blobs
-          WHERE state = 3 AND state <> 0 AND freed_at IS NULL AND id > $1
-          ORDER BY id
-          LIMIT $2",
-        &[after.into(), limit.into()],
-        read,
-    )
-    .await
-}
-
 /// Of the contents with numbers over `after` up to `last`, those that no repository holds although they are not condemned.
 pub async fn unheld(conn: &mut Conn, after: BlobId, last: BlobId) -> Result<Vec<Blob>> {
     conn.rows(
@@ -514,14 +508,6 @@ pub async fn set_size(tx: &mut Tx, id: BlobId, size: u64) -> Result<()> {
     .await?;
     tx.touch(Touch::Blobs);
     Ok(())
-}
-
-/// The generation whose bytes lie there.
-pub fn generation_of(location: &str) -> i64 {
-    location
-        .strip_prefix("data.")
-        .and_then(|number| number.parse().ok())
-        .unwrap_or(0)
 }
 
 /// Takes bytes that no row knows, as if they had been claimed: whoever pushes the content from now on stores elsewhere, and
@@ -561,7 +547,7 @@ pub async fn claim_stray(
     .await
 }
 
-/// Number and bytes of contents by state, for metrics and reports: (live, lost, condemned or deleting).
+/// Number and bytes of the contents in each state. Reads all of them: for reports that a person asks for.
 pub async fn totals(conn: &mut Conn) -> Result<Vec<(State, u64, u64)>> {
     conn.rows(
         "SELECT state, COUNT(*), CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM blobs WHERE freed_at IS NULL GROUP BY state ORDER BY state",

@@ -17,6 +17,9 @@ use crate::media_type::{self, OCI_INDEX, OCI_MANIFEST};
 /// The largest manifest that is accepted. The spec asks for at least 4 megabytes.
 pub const MAX_MANIFEST_BYTES: usize = 4 * 1024 * 1024;
 
+/// The longest type of an artifact: by RFC 6838 a media type's two names have at most 127 characters each.
+const MAX_TYPE: usize = 255;
+
 /// How deep a manifest may nest: no reader of ours or of a client should need its stack for it.
 const MAX_DEPTH: usize = 128;
 
@@ -277,8 +280,15 @@ impl Body<'_> {
             annotations: descriptor::annotations(self.annotations)?,
         };
         // An artifact says by its own type what it is; of everything else the config does.
-        if kind == Kind::Image && manifest.artifact_type().is_none() {
-            return Err(descriptor::missing("config"));
+        match manifest.artifact_type() {
+            None if kind == Kind::Image => return Err(descriptor::missing("config")),
+            Some(long) if long.len() > MAX_TYPE => {
+                return Err(ManifestError::field(
+                    "artifactType",
+                    format!("is longer than the {MAX_TYPE} characters that a media type may have"),
+                ));
+            }
+            _ => {}
         }
         Ok(manifest)
     }

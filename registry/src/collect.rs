@@ -14,7 +14,7 @@ use std::{
 };
 
 use db::{
-    blobs::{self, Blob},
+    blobs::{self, Blob, State},
     links::{self, Due},
     replicas,
 };
@@ -143,8 +143,8 @@ impl<P: Fn(&CollectProgress) + Send + Sync> Run<'_, P> {
     async fn claim(&mut self) -> Result<()> {
         let mut after = BlobId(0);
         while !self.cancel.is_cancelled() {
-            let condemned =
-                blobs::condemned(&mut *self.registry.db().reader().await?, after, BATCH).await?;
+            let reader = &mut *self.registry.db().reader().await?;
+            let condemned = blobs::in_state(reader, State::Condemned, after, BATCH).await?;
             let Some(last) = condemned.last() else {
                 return Ok(());
             };

@@ -7,10 +7,13 @@ mod judge;
 #[cfg(test)]
 mod tests;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use blob::Verdict;
-use db::blobs::{self, Blob};
+use db::blobs::{self, Blob, State};
 use model::{Result, id::BlobId, time::Timestamp};
 use oci::digest::Digest;
 use serde::Serialize;
@@ -18,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Registry, store_error};
 
-pub(crate) use judge::{Finding, Suspected};
+pub(crate) use judge::{Finding, Judging};
 
 /// Contents read from the database at a time.
 const BATCH: i64 = 100;
@@ -26,6 +29,9 @@ const BATCH: i64 = 100;
 const NOTE_EVERY: Duration = Duration::from_secs(10);
 /// Damaged contents that a report names.
 const EXAMPLES: usize = 100;
+/// What part of its time a run gives to contents that are lost already: what a dying disk gives back slowly or not at all
+/// must not keep the rest from being read.
+const FOR_LOST: u32 = 10;
 
 /// What to read.
 #[derive(Debug, Clone, Default)]
@@ -67,6 +73,16 @@ pub struct Lost {
     pub why: String,
 }
 
+/// One run.
+struct Run<'a> {
+    registry: &'a Registry,
+    cancel: &'a CancellationToken,
+    progress: &'a (dyn Fn(&ScrubProgress) + Send + Sync),
+    /// Due is what was checked last before this.
+    before: Timestamp,
+    report: ScrubReport,
+}
+
 impl Registry {
     /// Reads what is due, within the rate that the configuration allows.
     pub async fn scrub(
@@ -76,7 +92,6 @@ impl Registry {
         progress: impl Fn(&ScrubProgress) + Send + Sync,
     ) -> Result<ScrubReport> {
         let start = Instant::now();
-        let mut report = ScrubReport::default();
         let now = self.db().now().await?;
         let before = if options.everything {
             now
@@ -84,127 +99,148 @@ impl Registry {
             now.minus(self.config().scrub_interval)
         };
         self.check_store().await?;
-        let is_over = || {
-            cancel.is_cancelled()
-                || options
-                    .longest
-                    .is_some_and(|longest| start.elapsed() >= longest)
+        let mut run = Run {
+            registry: self,
+            cancel,
+            progress: &progress,
+            before,
+            report: ScrubReport::default(),
         };
-        self.recover(&mut report, cancel, &is_over).await?;
-        while !is_over() {
-            let due = blobs::unchecked(&mut *self.db().reader().await?, before, BATCH).await?;
-            if due.is_empty() {
-                report.complete = true;
-                break;
-            }
-            self.scrub_batch(due, &mut report, cancel, &is_over, &progress)
-                .await?;
-        }
-        report.duration_ms = start.elapsed().as_millis() as u64;
-        Ok(report)
+        let longest = options.longest;
+        run.recover(longest.map(|longest| start + longest / FOR_LOST))
+            .await?;
+        run.read_due(longest.map(|longest| start + longest)).await?;
+        run.report.duration_ms = start.elapsed().as_millis() as u64;
+        Ok(run.report)
+    }
+}
+
+impl Run<'_> {
+    fn is_over(&self, until: Option<Instant>) -> bool {
+        self.cancel.is_cancelled() || until.is_some_and(|until| Instant::now() >= until)
     }
 
-    /// Every content of the batch that was looked at is checked, lost or gone afterwards, so that the next batch is another.
-    async fn scrub_batch(
-        &self,
-        due: Vec<Blob>,
-        report: &mut ScrubReport,
-        cancel: &CancellationToken,
-        is_over: &(dyn Fn() -> bool + Send + Sync),
-        progress: &(dyn Fn(&ScrubProgress) + Send + Sync),
-    ) -> Result<()> {
-        let (mut good, mut noted) = (Vec::new(), Instant::now());
+    async fn read_due(&mut self, until: Option<Instant>) -> Result<()> {
+        while !self.is_over(until) {
+            let due =
+                blobs::unchecked(&mut *self.registry.db().reader().await?, self.before, BATCH)
+                    .await?;
+            if due.is_empty() {
+                self.report.complete = true;
+                return Ok(());
+            }
+            self.read_batch(due, until).await?;
+        }
+        Ok(())
+    }
+
+    /// Every content of the batch that was looked at is noted or lost afterwards, so that the next batch is another.
+    async fn read_batch(&mut self, due: Vec<Blob>, until: Option<Instant>) -> Result<()> {
+        let (mut seen, mut noted) = (Vec::new(), Instant::now());
         for blob in due {
-            if is_over() {
+            if self.is_over(until) {
                 break;
             }
-            let verdict = match self
-                .store()
-                .verify(
-                    &blob.digest,
-                    &blob.location,
-                    self.config().scrub_rate,
-                    cancel,
-                )
-                .await
-            {
-                Err(blob::Error::Cancelled) => break,
-                verdict => verdict.map_err(store_error)?,
-            };
-            report.done.checked += 1;
-            if let Verdict::Good { size } = verdict {
-                report.done.bytes += size;
-                metrics::counter!("seawall_scrubbed_bytes_total").increment(size);
-                good.push(blob.id);
-            } else {
-                match self.judge(&blob.digest, cancel).await? {
-                    Finding::Good => good.push(blob.id),
-                    Finding::Gone => {}
-                    Finding::Lost(why) => {
-                        report.done.lost += 1;
-                        if report.examples.len() < EXAMPLES {
-                            report.examples.push(Lost {
-                                digest: blob.digest,
-                                size: blob.size,
-                                why,
-                            });
-                        }
+            match self.read(&blob).await? {
+                // Gone is also a row that another generation has overtaken: it stays due unless it is noted.
+                Finding::Good | Finding::Gone => seen.push(blob.id),
+                Finding::Lost(why) => {
+                    self.report.done.lost += 1;
+                    if self.report.examples.len() < EXAMPLES {
+                        self.report.examples.push(Lost {
+                            digest: blob.digest,
+                            size: blob.size,
+                            why,
+                        });
                     }
-                    Finding::Cancelled => break,
                 }
+                Finding::Cancelled => break,
             }
-            progress(&report.done);
+            (self.progress)(&self.report.done);
             if noted.elapsed() >= NOTE_EVERY {
-                self.set_checked(std::mem::take(&mut good)).await?;
+                self.set_checked(std::mem::take(&mut seen)).await?;
                 noted = Instant::now();
             }
         }
-        self.set_checked(good).await
+        self.set_checked(seen).await
     }
 
-    /// Looks at what is lost already: it may have come back.
-    async fn recover(
-        &self,
-        report: &mut ScrubReport,
-        cancel: &CancellationToken,
-        is_over: &(dyn Fn() -> bool + Send + Sync),
-    ) -> Result<()> {
-        let mut after = BlobId(0);
+    /// Reads one content, and judges it when something is wrong.
+    async fn read(&mut self, blob: &Blob) -> Result<Finding> {
+        let rate = self.registry.config().scrub_rate;
+        let verdict = match self
+            .registry
+            .store()
+            .verify(&blob.digest, &blob.location, rate, self.cancel)
+            .await
+        {
+            Err(blob::Error::Cancelled) => return Ok(Finding::Cancelled),
+            verdict => verdict.map_err(store_error)?,
+        };
+        self.report.done.checked += 1;
+        if let Verdict::Good { size } = verdict {
+            self.report.done.bytes += size;
+            metrics::counter!("seawall_scrubbed_bytes_total").increment(size);
+            if size == blob.size {
+                return Ok(Finding::Good);
+            }
+        }
+        self.registry.judge(&blob.digest, rate, self.cancel).await
+    }
+
+    /// Looks at what is lost already: it may have come back. Goes on where the last run of this process stopped.
+    async fn recover(&mut self, until: Option<Instant>) -> Result<()> {
+        let (registry, rate) = (self.registry, self.registry.config().scrub_rate);
+        let position = &registry.0.judging.recovered;
+        let mut after = match until {
+            Some(_) => BlobId(position.load(Ordering::Relaxed)),
+            None => BlobId(0),
+        };
         loop {
-            let lost = blobs::lost(&mut *self.db().reader().await?, after, BATCH).await?;
-            let Some(last) = lost.last() else {
+            let lost = blobs::in_state(
+                &mut *registry.db().reader().await?,
+                State::Lost,
+                after,
+                BATCH,
+            )
+            .await?;
+            if lost.is_empty() {
+                position.store(0, Ordering::Relaxed);
                 return Ok(());
-            };
-            after = last.id;
+            }
             for blob in lost {
-                if is_over() {
+                if self.is_over(until) {
                     return Ok(());
                 }
-                let rate = self.config().scrub_rate;
-                let verdict = self
+                let verdict = registry
                     .store()
-                    .verify(&blob.digest, &blob.location, rate, cancel)
+                    .verify(&blob.digest, &blob.location, rate, self.cancel)
                     .await;
                 if matches!(verdict, Ok(Verdict::Good { size }) if size == blob.size)
-                    && self.unmark(&blob, &blob.location).await?
+                    && registry.unmark(&blob).await?
                 {
-                    report.done.recovered += 1;
+                    self.report.done.recovered += 1;
                     tracing::info!(digest = %blob.digest, "lost content is good again");
                 }
+                after = blob.id;
+                position.store(after.0, Ordering::Relaxed);
             }
         }
     }
 
-    async fn set_checked(&self, good: Vec<BlobId>) -> Result<()> {
-        if good.is_empty() {
+    /// Never before what counts as due: a clock that was set back would have the same read again and again.
+    async fn set_checked(&self, seen: Vec<BlobId>) -> Result<()> {
+        if seen.is_empty() {
             return Ok(());
         }
-        self.db()
+        let before = self.before;
+        self.registry
+            .db()
             .write(move |tx| {
-                let good = good.clone();
+                let seen = seen.clone();
                 Box::pin(async move {
-                    let now: Timestamp = tx.now().await?;
-                    blobs::set_checked(tx, &good, now).await
+                    let at = tx.now().await?.max(before);
+                    blobs::set_checked(tx, &seen, at).await
                 })
             })
             .await

@@ -149,6 +149,7 @@ CREATE TABLE artifacts (
     UNIQUE (repository_id, digest)
 );
 CREATE INDEX artifacts_subject ON artifacts (repository_id, subject_digest, id) WHERE subject_digest IS NOT NULL;
+CREATE INDEX artifacts_subject_type ON artifacts (repository_id, subject_digest, artifact_type, id) WHERE subject_digest IS NOT NULL;
 CREATE INDEX artifacts_blob ON artifacts (blob_id);
 
 -- What a manifest names: its own bytes, its config and layers.

@@ -138,18 +138,28 @@ fn what_nothing_holds_is_condemned_and_taken_back_by_a_push() {
         .unwrap();
         assert_eq!(condemned, [free]);
         assert!(any().await);
-        let listed = blobs::condemned(&mut test.db.reader().await.unwrap(), NONE, 10)
-            .await
-            .unwrap();
+        let listed = blobs::in_state(
+            &mut test.db.reader().await.unwrap(),
+            State::Condemned,
+            NONE,
+            10,
+        )
+        .await
+        .unwrap();
         assert_eq!(
             listed.iter().map(|blob| blob.id).collect::<Vec<_>>(),
             [free]
         );
         assert!(
-            blobs::condemned(&mut test.db.reader().await.unwrap(), free, 10)
-                .await
-                .unwrap()
-                .is_empty()
+            blobs::in_state(
+                &mut test.db.reader().await.unwrap(),
+                State::Condemned,
+                free,
+                10
+            )
+            .await
+            .unwrap()
+            .is_empty()
         );
 
         transact!(test.db, |tx| blobs::revive(tx, free, NOW).await).unwrap();

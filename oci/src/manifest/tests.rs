@@ -485,6 +485,18 @@ fn layers_that_may_not_be_pushed_are_named_and_may_be_missing() {
 }
 
 #[test]
+fn a_type_that_is_no_media_type_by_its_length_is_refused() {
+    let typed = |length: usize| {
+        let kind = format!("application/{}", "x".repeat(length - 12));
+        parse(&with(image(), "", "artifactType", json!(kind)))
+    };
+    assert!(typed(255).is_ok());
+    assert!(
+        matches!(typed(256), Err(ManifestError::Field { field, .. }) if field == "artifactType")
+    );
+}
+
+#[test]
 fn a_referrer_is_described_by_the_rule_of_the_spec() {
     let subject = descriptor(OCI_MANIFEST, 9);
     let signature = with(

@@ -1,7 +1,7 @@
 //! What a collection would do, without doing it.
 
 use db::{
-    blobs::{self, Blob},
+    blobs::{self, Blob, State},
     links,
 };
 use model::{Result, id::BlobId};
@@ -35,7 +35,7 @@ impl Registry {
                 "claimed by an earlier collection that did not come to its end",
             ));
         }
-        for blob in blobs::condemned(&mut reader, BlobId(0), most).await? {
+        for blob in blobs::in_state(&mut reader, State::Condemned, BlobId(0), most).await? {
             all.push(unheld(&blob, "no repository holds it any more"));
         }
         for link in links::unnamed(&mut reader, now, most).await? {

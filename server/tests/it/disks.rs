@@ -251,3 +251,38 @@ fn after_a_power_cut_every_acknowledged_push_is_whole() {
     });
     seawall.stop();
 }
+
+#[test]
+fn a_node_whose_own_database_takes_no_writes_serves_but_does_not_hold_the_virtual_address() {
+    let Some(disk) = Disk::new(64) else { return };
+    let home = tempfile::tempdir().expect("a directory");
+    let database = format!("sqlite:{}", disk.path().join("seawall.sqlite").display());
+    let mut seawall = Seawall::start_in(
+        &home.path().join("data"),
+        &[("SEAWALL_DATABASE__URL", &database)],
+    );
+    block_on(async {
+        let client = seawall.stranger();
+        client.get("/readyz?role=vip").await.expect(200);
+        disk.lose_power();
+        // Reads that are remembered go on, so the node may serve; a slow disk elsewhere is given the time to settle.
+        let began = std::time::Instant::now();
+        loop {
+            let vip = client.get("/readyz?role=vip").await;
+            let plain = client.get("/readyz").await;
+            let parts: Vec<_> = vip.json()["failed"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|fault| fault["part"].clone())
+                .collect();
+            if (vip.status.as_u16(), plain.status.as_u16()) == (503, 200)
+                && parts == ["database.write"]
+            {
+                break;
+            }
+            assert!(began.elapsed().as_secs() < 60, "{}", vip.text());
+        }
+    });
+    seawall.kill();
+}

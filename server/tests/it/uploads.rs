@@ -384,9 +384,13 @@ fn of_two_writers_on_one_session_the_later_goes_on_and_the_content_is_right() {
             .await
             .expect("connects");
         let head = format!(
-            "PATCH {location} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic YWRtaW46SGFyYm9yMTIzNDU=\r\nContent-Length: 400000\r\n\r\n"
+            "PATCH {location} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic YWRtaW46SGFyYm9yMTIzNDU=\r\nExpect: 100-continue\r\nContent-Length: 400000\r\n\r\n"
         );
         first.write_all(head.as_bytes()).await.expect("sends");
+        // It has the session once it is asked for its body.
+        let mut told = [0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
+        first.read_exact(&mut told).await.expect("an answer");
+        assert!(told.starts_with(b"HTTP/1.1 100"));
         first.write_all(&bytes[..200_000]).await.expect("sends");
         // The second asks where to go on. Whatever the answer, going on there works, and the first is cut.
         let answer = admin
@@ -450,9 +454,26 @@ fn a_mount_moves_no_bytes_and_needs_the_right_to_pull() {
             .expect(202);
         // Bob may not pull from the private project: with its name he is told so, without it he uploads. But the public copies serve.
         let bob = seawall.stranger().with_basic("bob", "Harbor12345");
-        bob.post(&path("library/m4", "&from=secret/a"))
+        let refused = bob
+            .post(&path("library/m4", "&from=secret/a"))
             .await
             .refused(401, "UNAUTHORIZED");
+        assert_eq!(
+            refused.header("www-authenticate"),
+            "Basic realm=\"harbor\"",
+            "no token could reach it, so none is asked for"
+        );
+        let narrow = admin.token("repository:library/m4:pull,push").await;
+        let refused = narrow
+            .post(&path("library/m4", "&from=secret/a"))
+            .await
+            .refused(401, "UNAUTHORIZED");
+        assert!(
+            refused
+                .header("www-authenticate")
+                .ends_with("scope=\"repository:library/m4:pull,push repository:secret/a:pull\""),
+            "a wider one would"
+        );
         bob.post(&path("library/m5", "&from=library/m1"))
             .await
             .expect(201);

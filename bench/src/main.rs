@@ -3,6 +3,7 @@
 
 mod cleanup;
 mod content;
+mod disk;
 mod http;
 mod image;
 mod load;

@@ -7,8 +7,9 @@ use std::{
 
 use super::{Place, Setup, Turn, rounds};
 use crate::{
+    disk::durable_files,
     image::Image,
-    load::in_parallel,
+    load::{Work, in_parallel},
     registry::{Flow, Repository},
     report::{Case, Report, Unit},
 };
@@ -22,6 +23,12 @@ const IMAGES: usize = 12_000;
 const VERIFIED: usize = 50;
 
 pub(super) fn run(setup: &Setup, report: &mut Report) {
+    // An image is three such files and three commits of a database or more files.
+    let limit = durable_files(&setup.workspace, setup.scale.window);
+    let limit = limit.map_or_else(
+        |e| format!("{e:#}"),
+        |rate| format!("the disk alone takes {rate:.0} durable files of 4 KiB a second"),
+    );
     rounds(
         setup,
         report,
@@ -36,14 +43,20 @@ pub(super) fn run(setup: &Setup, report: &mut Report) {
                 turn,
                 "many repositories",
                 &many.collect::<Result<Vec<_>, _>>()?,
+                &limit,
             )?;
             let one = Repository::open(turn.server, &format!("library/one-{round}"))?;
-            push(turn, "one repository", &[one])
+            push(turn, "one repository", &[one], &limit)
         },
     );
 }
 
-fn push(turn: &mut Turn<'_>, label: &str, repositories: &[Repository]) -> anyhow::Result<()> {
+fn push(
+    turn: &mut Turn<'_>,
+    label: &str,
+    repositories: &[Repository],
+    limit: &str,
+) -> anyhow::Result<()> {
     let flow = turn.setup.flow;
     let how = if flow == Flow::Patch { ", PATCH" } else { "" };
     let name = format!("{label}, {CLIENTS} clients{how}");
@@ -71,6 +84,10 @@ fn push(turn: &mut Turn<'_>, label: &str, repositories: &[Repository]) -> anyhow
                 })?;
             }
             Ok(())
+        })
+        .map(|work| Work {
+            note: Some(limit.to_owned()),
+            ..work
         })
     })?;
     let pushed = next.load(Ordering::Relaxed).min(IMAGES);

@@ -99,9 +99,7 @@ pub async fn link(tx: &mut Tx, unlinked: &Unlinked, now: Timestamp) -> Result<Li
     let locked = blobs::lock(tx, &[unlinked.digest]).await?;
     // Contents before manifests before links, as everybody else does.
     let sql = locking!(tx, "SELECT 1 FROM artifacts WHERE id = $1", "FOR SHARE");
-    let manifest = tx
-        .row(sql, &[unlinked.artifact.into()], |_| Ok(()))
-        .await?;
+    let manifest = tx.row(sql, &[unlinked.artifact.into()], |_| Ok(())).await?;
     if manifest.is_none() {
         return Ok(Linking::Gone);
     }

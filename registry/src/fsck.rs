@@ -39,7 +39,7 @@ pub enum Kind {
     Missing,
     /// A content's file has another length than its row says.
     WrongLength,
-    /// A content's bytes have another digest, or cannot be read.
+    /// A content's bytes have another digest, or the disk does not give them.
     Damaged,
     /// Known to be missing or damaged already: waits for a push.
     Lost,
@@ -63,6 +63,8 @@ pub enum Kind {
     Going,
     /// A name in the store that is not ours; never touched.
     Foreign,
+    /// A file or directory in the store that the disk does not show: content beneath it may exist all the same.
+    Unreadable,
 }
 
 impl Kind {
@@ -78,7 +80,8 @@ impl Kind {
             | Self::Unlinked
             | Self::GivenUp
             | Self::LooseTag
-            | Self::StrayUpload => true,
+            | Self::StrayUpload
+            | Self::Unreadable => true,
             Self::UploadWithoutFile | Self::Young | Self::Going | Self::Foreign => false,
         }
     }

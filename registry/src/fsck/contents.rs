@@ -3,6 +3,7 @@
 use blob::{Damage, Verdict};
 use db::blobs::{self, Blob, State};
 use model::{Result, id::BlobId};
+use tokio_util::sync::CancellationToken;
 
 use super::{BATCH, Check, Kind};
 use crate::{scrub::Finding, store_error};
@@ -68,9 +69,9 @@ impl Check<'_> {
             {
                 Ok(_) => Ok(None),
                 Err(blob::Error::NotFound) => {
-                    Ok(Some((Kind::Missing, "its bytes are missing".to_owned())))
+                    Ok(Some((Kind::Missing, Verdict::Missing.to_string())))
                 }
-                Err(blob::Error::Damaged(why)) => Ok(Some((Kind::WrongLength, why))),
+                Err(blob::Error::Damaged(why)) => Ok(Some((self.kind_of_damage(blob).await, why))),
                 Err(error) => Err(store_error(error)),
             };
         }
@@ -87,15 +88,23 @@ impl Check<'_> {
                 Kind::WrongLength,
                 format!("has {size} good bytes, its row says {}", blob.size),
             )),
-            Verdict::Missing => Some((Kind::Missing, "its bytes are missing".to_owned())),
-            Verdict::Damaged(Damage::Digest { size, actual }) => Some((
-                Kind::Damaged,
-                format!("its {size} bytes have digest `{actual}`"),
-            )),
-            Verdict::Damaged(Damage::Unreadable(error)) => {
-                Some((Kind::Damaged, format!("its bytes cannot be read: {error}")))
-            }
+            Verdict::Missing => Some((Kind::Missing, verdict.to_string())),
+            Verdict::Damaged(damage) => Some((Kind::Damaged, damage.to_string())),
         })
+    }
+
+    /// Of a file that is not as it should be, without reading it: has it another length, or does the disk not give it?
+    async fn kind_of_damage(&self, blob: &Blob) -> Kind {
+        let at_once = CancellationToken::new();
+        at_once.cancel();
+        let store = self.registry.store();
+        match store
+            .verify(&blob.digest, &blob.location, None, &at_once)
+            .await
+        {
+            Ok(Verdict::Damaged(Damage::Unreadable(_))) => Kind::Damaged,
+            _ => Kind::WrongLength,
+        }
     }
 
     /// Good bytes of a content that was marked lost are served again, once they were read.
@@ -109,8 +118,7 @@ impl Check<'_> {
             .verify(&blob.digest, &blob.location, None, self.cancel)
             .await;
         let is_good = matches!(verdict, Ok(Verdict::Good { size }) if size == blob.size);
-        let repaired =
-            is_good && self.options.repair && self.registry.unmark(blob, &blob.location).await?;
+        let repaired = is_good && self.options.repair && self.registry.unmark(blob).await?;
         let what = if is_good {
             "its bytes are good again"
         } else {
@@ -120,28 +128,10 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Not served any more, until it is pushed again; or its row says the right length now.
+    /// Not served any more, until it is pushed again; or good, and its row says the right length now.
     async fn repair(&self, blob: &Blob) -> Result<bool> {
-        match self.registry.judge(&blob.digest, self.cancel).await? {
-            Finding::Lost(_) => Ok(true),
-            Finding::Gone | Finding::Cancelled => Ok(false),
-            Finding::Good => {
-                let verdict = self
-                    .registry
-                    .store()
-                    .verify(&blob.digest, &blob.location, None, self.cancel)
-                    .await;
-                let Ok(Verdict::Good { size }) = verdict else {
-                    return Ok(false);
-                };
-                let id = blob.id;
-                self.registry
-                    .db()
-                    .write(move |tx| Box::pin(blobs::set_size(tx, id, size)))
-                    .await?;
-                Ok(true)
-            }
-        }
+        let judged = self.registry.judge(&blob.digest, None, self.cancel).await?;
+        Ok(matches!(judged, Finding::Lost(_) | Finding::Good))
     }
 
     /// Contents that no repository holds: the collector never meets them, since it follows links that end.

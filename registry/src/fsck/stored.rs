@@ -23,6 +23,9 @@ impl Check<'_> {
             for name in batch.strange {
                 self.found(Kind::Foreign, false, || name);
             }
+            for what in batch.unreadable {
+                self.found(Kind::Unreadable, false, || what);
+            }
             // After the listing: a row is committed after its bytes have their name.
             let rows = self.rows_of(&batch.found).await?;
             let now = self.registry.db().now().await?;

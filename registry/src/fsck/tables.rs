@@ -2,7 +2,11 @@
 
 use std::collections::HashSet;
 
-use db::{blobs, consistency, uploads};
+use db::{
+    blobs::State,
+    consistency::{self, Linking, Unlinked},
+    uploads,
+};
 use model::{
     Result,
     id::{ArtifactId, TagId},
@@ -25,37 +29,41 @@ impl Check<'_> {
             let unlinked = consistency::unlinked(&mut reader, after, last).await?;
             drop(reader);
             for unlinked in unlinked {
-                let what = format!(
-                    "{}@{} names {}",
-                    unlinked.repository_name, unlinked.manifest, unlinked.digest
-                );
-                if unlinked.state == blobs::State::Deleting {
-                    self.found(Kind::GivenUp, false, || {
-                        format!("{what}, whose bytes have been given up")
-                    });
-                    continue;
-                }
-                let mut repaired = false;
-                if self.options.repair {
-                    repaired = self
-                        .registry
-                        .db()
-                        .write(move |tx| {
-                            let unlinked = unlinked.clone();
-                            Box::pin(async move {
-                                let now = tx.now().await?;
-                                consistency::link(tx, &unlinked, now).await
-                            })
-                        })
-                        .await?;
-                }
-                self.found(Kind::Unlinked, repaired, || {
-                    format!("{what}, which the repository does not hold")
-                });
+                self.unlinked(unlinked).await?;
             }
             self.report.done.manifests += count;
             after = last;
             self.tell();
+        }
+        Ok(())
+    }
+
+    async fn unlinked(&mut self, unlinked: Unlinked) -> Result<()> {
+        let what = format!(
+            "{}@{} names {}",
+            unlinked.repository_name, unlinked.manifest, unlinked.digest
+        );
+        let mut linking = None;
+        if unlinked.state == State::Deleting {
+            linking = Some(Linking::GivenUp);
+        } else if self.options.repair {
+            let link = self.registry.db().write(move |tx| {
+                let unlinked = unlinked.clone();
+                Box::pin(async move {
+                    let now = tx.now().await?;
+                    consistency::link(tx, &unlinked, now).await
+                })
+            });
+            linking = Some(link.await?);
+        }
+        match linking {
+            Some(Linking::Gone) => {}
+            Some(Linking::GivenUp) => self.found(Kind::GivenUp, false, || {
+                format!("{what}, whose bytes have been given up")
+            }),
+            Some(Linking::Linked) | None => self.found(Kind::Unlinked, linking.is_some(), || {
+                format!("{what}, which the repository does not hold")
+            }),
         }
         Ok(())
     }
@@ -80,16 +88,25 @@ impl Check<'_> {
                     "{}:{} says {} and points at {points_at}",
                     tag.repository_name, tag.name, tag.digest
                 );
+                let mut repaired = false;
                 if self.options.repair {
-                    self.registry
+                    repaired = self
+                        .registry
                         .db()
                         .write(move |tx| {
                             let tag = tag.clone();
-                            Box::pin(async move { consistency::mend_tag(tx, &tag).await })
+                            Box::pin(async move {
+                                let now = tx.now().await?;
+                                consistency::mend_tag(tx, &tag, now).await
+                            })
                         })
                         .await?;
+                    // It was pushed or deleted since it was read.
+                    if !repaired {
+                        continue;
+                    }
                 }
-                self.found(Kind::LooseTag, self.options.repair, || what);
+                self.found(Kind::LooseTag, repaired, || what);
             }
             self.report.done.tags += count;
             after = last;
@@ -107,7 +124,8 @@ impl Check<'_> {
             if self.is_over() {
                 return Ok(());
             }
-            let row = uploads::find(&mut *self.registry.db().reader().await?, &file.key).await?;
+            let row =
+                uploads::find_by_file(&mut *self.registry.db().reader().await?, &file.key).await?;
             if row.is_some_and(|row| row.finished.is_none() && !row.cancelled) {
                 continue;
             }
@@ -143,7 +161,7 @@ impl Check<'_> {
                     && !row.cancelled
                     && row.received > 0
                     && row.updated_at < now;
-                if is_open && !keys.contains(row.id.as_str()) {
+                if is_open && !keys.contains(row.file.as_str()) {
                     self.found(Kind::UploadWithoutFile, false, || {
                         format!(
                             "{} in `{}`: {} bytes were received",

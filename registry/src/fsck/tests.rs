@@ -102,6 +102,21 @@ fn a_short_file_is_found_by_its_length_and_a_changed_one_by_its_digest() {
 }
 
 #[test]
+fn what_the_disk_does_not_open_is_found_also_without_reading_it() {
+    each(async |world| {
+        world.push_image("library/a", "v1", &[b"layer"]).await;
+        let file = world.file(&digest_of(b"layer"), "data");
+        fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink("data", &file).unwrap();
+        for deep in [false, true] {
+            let report = world.fsck(deep, false).await;
+            assert_eq!(report.count(Kind::Damaged), 1, "{:?}", report.findings);
+            assert!(report.complete && report.done.tags == 1);
+        }
+    });
+}
+
+#[test]
 fn a_row_with_a_wrong_length_is_corrected_when_the_bytes_are_good() {
     each(async |world| {
         world.push_image("library/a", "v1", &[b"layer"]).await;
@@ -361,6 +376,7 @@ fn every_kind_has_a_name_of_its_own_in_the_report() {
         Young,
         Going,
         Foreign,
+        Unreadable,
     ];
     let names: BTreeSet<String> = all
         .iter()

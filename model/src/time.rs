@@ -94,6 +94,11 @@ impl Clock {
         self.shift.fetch_add(micros(by), Ordering::SeqCst);
     }
 
+    /// As a clock that was found to be ahead; for tests.
+    pub fn set_back(&self, by: Duration) {
+        self.shift.fetch_sub(micros(by), Ordering::SeqCst);
+    }
+
     /// How far tests have moved this clock, in microseconds.
     pub fn shift(&self) -> i64 {
         self.shift.load(Ordering::SeqCst)

@@ -2,13 +2,14 @@
 //!
 //! A push heals a content by putting good bytes over the bad ones, at any moment, so "bad" may be out of date when it is
 //! known. Therefore: make the row suspect, which a push that writes the bytes undoes; then read; and mark the row only if
-//! it is still suspect. A death in between leaves a suspect, which is served like any other and judged by the next scrub.
+//! that suspicion still stands. A death in between leaves a suspect, which is served like any other and which the next
+//! scrub judges first.
 //! Damaged bytes are only moved away from a location that no push uses any more.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::atomic::AtomicI64};
 
 use blob::{Damage, Verdict};
-use db::blobs::{self, Blob, State};
+use db::blobs::{self, Blob, State, Suspicion};
 use model::Result;
 use oci::digest::Digest;
 use parking_lot::Mutex;
@@ -19,8 +20,14 @@ use crate::{Registry, store_error};
 /// A row that changes between two looks this often is being pushed all the time, so it is alive.
 const ATTEMPTS: usize = 5;
 
-/// Contents that this process looks at right now because a pull found them bad.
-pub(crate) type Suspected = Mutex<HashSet<Digest>>;
+/// What this process does about bad content.
+#[derive(Default)]
+pub(crate) struct Judging {
+    /// What it looks at right now because a pull found it bad.
+    pub asked: Mutex<HashSet<Digest>>,
+    /// The last lost content that a scrub looked at; a hint.
+    pub recovered: AtomicI64,
+}
 
 /// What is so about a content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,22 +44,24 @@ impl Registry {
     /// Says that a pull met missing or damaged bytes: when they are, the content is not served any more until it is pushed
     /// again. While somebody else asks the same about the same content, this returns at once.
     pub async fn suspect(&self, digest: &Digest) -> Result<()> {
-        if !self.0.suspected.lock().insert(*digest) {
+        if !self.0.judging.asked.lock().insert(*digest) {
             return Ok(());
         }
         let _asked = Asked {
             registry: self,
             digest,
         };
-        self.judge(digest, &CancellationToken::new())
+        self.judge(digest, None, &CancellationToken::new())
             .await
             .map(|_| ())
     }
 
-    /// Reads the bytes where the database says they are now, and marks the content lost when they are bad.
+    /// Reads the bytes where the database says they are now, at most `rate` a second, and marks the content lost when they
+    /// are bad. When they are good, the row says their length.
     pub(crate) async fn judge(
         &self,
         digest: &Digest,
+        rate: Option<u64>,
         cancel: &CancellationToken,
     ) -> Result<Finding> {
         // A mount point whose share is away looks like a store that lost everything.
@@ -64,12 +73,12 @@ impl Registry {
             let Some(blob) = newest.filter(judged) else {
                 return Ok(Finding::Gone);
             };
-            if !self.begin_judging(&blob).await? {
+            let Some(suspicion) = self.begin_judging(&blob).await? else {
                 continue;
-            }
+            };
             let verdict = match self
                 .store()
-                .verify(digest, &blob.location, None, cancel)
+                .verify(digest, &blob.location, rate, cancel)
                 .await
             {
                 Err(blob::Error::Cancelled) => return Ok(Finding::Cancelled),
@@ -80,15 +89,15 @@ impl Registry {
                 return Ok(Finding::Good);
             }
             self.check_store().await?;
-            if self.mark(&blob, &verdict).await? {
+            if self.mark(&blob, suspicion, &verdict).await? {
                 return Ok(Finding::Lost(self.set_aside(&blob, &verdict).await));
             }
         }
         Ok(Finding::Good)
     }
 
-    /// Makes the row suspect; false when it is not any more as it was read.
-    pub(super) async fn begin_judging(&self, blob: &Blob) -> Result<bool> {
+    /// Makes the row suspect; `None` when it is not any more as it was read.
+    pub(super) async fn begin_judging(&self, blob: &Blob) -> Result<Option<Suspicion>> {
         let blob = blob.clone();
         self.db()
             .write(move |tx| {
@@ -114,7 +123,12 @@ impl Registry {
     }
 
     /// Marks a suspect; false when a push was faster.
-    pub(super) async fn mark(&self, blob: &Blob, verdict: &Verdict) -> Result<bool> {
+    pub(super) async fn mark(
+        &self,
+        blob: &Blob,
+        suspicion: Suspicion,
+        verdict: &Verdict,
+    ) -> Result<bool> {
         let (blob, may_return) = (blob.clone(), may_return(verdict));
         self.db()
             .write(move |tx| {
@@ -122,9 +136,9 @@ impl Registry {
                 Box::pin(async move {
                     let now = tx.now().await?;
                     if may_return {
-                        return blobs::mark_lost(tx, blob.id, now).await;
+                        return blobs::mark_lost(tx, blob.id, suspicion, now).await;
                     }
-                    let marked = blobs::mark_damaged(tx, &blob, now).await?;
+                    let marked = blobs::mark_damaged(tx, &blob, suspicion, now).await?;
                     Ok(marked.is_some())
                 })
             })
@@ -142,7 +156,7 @@ impl Registry {
                 }
             }
         }
-        let why = complaint(verdict);
+        let why = verdict.to_string();
         metrics::counter!("seawall_lost_contents_total").increment(1);
         tracing::error!(digest = %blob.digest, location = blob.location, why, "stored content is lost: push it again to heal it");
         why
@@ -155,33 +169,18 @@ fn may_return(verdict: &Verdict) -> bool {
 }
 
 impl Registry {
-    /// Serves a lost content again whose bytes at `location` were found good. False when a push was faster.
-    pub(crate) async fn unmark(&self, lost: &Blob, location: &str) -> Result<bool> {
-        let (lost, location) = (lost.clone(), location.to_owned());
+    /// Serves a lost content again whose bytes were found good. False when somebody else was faster.
+    pub(crate) async fn unmark(&self, lost: &Blob) -> Result<bool> {
+        let lost = lost.clone();
         self.db()
             .write(move |tx| {
-                let (lost, location) = (lost.clone(), location.clone());
+                let lost = lost.clone();
                 Box::pin(async move {
                     let now = tx.now().await?;
-                    blobs::lock_newest(tx, &lost.digest).await?;
-                    blobs::unmark_lost(tx, &lost, &location, now).await
+                    blobs::unmark_lost(tx, &lost, now).await
                 })
             })
             .await
-    }
-}
-
-/// What is bad about it.
-fn complaint(verdict: &Verdict) -> String {
-    match verdict {
-        Verdict::Good { size } => format!("its {size} bytes are good"),
-        Verdict::Missing => "its bytes are missing".to_owned(),
-        Verdict::Damaged(Damage::Digest { size, actual }) => {
-            format!("its {size} bytes have digest `{actual}`")
-        }
-        Verdict::Damaged(Damage::Unreadable(error)) => {
-            format!("its bytes cannot be read: {error}")
-        }
     }
 }
 
@@ -193,6 +192,6 @@ struct Asked<'a> {
 
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
-        self.registry.0.suspected.lock().remove(self.digest);
+        self.registry.0.judging.asked.lock().remove(self.digest);
     }
 }

@@ -1,12 +1,13 @@
-use std::{fs, time::Duration};
+use std::{fs, sync::atomic::Ordering, time::Duration};
 
 use blob::{Damage, Verdict};
-use db::blobs::State;
+use db::blobs::{self, State};
+use futures_util::FutureExt;
 use model::Error;
 use oci::digest::Digest;
 use tokio_util::sync::CancellationToken;
 
-use super::{ScrubOptions, ScrubReport};
+use super::{Finding, ScrubOptions, ScrubReport};
 use crate::{
     push::settle,
     world::{World, digest_of, each},
@@ -47,7 +48,7 @@ fn damaged_content_is_set_aside_and_healed_by_the_next_push() {
         assert_eq!((report.done.checked, report.done.lost), (3, 1));
         assert_eq!(report.examples[0].digest, digest);
         assert!(
-            report.examples[0].why.contains("have digest"),
+            report.examples[0].why.contains("have the digest"),
             "{}",
             report.examples[0].why
         );
@@ -176,11 +177,24 @@ fn a_push_between_the_reading_and_the_mark_is_kept() {
         ];
         for verdict in bad {
             let seen = world.row(&digest).await.unwrap();
-            assert!(world.registry.begin_judging(&seen).await.unwrap());
+            let before = world.registry.begin_judging(&seen).await.unwrap().unwrap();
             assert!(world.serves("library/a", &digest).await);
             world.push_blob("library/a", b"layer").await;
-            assert!(!world.registry.mark(&seen, &verdict).await.unwrap());
+            assert!(!world.registry.mark(&seen, before, &verdict).await.unwrap());
             assert_eq!(world.state(&digest).await, Some(State::Live));
+            // Also when somebody suspects it anew meanwhile.
+            let after = world.registry.begin_judging(&seen).await.unwrap().unwrap();
+            assert!(!world.registry.mark(&seen, before, &verdict).await.unwrap());
+            assert_eq!(world.state(&digest).await, Some(State::Suspect));
+            assert_ne!(before, after);
+            assert_eq!(
+                world
+                    .registry
+                    .judge(&digest, None, &CancellationToken::new())
+                    .await
+                    .unwrap(),
+                Finding::Good
+            );
         }
         assert!(world.fsck(true, false).await.is_clean());
     });
@@ -191,9 +205,8 @@ fn a_suspect_whose_judge_died_is_judged_by_the_next_scrub() {
     each(async |world| {
         let digest = world.push_blob("library/a", b"layer").await;
         let seen = world.row(&digest).await.unwrap();
-        assert!(world.registry.begin_judging(&seen).await.unwrap());
-        world.advance(MONTH);
-        try_scrub(world, false).await.unwrap();
+        assert!(world.registry.begin_judging(&seen).await.unwrap().is_some());
+        assert_eq!(scrub(world, false).await.done.checked, 1);
         assert_eq!(world.state(&digest).await, Some(State::Live));
         assert!(world.serves("library/a", &digest).await);
     });
@@ -206,13 +219,19 @@ fn a_push_under_way_stores_again_when_its_place_was_found_damaged() {
         let row = world.row(&digest).await.unwrap();
         let (place, _) = world.registry.place(&digest, 5).await.unwrap();
         // Published there, and not yet committed, when the scrub decides about the bytes before.
-        assert!(world.registry.begin_judging(&row).await.unwrap());
+        let suspicion = world.registry.begin_judging(&row).await.unwrap().unwrap();
         let damage = Damage::Digest {
             size: 5,
             actual: digest_of(b"x"),
         };
         let verdict = Verdict::Damaged(damage);
-        assert!(world.registry.mark(&row, &verdict).await.unwrap());
+        assert!(
+            world
+                .registry
+                .mark(&row, suspicion, &verdict)
+                .await
+                .unwrap()
+        );
         let settled = world.database.db.write(move |tx| {
             let place = place.clone();
             Box::pin(async move {
@@ -283,11 +302,117 @@ fn two_who_suspect_the_same_ask_once() {
     each(async |world| {
         let digest: Digest = world.push_blob("library/a", b"layer").await;
         fs::write(world.file(&digest, "data"), b"LAYER").unwrap();
-        let asked = (0..8).map(|_| world.registry.suspect(&digest));
-        for answer in futures_util::future::join_all(asked).await {
-            answer.unwrap();
+        let mut first = Box::pin(world.registry.suspect(&digest));
+        // It waits for the disk from here on.
+        assert!(futures_util::poll!(&mut first).is_pending());
+        for _ in 0..8 {
+            let other = world.registry.suspect(&digest).now_or_never();
+            other.expect("nothing is asked").unwrap();
         }
+        first.await.unwrap();
         assert_eq!(world.state(&digest).await, Some(State::Lost));
-        assert!(world.registry.0.suspected.lock().is_empty());
+        assert!(world.registry.0.judging.asked.lock().is_empty());
+    });
+}
+
+#[test]
+fn what_the_disk_does_not_open_is_lost_and_the_rest_is_read() {
+    each(async |world| {
+        world.push_image("library/a", "v1", &[b"one", b"two"]).await;
+        let (looped, blocked) = (digest_of(b"one"), digest_of(b"two"));
+        let file = world.file(&looped, "data");
+        fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink("data", &file).unwrap();
+        let dir = world.file(&blocked, "data").parent().unwrap().to_owned();
+        fs::remove_dir_all(&dir).unwrap();
+        fs::write(&dir, b"a file where a directory was").unwrap();
+        let report = scrub(world, true).await;
+        assert_eq!(
+            (report.done.checked, report.done.lost, report.complete),
+            (4, 2, true)
+        );
+        for lost in report.examples {
+            assert!(lost.why.contains("cannot be read"), "{}", lost.why);
+        }
+        // Not asked about again and again, and no end of the next run.
+        let next = scrub(world, false).await;
+        assert_eq!((next.done.lost, next.complete), (0, true));
+    });
+}
+
+#[test]
+fn a_row_whose_length_is_wrong_is_corrected_when_the_bytes_are_good() {
+    each(async |world| {
+        let digest = world.push_blob("library/a", b"layer").await;
+        let id = world.row(&digest).await.unwrap().id;
+        let wrong = world
+            .database
+            .db
+            .write(move |tx| Box::pin(blobs::set_size(tx, id, 3)));
+        wrong.await.unwrap();
+        assert_eq!(scrub(world, true).await.done.lost, 0);
+        let row = world.row(&digest).await.unwrap();
+        assert_eq!((row.size, row.state), (5, State::Live));
+    });
+}
+
+#[test]
+fn a_clock_that_is_set_back_does_not_make_a_run_begin_again() {
+    each(async |world| {
+        for number in 0..3 {
+            world
+                .push_blob("library/a", format!("content {number}").as_bytes())
+                .await;
+        }
+        world.advance(MONTH);
+        let options = ScrubOptions {
+            everything: true,
+            longest: None,
+        };
+        let cancel = CancellationToken::new();
+        let report = world
+            .registry
+            .scrub(&options, &cancel, |done| {
+                if done.checked == 1 {
+                    world.database.clock.set_back(MONTH);
+                }
+                if done.checked > 10 {
+                    cancel.cancel();
+                }
+            })
+            .await
+            .unwrap();
+        assert_eq!((report.done.checked, report.complete), (3, true));
+    });
+}
+
+#[test]
+fn what_is_lost_does_not_keep_the_rest_from_being_read() {
+    each(async |world| {
+        let lost = world.push_blob("library/a", b"lost").await;
+        fs::remove_file(world.file(&lost, "data")).unwrap();
+        scrub(world, true).await;
+        let lately = world.push_blob("library/a", b"lately").await;
+        world.advance(MONTH);
+        // As if the last run had ended between two of many.
+        let position = &world.registry.0.judging.recovered;
+        position.store(i64::MAX, Ordering::Relaxed);
+        let options = ScrubOptions {
+            everything: false,
+            longest: Some(Duration::from_hours(1)),
+        };
+        fs::write(world.file(&lost, "data"), b"lost").unwrap();
+        for (recovered, checked) in [(0, 1), (1, 0)] {
+            let report = world
+                .registry
+                .scrub(&options, &CancellationToken::new(), |_| ())
+                .await
+                .unwrap();
+            assert_eq!(
+                (report.done.recovered, report.done.checked),
+                (recovered, checked)
+            );
+        }
+        assert!(world.serves("library/a", &lost).await && world.serves("library/a", &lately).await);
     });
 }

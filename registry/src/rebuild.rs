@@ -12,12 +12,15 @@ mod manifests;
 #[cfg(test)]
 mod tests;
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use blob::{Found, Verdict};
 use db::{
     blobs::{self, State},
-    links, projects, repositories,
+    consistency, links, projects, repositories,
 };
 use model::{
     Result,
@@ -34,13 +37,16 @@ pub const PROJECT: &str = "recovered";
 pub const REPOSITORY: &str = "recovered/manifests";
 /// How long content stays that no recovered manifest names.
 const KEEP_UNNAMED: Duration = Duration::from_hours(90 * 24);
+/// Up to this length content is read and compared in any case.
+const SMALL: u64 = 64 << 20;
 /// Contents in one transaction.
 const BATCH: usize = 100;
 const EXAMPLES: usize = 100;
 
 #[derive(Debug, Clone)]
 pub struct RebuildOptions {
-    /// Reads all bytes and compares digests; otherwise damaged content is taken in and found by the next scrub.
+    /// Reads all bytes and compares digests. Otherwise content over `SMALL` is taken in as it is, and the next scrub reads it
+    /// before anything else.
     pub verify: bool,
     /// Who owns the project that recovered manifests go into.
     pub owner: UserId,
@@ -60,6 +66,8 @@ pub struct RebuildProgress {
     pub manifests: u64,
     /// Of these, those that name something which is not in the store.
     pub incomplete: u64,
+    /// Files and directories that the disk does not show.
+    pub unreadable: u64,
 }
 
 /// What a rebuild has done.
@@ -67,10 +75,10 @@ pub struct RebuildProgress {
 pub struct RebuildReport {
     #[serde(flatten)]
     pub done: RebuildProgress,
-    /// False when it was cancelled before its end; the next one goes on.
+    /// False when it was cancelled before its end, or the disk did not show everything; the next one goes on.
     pub complete: bool,
     pub duration_ms: u64,
-    /// The first contents that were refused and manifests that are incomplete, and why.
+    /// The first contents that were refused or not shown and manifests that are incomplete, and why.
     pub examples: Vec<String>,
 }
 
@@ -111,7 +119,7 @@ impl Registry {
         rebuild.contents().await?;
         rebuild.manifests().await?;
         let mut report = rebuild.report;
-        report.complete = !cancel.is_cancelled();
+        report.complete = !cancel.is_cancelled() && report.done.unreadable == 0;
         report.duration_ms = start.elapsed().as_millis() as u64;
         Ok(report)
     }
@@ -141,18 +149,23 @@ impl Rebuild<'_> {
             let Some(batch) = listing.next().await.map_err(store_error)? else {
                 return Ok(());
             };
+            for what in batch.unreadable {
+                self.report.done.unreadable += 1;
+                self.example(what);
+            }
+            let twice = listed_twice(&batch.found);
             for found in batch.found.chunks(BATCH) {
-                self.take_in(found).await?;
+                self.take_in(found, &twice).await?;
                 (self.progress)(&self.report.done);
             }
         }
         Ok(())
     }
 
-    async fn take_in(&mut self, batch: &[Found]) -> Result<()> {
+    async fn take_in(&mut self, batch: &[Found], twice: &HashSet<Digest>) -> Result<()> {
         let digests: Vec<Digest> = batch.iter().map(|found| found.digest).collect();
         let known = blobs::find_all(&mut *self.registry.db().reader().await?, &digests).await?;
-        let mut good = Vec::with_capacity(batch.len());
+        let mut taken = Vec::with_capacity(batch.len());
         for found in batch {
             if self.cancel.is_cancelled() {
                 break;
@@ -165,16 +178,23 @@ impl Rebuild<'_> {
             }
             if twins().any(|blob| blob.state != State::Deleting) {
                 self.refuse(found, "another file holds the same content");
-            } else if let Some(why) = self.fault(found).await? {
+                continue;
+            }
+            // Of two files the good one must get the row.
+            let verified = self.verify || found.size <= SMALL || twice.contains(&found.digest);
+            if verified && let Some(why) = self.fault(found).await? {
                 self.refuse(found, &why);
             } else {
-                good.push(found.clone());
+                taken.push(Taken {
+                    found: found.clone(),
+                    verified,
+                });
             }
         }
-        if good.is_empty() {
+        if taken.is_empty() {
             Ok(())
         } else {
-            self.insert(good).await
+            self.insert(taken).await
         }
     }
 
@@ -191,9 +211,6 @@ impl Rebuild<'_> {
 
     /// What is wrong with the bytes, if anything.
     async fn fault(&self, found: &Found) -> Result<Option<String>> {
-        if !self.verify {
-            return Ok(None);
-        }
         match self
             .registry
             .store()
@@ -202,7 +219,7 @@ impl Rebuild<'_> {
         {
             Ok(Verdict::Good { .. }) => Ok(None),
             Ok(Verdict::Missing) => Ok(Some("it went while it was looked at".to_owned())),
-            Ok(Verdict::Damaged(damage)) => Ok(Some(format!("its bytes are damaged ({damage:?})"))),
+            Ok(Verdict::Damaged(damage)) => Ok(Some(damage.to_string())),
             Err(blob::Error::Cancelled) => Ok(Some(
                 "not read to its end: the rebuild was cancelled".to_owned(),
             )),
@@ -210,17 +227,17 @@ impl Rebuild<'_> {
         }
     }
 
-    async fn insert(&mut self, good: Vec<Found>) -> Result<()> {
-        let (repository, files) = (self.repository, good.len() as u64);
+    async fn insert(&mut self, taken: Vec<Taken>) -> Result<()> {
+        let (repository, files) = (self.repository, taken.len() as u64);
         let made = self
             .registry
             .db()
             .write(move |tx| {
-                let good = good.clone();
+                let taken = taken.clone();
                 Box::pin(async move {
                     let now = tx.now().await?;
-                    let mut made = 0;
-                    for found in &good {
+                    let (mut made, mut unchecked) = (0, Vec::new());
+                    for Taken { found, verified } in &taken {
                         let generation = blobs::generation_of(&found.location);
                         let id = blobs::insert(
                             tx,
@@ -235,7 +252,11 @@ impl Rebuild<'_> {
                         let Some(id) = id else { continue };
                         links::add(tx, repository, id, Some(now.plus(KEEP_UNNAMED)), now).await?;
                         made += 1;
+                        if !verified {
+                            unchecked.push(id);
+                        }
                     }
+                    consistency::set_unchecked(tx, &unchecked).await?;
                     Ok(made)
                 })
             })
@@ -244,4 +265,21 @@ impl Rebuild<'_> {
         self.report.done.refused += files - made;
         Ok(())
     }
+}
+
+/// A file that gets a row.
+#[derive(Clone)]
+struct Taken {
+    found: Found,
+    /// Its bytes were read and are good.
+    verified: bool,
+}
+
+/// Contents that have more than one file: their files are listed one after the other.
+fn listed_twice(found: &[Found]) -> HashSet<Digest> {
+    found
+        .windows(2)
+        .filter(|pair| pair[0].digest == pair[1].digest)
+        .map(|pair| pair[0].digest)
+        .collect()
 }

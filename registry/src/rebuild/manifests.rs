@@ -104,9 +104,12 @@ impl Rebuild<'_> {
         {
             Ok(bytes) => bytes,
             // For the scrub to judge.
-            Err(BlobError::NotFound | BlobError::Damaged(_) | BlobError::TooLarge { .. }) => {
-                return Ok(None);
-            }
+            Err(
+                BlobError::NotFound
+                | BlobError::Damaged(_)
+                | BlobError::DigestMismatch { .. }
+                | BlobError::TooLarge { .. },
+            ) => return Ok(None),
             Err(error) => return Err(store_error(error)),
         };
         Ok(parse(&bytes).map(|manifest| Found {

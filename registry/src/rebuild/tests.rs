@@ -6,7 +6,10 @@ use oci::{digest::Digest, name::RepoName};
 use tokio_util::sync::CancellationToken;
 
 use super::{REPOSITORY, RebuildOptions, RebuildReport};
-use crate::world::{World, digest_of, each, image, index};
+use crate::{
+    scrub::ScrubOptions,
+    world::{World, digest_of, each, image, index},
+};
 
 /// What a store holds whose database is gone: an image of two layers, one of one, an index over both, and an index over
 /// that one.
@@ -190,21 +193,80 @@ fn damaged_content_is_left_out_and_the_manifest_that_names_it_is_told() {
 }
 
 #[test]
-fn without_reading_everything_damage_is_left_for_the_scrub() {
+fn without_reading_everything_small_content_is_read_all_the_same() {
     each(async |world| {
         let held = fill(world).await;
         let damaged = digest_of(held.layers[0]);
         fs::write(world.file(&damaged, "data"), b"ONE").unwrap();
         let report = rebuild(world, false).await;
-        assert_eq!((report.done.contents, report.done.refused), (8, 0));
+        assert_eq!((report.done.contents, report.done.refused), (7, 1));
+        assert_eq!(world.state(&damaged).await, None);
+    });
+}
+
+/// A file over `SMALL`, of zeroes, under a digest that they do not have.
+async fn plant_large(world: &World<'_>, location: &str) -> Digest {
+    let digest = digest_of(b"large");
+    let store = world.registry.store();
+    store
+        .put(&digest, location, b"large"[..].into())
+        .await
+        .unwrap();
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .open(world.file(&digest, location))
+        .unwrap();
+    file.set_len(super::SMALL + 1).unwrap();
+    digest
+}
+
+#[test]
+fn large_content_that_was_not_read_is_the_first_that_the_scrub_reads() {
+    each(async |world| {
+        let damaged = plant_large(world, "data").await;
+        let report = rebuild(world, false).await;
+        assert_eq!((report.done.contents, report.done.refused), (1, 0));
         assert_eq!(world.state(&damaged).await, Some(State::Live));
-        assert_eq!(
-            world
-                .fsck(true, false)
+        let options = ScrubOptions::default();
+        let report = world
+            .registry
+            .scrub(&options, &CancellationToken::new(), |_| ())
+            .await
+            .unwrap();
+        assert_eq!((report.done.checked, report.done.lost), (1, 1));
+        assert_eq!(world.state(&damaged).await, Some(State::Lost));
+    });
+}
+
+#[test]
+fn of_two_files_the_good_one_gets_the_row_whichever_comes_first() {
+    each(async |world| {
+        let digest = plant_large(world, "data.1").await;
+        let store = world.registry.store();
+        for location in ["data", "data.2"] {
+            store
+                .put(&digest, location, b"large"[..].into())
                 .await
-                .count(crate::fsck::Kind::Damaged),
-            1
-        );
+                .unwrap();
+        }
+        let report = rebuild(world, false).await;
+        assert_eq!((report.done.contents, report.done.refused), (1, 2));
+        assert_ne!(world.row(&digest).await.unwrap().location, "data.1");
+        assert!(world.serves(REPOSITORY, &digest).await);
+    });
+}
+
+#[test]
+fn what_the_disk_does_not_give_is_told_and_the_rest_is_taken_in() {
+    each(async |world| {
+        let held = fill(world).await;
+        let looped = digest_of(held.layers[1]);
+        let file = world.file(&looped, "data");
+        fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink("data", &file).unwrap();
+        let report = rebuild(world, true).await;
+        assert_eq!((report.done.contents, report.done.manifests), (7, 4));
+        assert_eq!(report.done.incomplete, 1);
     });
 }
 

@@ -5,7 +5,12 @@ use std::time::Duration;
 
 use model::{Error, Result, What, id::JobId, job::Job, time::Timestamp};
 
-use crate::{Conn, Tx, dialect::locking, value::Row};
+use crate::{
+    Conn, Tx,
+    blobs::json_numbers,
+    dialect::{locking, with_numbers},
+    value::Row,
+};
 
 /// A job's row as people see it.
 #[derive(Debug, Clone)]
@@ -110,19 +115,22 @@ async fn hurry(tx: &mut Tx, job: &Job, payload: &str, run_at: Timestamp) -> Resu
 /// How long a job waits that this binary does not know: in an upgrade under way a newer node takes it meanwhile.
 const UNKNOWN_WAITS: Duration = Duration::from_mins(2);
 
-/// Takes the next job that is due, or one whose lease ran out: that counts as a failure of its last attempt.
+/// Takes the next job that is due, or one whose lease ran out: that counts as a failure of its last attempt. A lease that
+/// ends later than any that is given now was written by a clock that was ahead, and counts as over.
 pub async fn claim(tx: &mut Tx, node: &str, lease: Duration) -> Result<Option<Claimed>> {
     let now = tx.now().await?;
     loop {
         let sql = locking!(
             tx,
             "SELECT id FROM jobs
-              WHERE ended_at IS NULL AND ((state = 'ready' AND run_at <= $1) OR (state = 'running' AND lease_until < $1))
+              WHERE ended_at IS NULL AND
+                    ((state = 'ready' AND run_at <= $1) OR (state = 'running' AND (lease_until < $1 OR lease_until > $2)))
               ORDER BY priority DESC, run_at, id
               LIMIT 1",
             "FOR UPDATE SKIP LOCKED"
         );
-        let Some(id) = tx.row(sql, &[now.into()], |row| row.int(0)).await? else {
+        let values = &[now.into(), now.plus(lease * 2).into()];
+        let Some(id) = tx.row(sql, values, |row| row.int(0)).await? else {
             return Ok(None);
         };
         let row = tx
@@ -135,14 +143,19 @@ pub async fn claim(tx: &mut Tx, node: &str, lease: Duration) -> Result<Option<Cl
                      lease_until = $3,
                      started_at  = COALESCE(started_at, $4)
                   WHERE id = $1
-                 RETURNING attempt, failures, payload",
+                 RETURNING attempt, failures, payload, stop",
                 &[id.into(), node.into(), now.plus(lease).into(), now.into()],
-                |row| Ok((row.int(0)?, row.int(1)?, row.text(2)?)),
+                |row| Ok((row.int(0)?, row.int(1)?, row.text(2)?, row.bool(3)?)),
             )
             .await?;
-        let Some((attempt, failures, payload)) = row else {
+        let Some((attempt, failures, payload, stop)) = row else {
             return Ok(None);
         };
+        if stop {
+            // Its node went away before it heard of it.
+            end(tx, JobId(id), attempt, End::Stopped, None, None).await?;
+            continue;
+        }
         if let Ok(job) = serde_json::from_str(&payload) {
             return Ok(Some(Claimed {
                 id: JobId(id),
@@ -253,7 +266,8 @@ pub async fn end(
     Ok(ended > 0)
 }
 
-/// Puts a job back whose attempt failed, for another one after a while. False when it belongs to another attempt now.
+/// Puts a job back whose attempt failed, for another one after a while; one that was asked to stop has stopped. False when
+/// it belongs to another attempt now.
 pub async fn retry(
     tx: &mut Tx,
     id: JobId,
@@ -264,9 +278,21 @@ pub async fn retry(
     let now = tx.now().await?;
     let changed = tx
         .execute(
-            "UPDATE jobs SET state = 'ready', failures = failures + 1, run_at = $3, lease_until = NULL, message = $4
+            "UPDATE jobs SET
+                 state       = CASE WHEN stop THEN 'stopped' ELSE 'ready' END,
+                 ended_at    = CASE WHEN stop THEN $5 ELSE ended_at END,
+                 failures    = failures + 1,
+                 run_at      = $3,
+                 lease_until = NULL,
+                 message     = $4
               WHERE id = $1 AND attempt = $2 AND state = 'running'",
-            &[id.into(), attempt.into(), now.plus(after).into(), message.into()],
+            &[
+                id.into(),
+                attempt.into(),
+                now.plus(after).into(),
+                message.into(),
+                now.into(),
+            ],
         )
         .await?;
     tx.wake_jobs();
@@ -278,7 +304,12 @@ pub async fn give_back(tx: &mut Tx, id: JobId, attempt: i64) -> Result<bool> {
     let now = tx.now().await?;
     let changed = tx
         .execute(
-            "UPDATE jobs SET state = 'ready', run_at = $3, lease_until = NULL WHERE id = $1 AND attempt = $2 AND state = 'running'",
+            "UPDATE jobs SET
+                 state       = CASE WHEN stop THEN 'stopped' ELSE 'ready' END,
+                 ended_at    = CASE WHEN stop THEN $3 ELSE ended_at END,
+                 run_at      = $3,
+                 lease_until = NULL
+              WHERE id = $1 AND attempt = $2 AND state = 'running'",
             &[id.into(), attempt.into(), now.into()],
         )
         .await?;
@@ -336,23 +367,42 @@ pub async fn next_due(conn: &mut Conn) -> Result<Option<Timestamp>> {
     Ok(due.flatten())
 }
 
-/// Lines that a job's log may have.
+/// Lines that a job's log may have; whoever writes them counts.
 pub const MAX_LOG_LINES: i64 = 10_000;
 /// Bytes of a line; what is longer is cut.
 pub const MAX_LOG_LINE: usize = 4096;
 
-/// One line of a job's log, kept in its row's company. False when the job belongs to another attempt now.
-pub async fn log(tx: &mut Tx, id: JobId, attempt: i64, line: &str) -> Result<bool> {
+/// One line of a job's log.
+#[derive(Debug, Clone)]
+pub struct LogLine {
+    pub id: i64,
+    pub at: Timestamp,
+    pub text: String,
+}
+
+/// Adds lines to a job's log. False when the job belongs to another attempt now.
+pub async fn log(
+    tx: &mut Tx,
+    id: JobId,
+    attempt: i64,
+    lines: &[impl AsRef<str> + Sync],
+) -> Result<bool> {
     let now = tx.now().await?;
-    let line = &line[..line.floor_char_boundary(MAX_LOG_LINE)];
-    let written = tx
-        .execute(
-            "INSERT INTO job_logs (job_id, attempt, at, line)
-             SELECT $1, $2, $3, $4 WHERE EXISTS (SELECT 1 FROM jobs WHERE id = $1 AND attempt = $2 AND state = 'running')",
-            &[id.into(), attempt.into(), now.into(), line.into()],
-        )
-        .await?;
-    Ok(written > 0)
+    for line in lines {
+        let line = line.as_ref();
+        let line = &line[..line.floor_char_boundary(MAX_LOG_LINE)];
+        let written = tx
+            .execute(
+                "INSERT INTO job_logs (job_id, attempt, at, line)
+                 SELECT $1, $2, $3, $4 WHERE EXISTS (SELECT 1 FROM jobs WHERE id = $1 AND attempt = $2 AND state = 'running')",
+                &[id.into(), attempt.into(), now.into(), line.into()],
+            )
+            .await?;
+        if written == 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// How many lines a job's log has.
@@ -367,20 +417,61 @@ pub async fn count_logs(conn: &mut Conn, id: JobId) -> Result<i64> {
     Ok(count.unwrap_or(0))
 }
 
-pub async fn logs(conn: &mut Conn, id: JobId, limit: i64) -> Result<Vec<(Timestamp, String)>> {
+/// Lines of a job's log after the one with number `after`.
+pub async fn logs(conn: &mut Conn, id: JobId, after: i64, limit: i64) -> Result<Vec<LogLine>> {
     conn.rows(
-        "SELECT at, line FROM job_logs WHERE job_id = $1 ORDER BY id LIMIT $2",
-        &[id.into(), limit.into()],
-        |row| Ok((row.time(0)?, row.text(1)?)),
+        "SELECT id, at, line FROM job_logs WHERE job_id = $1 AND id > $2 ORDER BY id LIMIT $3",
+        &[id.into(), after.into(), limit.into()],
+        |row| {
+            Ok(LogLine {
+                id: row.int(0)?,
+                at: row.time(1)?,
+                text: row.text(2)?,
+            })
+        },
     )
     .await
 }
 
-/// Forgets up to `limit` jobs that ended before `before`, with their logs.
-pub async fn trim(tx: &mut Tx, before: Timestamp, limit: i64) -> Result<u64> {
-    tx.execute(
-        "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE ended_at < $1 ORDER BY ended_at LIMIT $2)",
-        &[before.into(), limit.into()],
-    )
-    .await
+/// Which ended jobs are forgotten: those that ended before `all`, and of those that went well and nobody had asked for also
+/// those before `unasked`.
+#[derive(Debug, Clone, Copy)]
+pub struct Forget {
+    pub all: Timestamp,
+    pub unasked: Timestamp,
+}
+
+/// Forgets up to `limit` rows, lines of logs before their jobs; answers how many jobs went, or `None` when it is over.
+pub async fn trim(tx: &mut Tx, forget: Forget, limit: i64) -> Result<Option<u64>> {
+    let jobs = tx
+        .rows(
+            "SELECT id FROM jobs
+              WHERE ended_at < $1 AND (ended_at < $2 OR (state = 'done' AND priority < $3))
+              ORDER BY ended_at, id
+              LIMIT $4",
+            &[
+                forget.unasked.max(forget.all).into(),
+                forget.all.into(),
+                Job::ASKED_FOR.into(),
+                limit.into(),
+            ],
+            |row| row.int(0),
+        )
+        .await?;
+    if jobs.is_empty() {
+        return Ok(None);
+    }
+    let list = json_numbers(jobs);
+    let sql = with_numbers!(
+        tx,
+        "DELETE FROM job_logs WHERE id IN (SELECT id FROM job_logs WHERE job_id IN",
+        "$1",
+        "LIMIT $2)"
+    );
+    let lines = tx.execute(sql, &[(&list).into(), limit.into()]).await?;
+    if lines >= limit.unsigned_abs() {
+        return Ok(Some(0));
+    }
+    let sql = with_numbers!(tx, "DELETE FROM jobs WHERE id IN", "$1", "");
+    tx.execute(sql, &[(&list).into()]).await.map(Some)
 }

@@ -1,4 +1,5 @@
-//! Leases: what only one node may do at a time. Judged by the database's clock.
+//! Leases: what only one node may do at a time. Judged by the database's clock. Where that was ahead for a while, ends were
+//! written which lie too far off to have been meant: those count as over.
 
 use std::time::Duration;
 
@@ -16,12 +17,13 @@ pub async fn hold(tx: &mut Tx, name: &str, holder: &str, length: Duration) -> Re
                  holder = excluded.holder,
                  until  = excluded.until,
                  term   = leases.term + CASE WHEN leases.holder = excluded.holder THEN 0 ELSE 1 END
-              WHERE leases.holder = excluded.holder OR leases.until < $4",
+              WHERE leases.holder = excluded.holder OR leases.until < $4 OR leases.until > $5",
             &[
                 name.into(),
                 holder.into(),
                 now.plus(length).into(),
                 now.into(),
+                now.plus(length * 2).into(),
             ],
         )
         .await?;
@@ -39,7 +41,7 @@ pub async fn release(tx: &mut Tx, name: &str, holder: &str) -> Result<()> {
 }
 
 /// Whether something that happens every so often is due, and if so, notes that it is not until `every` from now: of all nodes
-/// that ask one hears yes, and what was missed while nobody asked is due once.
+/// that ask one hears yes, and what was missed while nobody asked is due once. An interval that became shorter counts at once.
 pub async fn is_due(tx: &mut Tx, name: &str, every: Duration) -> Result<bool> {
     let now = tx.now().await?;
     let node = tx.node();
@@ -47,7 +49,7 @@ pub async fn is_due(tx: &mut Tx, name: &str, every: Duration) -> Result<bool> {
         .execute(
             "INSERT INTO leases (name, holder, until, term) VALUES ($1, $2, $3, 1)
              ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until, term = leases.term + 1
-              WHERE leases.until <= $4",
+              WHERE leases.until <= $4 OR leases.until > $3",
             &[name.into(), (&*node).into(), now.plus(every).into(), now.into()],
         )
         .await?;

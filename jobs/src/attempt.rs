@@ -8,14 +8,11 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 
 use db::jobs::{self, Claimed, End, Heartbeat};
 use futures_util::FutureExt;
-use model::{Error, Result, job::Job};
+use model::{Error, Result};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Context, Outcome, runner::Node};
-
-/// How long cancelled work may take to end by itself; then it is dropped where it stands.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why an attempt ended before its work did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +63,13 @@ pub(crate) async fn run(node: &Node, claimed: Claimed, asked: Instant) {
         work(node, &cx, &claimed, asked).await
     };
     tell(&claimed, &ending, start.elapsed());
-    if let Err(error) = write(&cx, &claimed, ending).await {
+    let written = tokio::select! {
+        written = write(&cx, &claimed, ending) => written,
+        () = node.out_of_patience() => Err(Error::Unavailable(anyhow::anyhow!(
+            "the database does not answer"
+        ))),
+    };
+    if let Err(error) = written {
         // The lease ends by itself, and then the job is run again.
         tracing::warn!(job.id = claimed.id.0, job.kind = kind, %error, "a job's end was not written");
     }
@@ -127,7 +130,7 @@ async fn work(node: &Node, cx: &Context, claimed: &Claimed, asked: Instant) -> E
         cut = watch(node, cx, asked) => cut,
     };
     cx.cancel.cancel();
-    let last = timeout(PATIENCE, &mut work).await;
+    let last = timeout(node.config.patience, &mut work).await;
     match (cut, last) {
         (Cut::Lost, _) => Ending::Nothing,
         // It came to its end all the same.
@@ -148,8 +151,10 @@ fn finished(claimed: &Claimed, outcome: std::thread::Result<Result<Outcome>>) ->
     match outcome {
         Ok(Ok(Outcome::Done(text))) => Ending::Done(text),
         Ok(Ok(Outcome::GiveUp(why))) => Ending::Failed(why),
-        // Nobody cancelled it, so it will have to go on some time.
-        Ok(Ok(Outcome::Interrupted)) => Ending::GivenBack,
+        // Given back at once it might do the same again and again.
+        Ok(Ok(Outcome::Interrupted)) => {
+            failed("it ended early, and nobody had asked it to".to_owned())
+        }
         Ok(Err(error)) => failed(error.to_string()),
         Err(_) => failed("it panicked; the log of this node says where".to_owned()),
     }
@@ -170,19 +175,28 @@ async fn watch(node: &Node, cx: &Context, asked: Instant) -> Cut {
     );
     let mut held_until = asked + lease;
     loop {
+        let renews = tokio::select! {
+            () = node.shutdown.cancelled() => return Cut::Shutdown,
+            _ = beats.tick() => true,
+            _ = listens.tick() => false,
+            Ok(()) = poked.changed() => false,
+        };
+        let asked = Instant::now();
+        let ask = async {
+            if renews {
+                heartbeat(cx, lease).await
+            } else {
+                listen(cx).await
+            }
+        };
+        // A database that hangs must not keep the node from stopping.
         let heard = tokio::select! {
             () = node.shutdown.cancelled() => return Cut::Shutdown,
-            _ = beats.tick() => {
-                let asked = Instant::now();
-                let heard = timeout(lease / 3, heartbeat(cx, lease)).await;
-                if let Ok(Ok(Heartbeat::GoOn)) = heard {
-                    held_until = asked + lease;
-                }
-                heard
-            }
-            _ = listens.tick() => timeout(lease / 3, listen(cx)).await,
-            Ok(()) = poked.changed() => timeout(lease / 3, listen(cx)).await,
+            heard = timeout(lease / 3, ask) => heard,
         };
+        if renews && matches!(heard, Ok(Ok(Heartbeat::GoOn))) {
+            held_until = asked + lease;
+        }
         match heard {
             Ok(Ok(Heartbeat::GoOn)) => {}
             Ok(Ok(Heartbeat::Stop)) => return Cut::Stop,
@@ -220,7 +234,7 @@ async fn listen(cx: &Context) -> Result<Heartbeat> {
 
 async fn write(cx: &Context, claimed: &Claimed, ending: Ending) -> Result<()> {
     let (id, attempt, progress) = (cx.id, cx.attempt, cx.progress());
-    let backoff = backoff(&claimed.job, claimed.failures + 1);
+    let backoff = claimed.job.backoff(claimed.failures);
     let (end, message) = match ending {
         Ending::Nothing => return Ok(()),
         Ending::Done(text) => (Some(End::Done), text),
@@ -250,8 +264,4 @@ async fn write(cx: &Context, claimed: &Claimed, ending: Ending) -> Result<()> {
         })
         .await?;
     Ok::<(), Error>(())
-}
-
-fn backoff(job: &Job, failures: i64) -> Duration {
-    job.backoff(failures - 1)
 }

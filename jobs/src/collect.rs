@@ -4,6 +4,7 @@
 mod tests;
 
 use model::Result;
+use registry::collect::CollectReport;
 
 use crate::{Context, Outcome};
 
@@ -17,16 +18,9 @@ pub(crate) async fn run(cx: &Context, requested_by: Option<&str>) -> Result<Outc
         .collect(&cx.cancel, move |done| shown.show(done))
         .await?;
     cx.show(&report.done);
-    for freed in &report.examples {
-        cx.log(format!("freed {}, {} bytes", freed.digest, freed.size))
-            .await;
-    }
-    let more = report
-        .done
-        .freed
-        .saturating_sub(report.examples.len() as u64);
-    if more > 0 {
-        cx.log(format!("and {more} more")).await;
+    // One comes each minute: what went is only told to whoever asked.
+    if requested_by.is_some() {
+        cx.log_all(what_went(&report)).await;
     }
     if !report.complete {
         return Ok(Outcome::Interrupted);
@@ -42,4 +36,20 @@ pub(crate) async fn run(cx: &Context, requested_by: Option<&str>) -> Result<Outc
         "{} links ended, {} contents with {} bytes freed",
         done.links_ended, done.freed, done.bytes_freed
     )))
+}
+
+fn what_went(report: &CollectReport) -> Vec<String> {
+    let mut lines: Vec<String> = report
+        .examples
+        .iter()
+        .map(|freed| format!("freed {}, {} bytes", freed.digest, freed.size))
+        .collect();
+    let more = report
+        .done
+        .freed
+        .saturating_sub(report.examples.len() as u64);
+    if more > 0 {
+        lines.push(format!("and {more} more"));
+    }
+    lines
 }

@@ -68,23 +68,29 @@ impl Context {
 
     /// Writes a line into the job's log, which any node can read. A line that cannot be written does not fail the job.
     pub async fn log(&self, line: impl Into<String> + Send) {
+        self.log_all(vec![line.into()]).await;
+    }
+
+    /// The same for many, in one transaction. A job that was told to end writes no more: it has seconds.
+    pub async fn log_all(&self, mut lines: Vec<String>) {
         {
             let mut state = self.state.lock();
-            if state.lines_left <= 0 {
-                return;
-            }
-            state.lines_left -= 1;
+            lines.truncate(usize::try_from(state.lines_left).unwrap_or(0));
+            state.lines_left -= lines.len() as i64;
         }
-        let (id, attempt, line) = (self.id, self.attempt, line.into());
+        if lines.is_empty() || self.is_cancelled() {
+            return;
+        }
+        let (id, attempt) = (self.id, self.attempt);
         let written = self
             .db()
             .write(move |tx| {
-                let line = line.clone();
-                Box::pin(async move { jobs::log(tx, id, attempt, &line).await })
+                let lines = lines.clone();
+                Box::pin(async move { jobs::log(tx, id, attempt, &lines).await })
             })
             .await;
         if let Err(error) = written {
-            tracing::warn!(job.id = id.0, %error, "a line of a job's log was not written");
+            tracing::warn!(job.id = id.0, %error, "lines of a job's log were not written");
         }
     }
 }

@@ -33,6 +33,8 @@ pub struct Config {
     pub poll: Duration,
     /// How often a running job asks whether it should stop.
     pub listen: Duration,
+    /// How long cancelled work may take to end by itself; then it is dropped where it stands.
+    pub patience: Duration,
     pub intervals: Intervals,
 }
 
@@ -43,6 +45,7 @@ impl Default for Config {
             lease: Duration::from_secs(30),
             poll: Duration::from_secs(10),
             listen: Duration::from_secs(1),
+            patience: Duration::from_secs(2),
             intervals: Intervals::default(),
         }
     }
@@ -61,6 +64,14 @@ pub(crate) struct Node {
     pub(crate) work: Work,
     /// Changes when a running job should ask at once whether to stop.
     pub(crate) poke: watch::Sender<u64>,
+}
+
+impl Node {
+    /// Ends a while after the node was told to stop: what has not come to its end by then is left to the lease.
+    pub(crate) async fn out_of_patience(&self) {
+        self.shutdown.cancelled().await;
+        tokio::time::sleep(self.config.patience).await;
+    }
 }
 
 /// Runs jobs until `shutdown`; the tasks end by themselves and are owned by the tracker.
@@ -110,7 +121,11 @@ async fn claim_all(node: Node, tracker: TaskTracker) {
     while !node.shutdown.is_cancelled() {
         // Noted before the look, so that what is enqueued after it wakes us.
         let enqueued = waiting.job_waiting().notified();
-        let pause = match fill(&node, &tracker, &slots, &freed).await {
+        let filled = tokio::select! {
+            filled = fill(&node, &tracker, &slots, &freed) => filled,
+            () = node.out_of_patience() => break,
+        };
+        let pause = match filled {
             Ok(pause) => pause,
             Err(error) => {
                 tracing::warn!(%error, "no jobs can be claimed; trying again");

@@ -31,20 +31,18 @@ pub(crate) async fn run(cx: &Context, requested_by: Option<&str>) -> Result<Outc
         .scrub(&options, &cx.cancel, move |done| shown.show(done))
         .await?;
     cx.show(&report.done);
-    for lost in &report.examples {
-        cx.log(format!(
-            "{}: {}; push it again to heal it",
-            lost.digest, lost.why
-        ))
-        .await;
+    let done = &report.done;
+    let mut lines: Vec<String> = report
+        .examples
+        .iter()
+        .map(|lost| format!("{}: {}; push it again to heal it", lost.digest, lost.why))
+        .collect();
+    if done.recovered > 0 {
+        lines.push(format!("{} lost contents are good again", done.recovered));
     }
+    cx.log_all(lines).await;
     if !report.complete && cx.is_cancelled() {
         return Ok(Outcome::Interrupted);
-    }
-    let done = &report.done;
-    if done.recovered > 0 {
-        cx.log(format!("{} lost contents are good again", done.recovered))
-            .await;
     }
     Ok(Outcome::Done(format!(
         "{} contents with {} bytes read, {} lost",

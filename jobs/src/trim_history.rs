@@ -5,38 +5,45 @@ mod tests;
 
 use std::time::Duration;
 
-use db::{changes, jobs};
+use db::{
+    changes,
+    jobs::{self, Forget},
+};
 use model::Result;
 
 use crate::{Context, Outcome};
 
 const KEEP_CHANGES: Duration = Duration::from_hours(168);
 const KEEP_JOBS: Duration = Duration::from_hours(720);
-/// Rows in one transaction: a few milliseconds of the one writer that SQLite has.
+/// How long jobs stay that went well and that nobody had asked for: a collection may come each minute.
+const KEEP_PERIODIC: Duration = Duration::from_hours(72);
+/// Rows in one transaction, lines of logs too: a few milliseconds of the one writer that SQLite has.
 const BATCH: i64 = 200;
 
 pub(crate) async fn run(cx: &Context) -> Result<Outcome> {
-    let (mut dropped_changes, mut dropped_jobs) = (0, 0);
-    loop {
-        if cx.is_cancelled() {
-            return Ok(Outcome::Interrupted);
-        }
-        let (changes, jobs) = cx
+    let (mut changes, mut jobs) = (0, 0);
+    while !cx.is_cancelled() {
+        let (dropped, ended) = cx
             .db()
             .write(|tx| {
                 Box::pin(async move {
                     let now = tx.now().await?;
-                    let changes = changes::trim(tx, now.minus(KEEP_CHANGES), BATCH).await?;
-                    Ok((changes, jobs::trim(tx, now.minus(KEEP_JOBS), BATCH).await?))
+                    let forget = Forget {
+                        all: now.minus(KEEP_JOBS),
+                        unasked: now.minus(KEEP_PERIODIC),
+                    };
+                    let dropped = changes::trim(tx, now.minus(KEEP_CHANGES), BATCH).await?;
+                    Ok((dropped, jobs::trim(tx, forget, BATCH).await?))
                 })
             })
             .await?;
-        dropped_changes += changes;
-        dropped_jobs += jobs;
-        if changes == 0 && jobs == 0 {
+        changes += dropped;
+        jobs += ended.unwrap_or(0);
+        if dropped == 0 && ended.is_none() {
             return Ok(Outcome::Done(format!(
-                "{dropped_changes} changes and {dropped_jobs} ended jobs dropped"
+                "{changes} changes and {jobs} ended jobs dropped"
             )));
         }
     }
+    Ok(Outcome::Interrupted)
 }

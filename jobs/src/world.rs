@@ -38,6 +38,15 @@ pub(crate) fn each(test: impl AsyncFn(&World<'_>)) {
     on_both(async |database| test(&World::new(database).await).await);
 }
 
+/// The same on PostgreSQL alone.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a closure is written where it is called"
+)]
+pub(crate) fn on_postgres(test: impl AsyncFn(&World<'_>)) {
+    testkit::on_postgres(async |database| test(&World::new(database).await).await);
+}
+
 /// A runner at work, until it is stopped.
 pub(crate) struct Running {
     tracker: TaskTracker,
@@ -121,10 +130,10 @@ impl<'a> World<'a> {
     }
 
     pub(crate) async fn log(&self, id: JobId) -> Vec<String> {
-        let lines = jobs::logs(&mut self.database.db.reader().await.unwrap(), id, 20_000)
+        let lines = jobs::logs(&mut self.database.db.reader().await.unwrap(), id, 0, 20_000)
             .await
             .unwrap();
-        lines.into_iter().map(|(_, line)| line).collect()
+        lines.into_iter().map(|line| line.text).collect()
     }
 
     /// Runs one job of this kind as a runner would, but here and now.
@@ -160,6 +169,14 @@ impl<'a> World<'a> {
 
     pub(crate) fn start(&self, work: Work) -> Running {
         start(self.registry.clone(), Config::default(), work)
+    }
+}
+
+/// As it is by default, but with less patience.
+pub(crate) fn impatient() -> Config {
+    Config {
+        patience: Duration::from_millis(500),
+        ..Config::default()
     }
 }
 

@@ -43,6 +43,9 @@ impl Job {
         }
     }
 
+    /// The priority of what a person waits for.
+    pub const ASKED_FOR: i64 = 100;
+
     /// Higher runs first: what a person waits for before what nobody waits for.
     pub fn priority(&self) -> i64 {
         match self {
@@ -51,13 +54,13 @@ impl Job {
             }
             | Self::Scrub {
                 requested_by: Some(_),
-            } => 100,
+            } => Self::ASKED_FOR,
             Self::Collect { requested_by: None } | Self::ExpireUploads {} => 50,
             Self::TrimHistory {} | Self::Scrub { requested_by: None } => 10,
         }
     }
 
-    /// How often a failed attempt is repeated before the job has failed.
+    /// After so many failed attempts the job has failed.
     pub fn max_attempts(&self) -> i64 {
         3
     }
@@ -67,9 +70,9 @@ impl Job {
         self.kind()
     }
 
-    /// The wait before attempt number `attempt` + 1, growing.
-    pub fn backoff(&self, attempt: i64) -> Duration {
-        Duration::from_secs(5 << attempt.clamp(0, 6))
+    /// The wait after an attempt that failed, when `failures` had failed before it.
+    pub fn backoff(&self, failures: i64) -> Duration {
+        Duration::from_secs(5 << failures.clamp(0, 6))
     }
 }
 

@@ -139,7 +139,7 @@ fn a_lease_that_ran_out_makes_its_job_available_and_the_old_attempt_powerless() 
                 .await),
             transact!(test.db, |tx| jobs::retry(tx, id, 1, LEASE, "old").await),
             transact!(test.db, |tx| jobs::give_back(tx, id, 1).await),
-            transact!(test.db, |tx| jobs::log(tx, id, 1, "old").await),
+            transact!(test.db, |tx| jobs::log(tx, id, 1, &["old"]).await),
         ] {
             assert!(!written.unwrap(), "a stale attempt wrote");
         }
@@ -309,46 +309,133 @@ fn a_job_of_a_newer_version_does_not_stand_in_the_way() {
 }
 
 #[test]
-fn logs_are_kept_in_order_cut_and_forgotten_with_their_job() {
+fn what_was_asked_to_stop_does_not_come_back() {
+    testkit::on_both(async |test| {
+        let stopping = async |job: &Job| {
+            let id = enqueue(&test.db, job).await;
+            claim(&test.db, "one").await.unwrap();
+            transact!(test.db, |tx| jobs::stop(tx, id).await).unwrap();
+            id
+        };
+        let failed = stopping(&COLLECT).await;
+        assert!(transact!(test.db, |tx| jobs::retry(tx, failed, 1, LEASE, "no").await).unwrap());
+        let given_back = stopping(&COLLECT).await;
+        assert!(transact!(test.db, |tx| jobs::give_back(tx, given_back, 1).await).unwrap());
+        let left = stopping(&COLLECT).await;
+        test.clock.advance(LEASE * 2);
+        assert!(claim(&test.db, "two").await.is_none());
+        for id in [failed, given_back, left] {
+            let row = jobs::get(&mut test.db.reader().await.unwrap(), id)
+                .await
+                .unwrap();
+            assert_eq!(
+                (row.state.as_str(), row.ended_at.is_some()),
+                ("stopped", true)
+            );
+        }
+    });
+}
+
+#[test]
+fn a_lease_of_a_clock_that_was_ahead_is_over() {
+    testkit::on_both(async |test| {
+        let (year, minute) = (Duration::from_hours(365 * 24), Duration::from_mins(1));
+        test.clock.advance(year);
+        let id = enqueue(&test.db, &COLLECT).await;
+        claim(&test.db, "one").await.unwrap();
+        let held = async |who: &'static str| {
+            transact!(test.db, |tx| leases::hold(tx, "leader", who, LEASE).await).unwrap()
+        };
+        let due = async |every: Duration| {
+            transact!(test.db, |tx| leases::is_due(tx, "every", every).await).unwrap()
+        };
+        assert!(held("one").await && due(year).await);
+        test.clock.set_back(year);
+        assert_eq!(claim(&test.db, "two").await.unwrap().id, id);
+        assert!(held("two").await && !held("one").await);
+        assert!(due(minute).await && !due(minute).await);
+        assert!(claim(&test.db, "three").await.is_none());
+    });
+}
+
+#[test]
+fn logs_are_kept_in_order_cut_and_read_on_from_a_line() {
     testkit::on_both(async |test| {
         let id = enqueue(&test.db, &COLLECT).await;
         claim(&test.db, "one").await.unwrap();
         let long = "ä".repeat(jobs::MAX_LOG_LINE);
-        for line in ["first", "second", long.as_str()] {
-            let line = line.to_owned();
-            assert!(transact!(test.db, [line], |tx| jobs::log(tx, id, 1, &line).await).unwrap());
-        }
-        let lines = jobs::logs(&mut test.db.reader().await.unwrap(), id, 10)
-            .await
-            .unwrap();
+        let all = ["first".to_owned(), "second".to_owned(), long];
+        assert!(transact!(test.db, [all], |tx| jobs::log(tx, id, 1, &all).await).unwrap());
+        let read = async |after: i64, limit: i64| {
+            let reader = &mut *test.db.reader().await.unwrap();
+            jobs::logs(reader, id, after, limit).await.unwrap()
+        };
+        let lines = read(0, 10).await;
         assert_eq!(
-            (lines[0].1.as_str(), lines[1].1.as_str()),
-            ("first", "second")
+            (lines[0].text.as_str(), lines[1].text.as_str(), lines.len()),
+            ("first", "second", 3)
         );
-        assert!(lines[2].1.len() <= jobs::MAX_LOG_LINE);
-        assert_eq!(
-            jobs::count_logs(&mut test.db.reader().await.unwrap(), id)
-                .await
-                .unwrap(),
-            3
-        );
+        assert!(lines[2].text.len() <= jobs::MAX_LOG_LINE);
+        let next = read(lines[0].id, 1).await;
+        assert_eq!((next[0].id, next.len()), (lines[1].id, 1));
+        assert!(read(lines[2].id, 10).await.is_empty());
+    });
+}
+
+#[test]
+fn ended_jobs_go_in_small_steps_with_their_logs() {
+    testkit::on_both(async |test| {
+        let id = enqueue(&test.db, &COLLECT).await;
+        claim(&test.db, "one").await.unwrap();
+        let lines: Vec<String> = (0..25).map(|number| number.to_string()).collect();
+        transact!(test.db, [lines], |tx| jobs::log(tx, id, 1, &lines).await).unwrap();
         let now = test.db.now().await.unwrap();
-        let hour = Duration::from_hours(1);
-        let forgotten = transact!(test.db, |tx| jobs::trim(tx, now.plus(hour), 10).await).unwrap();
-        assert_eq!(forgotten, 0, "it has not ended");
+        let forget = jobs::Forget {
+            all: now.plus(LEASE),
+            unasked: now.plus(LEASE),
+        };
+        let trim =
+            async |forget| transact!(test.db, |tx| jobs::trim(tx, forget, 10).await).unwrap();
+        let count = async || {
+            let reader = &mut *test.db.reader().await.unwrap();
+            jobs::count_logs(reader, id).await.unwrap()
+        };
+        assert_eq!(trim(forget).await, None, "it has not ended");
         transact!(test.db, |tx| jobs::end(tx, id, 1, End::Done, None, None)
             .await)
         .unwrap();
-        assert_eq!(
-            transact!(test.db, |tx| jobs::trim(tx, now.plus(hour), 10).await).unwrap(),
-            1
-        );
-        assert_eq!(
-            jobs::count_logs(&mut test.db.reader().await.unwrap(), id)
-                .await
-                .unwrap(),
-            0
-        );
+        for left in [15, 5] {
+            assert_eq!(trim(forget).await, Some(0));
+            assert_eq!(count().await, left);
+        }
+        assert_eq!(trim(forget).await, Some(1));
+        assert_eq!((trim(forget).await, count().await), (None, 0));
+    });
+}
+
+#[test]
+fn what_somebody_asked_for_or_went_wrong_is_kept_longer() {
+    testkit::on_both(async |test| {
+        let asked = Job::Collect {
+            requested_by: Some("admin".to_owned()),
+        };
+        for (job, end) in [
+            (&COLLECT, End::Done),
+            (&COLLECT, End::Failed),
+            (&asked, End::Done),
+        ] {
+            let id = enqueue(&test.db, job).await;
+            claim(&test.db, "one").await.unwrap();
+            transact!(test.db, |tx| jobs::end(tx, id, 1, end, None, None).await).unwrap();
+        }
+        let now = test.db.now().await.unwrap();
+        let trim = async |all, unasked| {
+            let forget = jobs::Forget { all, unasked };
+            transact!(test.db, |tx| jobs::trim(tx, forget, 10).await).unwrap()
+        };
+        assert_eq!(trim(now.minus(LEASE), now.plus(LEASE)).await, Some(1));
+        assert_eq!(trim(now.minus(LEASE), now.plus(LEASE)).await, None);
+        assert_eq!(trim(now.plus(LEASE), now.plus(LEASE)).await, Some(2));
     });
 }
 

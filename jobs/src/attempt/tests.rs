@@ -101,6 +101,40 @@ fn what_repeating_would_not_change_is_given_up_at_once() {
 }
 
 #[test]
+fn work_that_ends_early_unasked_waits_before_it_is_tried_again() {
+    each(async |world| {
+        let id = world.enqueue(JOB).await;
+        let claimed = world.claim("one").await.unwrap();
+        let early = work(|_, _| Box::pin(async { Ok(Outcome::Interrupted) }));
+        run(world, claimed, early).await;
+        assert_eq!(world.row(id).await.state, "ready");
+        assert!(world.claim("one").await.is_none());
+        world.advance(JOB.backoff(0));
+        assert_eq!(world.claim("one").await.unwrap().failures, 1);
+    });
+}
+
+#[test]
+fn a_job_that_was_told_to_end_writes_no_more_lines() {
+    each(async |world| {
+        let id = world.enqueue(JOB).await;
+        let claimed = world.claim("one").await.unwrap();
+        let cancel = tokio_util::sync::CancellationToken::new();
+        let cx = crate::Context::new(
+            world.registry.clone(),
+            cancel.clone(),
+            id,
+            claimed.attempt,
+            0,
+        );
+        cx.log_all(vec!["one".to_owned(), "two".to_owned()]).await;
+        cancel.cancel();
+        cx.log_all(vec!["three".to_owned()]).await;
+        assert_eq!(world.log(id).await, ["one", "two"]);
+    });
+}
+
+#[test]
 fn a_panic_is_a_failed_attempt() {
     each(async |world| {
         let id = world.enqueue(JOB).await;
@@ -131,7 +165,7 @@ fn a_lease_that_ran_out_is_taken_over_and_the_old_attempt_writes_nothing() {
             .write(move |tx| {
                 Box::pin(async move {
                     let heard = jobs::heartbeat(tx, id, attempt, LEASE, Some("{}")).await?;
-                    let logged = jobs::log(tx, id, attempt, "late").await?;
+                    let logged = jobs::log(tx, id, attempt, &["late"]).await?;
                     let retried = jobs::retry(tx, id, attempt, LEASE, "late").await?;
                     let given_back = jobs::give_back(tx, id, attempt).await?;
                     let ended = jobs::end(tx, id, attempt, late, Some("{}"), Some("late")).await?;

@@ -112,7 +112,9 @@ fn a_scrub_that_a_person_asked_for_reads_everything_and_tells_what_is_lost() {
             outcome.unwrap(),
             Outcome::Done("1 contents with 0 bytes read, 1 lost".to_owned())
         );
-        assert!(world.log(id).await[1].starts_with(&format!("{digest}: its 7 bytes have digest")));
+        assert!(
+            world.log(id).await[1].starts_with(&format!("{digest}: its 7 bytes have the digest"))
+        );
         let newest = blobs::newest(&mut world.database.db.reader().await.unwrap(), &digest)
             .await
             .unwrap();

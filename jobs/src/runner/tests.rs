@@ -1,16 +1,19 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use db::jobs;
 use model::job::Job;
 use tokio::{
-    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    sync::{
+        Notify,
+        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    },
     time::Instant,
 };
 
 use super::{Config, Work};
 use crate::{
     Context, Outcome,
-    world::{LEASE, each, start, work},
+    world::{LEASE, each, impatient, on_postgres, start, work},
 };
 
 const JOB: Job = Job::TrimHistory {};
@@ -142,7 +145,7 @@ fn a_job_that_ignores_its_token_is_dropped_where_it_stands() {
             sender.send(()).unwrap();
             Box::pin(std::future::pending())
         });
-        let running = world.start(deaf);
+        let running = start(world.registry.clone(), impatient(), deaf);
         let id = world.enqueue(JOB).await;
         saw.recv().await.unwrap();
         running.stop().await;
@@ -165,6 +168,53 @@ fn a_stopping_node_gives_its_jobs_back_at_once() {
             (id, 0),
             "that was no failure"
         );
+    });
+}
+
+#[test]
+fn a_node_stops_at_once_also_while_its_database_hangs() {
+    const WAITING: &str = "SELECT COUNT(*) FROM pg_stat_activity
+          WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    on_postgres(async |world| {
+        let (work, mut saw) = endless();
+        let listening = Config {
+            listen: Duration::from_millis(10),
+            ..impatient()
+        };
+        let running = start(world.registry.clone(), listening, work);
+        world.enqueue(JOB).await;
+        assert_eq!(saw.recv().await, Some(Saw::Started("trim-history")));
+        let other = world.node("two").await;
+        let (locked, stopped) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (has_locked, has_stopped) = (locked.clone(), stopped.clone());
+        let hang = other.db().write(move |tx| {
+            let (locked, stopped) = (has_locked.clone(), has_stopped.clone());
+            Box::pin(async move {
+                tx.execute("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE", &[])
+                    .await?;
+                locked.notify_one();
+                stopped.notified().await;
+                Ok(())
+            })
+        });
+        let stop = async {
+            locked.notified().await;
+            world.database.db.job_waiting().notify_one();
+            // The runner that wants to claim, and the job that wants to hear.
+            let mut waiting = Some(0);
+            while waiting < Some(2) {
+                tokio::task::yield_now().await;
+                let mut reader = other.db().reader().await.unwrap();
+                waiting = reader.row(WAITING, &[], |row| row.int(0)).await.unwrap();
+            }
+            let asked = Instant::now();
+            running.stop().await;
+            assert!(asked.elapsed() < LEASE / 6, "{:?}", asked.elapsed());
+            assert_eq!(saw.recv().await, Some(Saw::Cancelled));
+            stopped.notify_one();
+        };
+        let (hung, ()) = tokio::join!(hang, stop);
+        hung.unwrap();
     });
 }
 
@@ -202,7 +252,7 @@ fn a_runner_that_cannot_renew_its_lease_stops_before_it_ends() {
     each(async |world| {
         let node = world.node("two").await;
         let (work, mut saw) = endless();
-        let lease = Duration::from_secs(6);
+        let lease = Duration::from_secs(3);
         let id = world.enqueue(JOB).await;
         let begin = Instant::now();
         let running = start(

@@ -105,7 +105,7 @@ impl Actions {
     }
 }
 
-use Action::{Create, Delete, List, Operate, Pull, Push, Read, ScannerPull, Stop, Update};
+use Action::{Create, Delete, List, Pull, Push, Read, Stop, Update};
 
 /// What a robot may be given on the whole system (Harbor's `rbac/const.go`).
 pub const SYSTEM_CATALOGUE: &[(Resource, &[Action])] = &[
@@ -177,9 +177,6 @@ pub const PROJECT_CATALOGUE: &[(Resource, &[Action])] = &[
     (Resource::ExportCve, &[Create, Read]),
     (Resource::Member, &[Create, Read, Update, Delete, List]),
 ];
-
-/// Actions that no catalogue offers and that only the house itself hands out.
-pub const INTERNAL: &[Action] = &[Operate, ScannerPull];
 
 #[cfg(test)]
 mod tests {

@@ -52,31 +52,26 @@ impl fmt::Display for ErrorCode {
     }
 }
 
-/// One entry of the envelope.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct ErrorItem<'a> {
-    pub code: &'a str,
-    pub message: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub detail: Option<&'a Value>,
-}
-
-/// The body of an answer that refuses for one reason. The code is a text since not every face keeps to [`ErrorCode`].
+/// The body of an answer that refuses. The code is a text since not every face keeps to [`ErrorCode`].
 pub fn envelope(code: &str, message: &str, detail: Option<&Value>) -> Vec<u8> {
-    envelope_of(&[ErrorItem {
+    #[derive(Serialize)]
+    struct Item<'a> {
+        code: &'a str,
+        message: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        detail: Option<&'a Value>,
+    }
+    #[derive(Serialize)]
+    struct Envelope<'a> {
+        errors: [Item<'a>; 1],
+    }
+    let item = Item {
         code,
         message,
         detail,
-    }])
-}
-
-/// The body of an answer that names several reasons, such as every blob that a manifest misses.
-pub fn envelope_of(errors: &[ErrorItem<'_>]) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Envelope<'a> {
-        errors: &'a [ErrorItem<'a>],
-    }
-    serde_json::to_vec(&Envelope { errors }).expect("texts and JSON values always serialise")
+    };
+    serde_json::to_vec(&Envelope { errors: [item] })
+        .expect("texts and JSON values always serialise")
 }
 
 /// A client's text, made fit to be quoted in a message: bounded, and on one line.

@@ -65,14 +65,17 @@ impl Staged {
         let shared = Arc::clone(&self.upload.claim.shared);
         let (upload, digest, size) = (Arc::clone(&self.upload), self.digest, self.size);
         let (before, to) = (self.published.lock().clone(), location.to_owned());
-        let publish = move || {
-            publish(&upload, before.as_deref(), (&digest, size), &to)?;
-            let shared = &upload.claim.shared;
-            sync_names(&shared.layout, &shared.known, &digest)
-        };
-        match shared.writes.run(publish).await {
+        let publish = move || publish(&upload, before.as_deref(), (&digest, size), &to);
+        let published = shared.writes.run(publish).await;
+        self.settle(location, published).await
+    }
+
+    /// What is left to do after a first try to publish.
+    pub(crate) async fn settle(&self, location: &str, published: Result<()>) -> Result<()> {
+        let shared = &self.upload.claim.shared;
+        match published {
             Err(Error::NotFound) => {
-                if !settled_elsewhere(&shared, &self.digest, location, self.size).await? {
+                if !settled_elsewhere(shared, &self.digest, location, self.size).await? {
                     self.publish_again(location).await?;
                 }
             }
@@ -101,7 +104,19 @@ impl Staged {
     }
 }
 
-fn publish(upload: &Upload, before: Option<&str>, content: (&Digest, u64), to: &str) -> Result<()> {
+/// Puts an upload under its digest, durably. `before` is where it was published last.
+pub(crate) fn publish(
+    upload: &Upload,
+    before: Option<&str>,
+    content: (&Digest, u64),
+    to: &str,
+) -> Result<()> {
+    name(upload, before, content, to)?;
+    let Shared { layout, known, .. } = &*upload.claim.shared;
+    sync_names(layout, known, content.0)
+}
+
+fn name(upload: &Upload, before: Option<&str>, content: (&Digest, u64), to: &str) -> Result<()> {
     let Shared { layout, known, .. } = &*upload.claim.shared;
     let file = upload.file()?;
     let target = layout.blob(content.0, to)?;

@@ -26,6 +26,7 @@ use crate::{
     hash::Hasher,
     kernel,
     lane::stopped,
+    staged::publish,
     store::Shared,
     upload::{Claim, create_over},
     verify::hash_on,
@@ -66,6 +67,12 @@ pub(crate) struct Upload {
 struct Appended {
     hasher: Hasher,
     result: Result<()>,
+}
+
+struct Ended {
+    hasher: Hasher,
+    /// Whether the digest was checked (else the bytes must be read back), and how the publishing went.
+    result: Result<(bool, Option<Result<()>>)>,
 }
 
 impl Writer {
@@ -140,29 +147,57 @@ impl Writer {
     }
 
     /// Ends the upload: all bytes written, the digest right, everything on disk. An algorithm other than the running
-    /// one has the bytes read back. After `DigestMismatch` the upload is kept, after `Lost` it is gone.
+    /// one has the bytes read back. After `Lost` the upload is gone; after another error, and a wrong digest, the writer
+    /// goes on.
     pub async fn finish(mut self, expected: &Digest) -> Result<Staged> {
+        let (staged, _) = self.end(expected, None).await?;
+        Ok(staged)
+    }
+
+    /// As [`Writer::finish`] and [`Staged::publish`], in one turn of a blocking thread: the second result is the
+    /// publishing's. A writer that ended well is done.
+    pub async fn finish_at(
+        &mut self,
+        expected: &Digest,
+        location: &str,
+    ) -> Result<(Staged, Result<()>)> {
+        let (staged, published) = self.end(expected, Some(location)).await?;
+        let published = match published {
+            Some(published) => staged.settle(location, published).await,
+            None => staged.publish(location).await,
+        };
+        Ok((staged, published))
+    }
+
+    async fn end(
+        &mut self,
+        expected: &Digest,
+        location: Option<&str>,
+    ) -> Result<(Staged, Option<Result<()>>)> {
         self.check()?;
         self.collect().await?;
+        let shared = Arc::clone(self.shared());
+        let turn = shared.writes.turn().await;
         let hasher = self.hasher.take().expect("no batch is running");
+        shared.gauge.accept(self.tail.len as u64);
         let (upload, frames) = (Arc::clone(&self.upload), self.tail.take());
-        let expected = *expected;
-        let last = move || {
-            let Appended { hasher, result } = upload.append(hasher, &frames);
-            result?;
-            let size = hasher.offset();
-            if hasher.algorithm() != expected.algorithm() {
-                return Ok((size, false, expected));
+        let (expected, to) = (*expected, location.map(str::to_owned));
+        let last = move || upload.end(hasher, &frames, &expected, to.as_deref());
+        let Ended { hasher, result } = match turn.start(last).await {
+            Ok(ended) => ended,
+            Err(e) => {
+                self.upload.lost.store(true, Ordering::Relaxed);
+                return Err(stopped(e));
             }
-            expect_digest(&expected, hasher.digest())?;
-            upload.sync()?;
-            Ok((size, true, expected))
         };
-        let (size, done, expected) = self.shared().writes.run(last).await?;
-        if !done {
-            self.read_back(&expected, size).await?;
+        self.written = hasher.offset();
+        self.hasher = Some(hasher);
+        let (is_checked, published) = result?;
+        if !is_checked {
+            self.read_back(&expected, self.written).await?;
         }
-        Ok(Staged::new(self.upload, expected, size))
+        let staged = Staged::new(Arc::clone(&self.upload), expected, self.written);
+        Ok((staged, published))
     }
 
     async fn read_back(&self, expected: &Digest, size: u64) -> Result<()> {
@@ -213,7 +248,9 @@ impl Writer {
     }
 
     fn check(&self) -> Result<()> {
-        if self.upload.lost.load(Ordering::Relaxed) {
+        // Without a hash and a batch that has it, the end was begun and not waited for.
+        let is_ended = self.hasher.is_none() && self.running.is_none();
+        if is_ended || self.upload.lost.load(Ordering::Relaxed) {
             let why = io::Error::other("an earlier error ended this upload");
             return Err(Error::Lost(why));
         }
@@ -281,6 +318,23 @@ impl Upload {
             append(file, hasher, frame).map_err(|e| Error::io("write", &self.path, e))?;
         }
         Ok(())
+    }
+
+    /// All that is left to do when the last byte is here: written, compared, flushed, published.
+    fn end(&self, hasher: Hasher, frames: &[Bytes], expected: &Digest, to: Option<&str>) -> Ended {
+        let Appended { hasher, result } = self.append(hasher, frames);
+        let end = || {
+            result?;
+            if hasher.algorithm() != expected.algorithm() {
+                return Ok((false, None));
+            }
+            expect_digest(expected, hasher.clone().digest())?;
+            self.sync()?;
+            let content = (expected, hasher.offset());
+            Ok((true, to.map(|to| publish(self, None, content, to))))
+        };
+        let result = end();
+        Ended { hasher, result }
     }
 
     /// Flushes the bytes. A flush that failed may succeed when repeated although pages were thrown away, so the file

@@ -79,19 +79,27 @@ impl Place {
 }
 
 impl Registry {
-    /// Makes a checked and flushed upload content of a repository. Durable when it returns.
+    /// Makes a checked and flushed upload content of a repository. Durable when it returns. `published` is the place
+    /// that it was published at already.
     pub(crate) async fn keep_upload(
         &self,
         staged: &Staged,
+        mut published: Option<Place>,
         target: &Target,
         finished: Option<Finished>,
     ) -> Result<()> {
         for _ in 0..ATTEMPTS {
-            let (place, _) = self.place(&staged.digest, staged.size).await?;
-            match staged.publish(&place.location).await {
-                Err(blob::Error::Withdrawn) => continue,
-                published => published.map_err(store_error)?,
-            }
+            // Only the first time: who was held up since must look again whether the bytes are still there.
+            let place = if let Some(place) = published.take() {
+                place
+            } else {
+                let (place, _) = self.place(&staged.digest, staged.size).await?;
+                match staged.publish(&place.location).await {
+                    Err(blob::Error::Withdrawn) => continue,
+                    published => published.map_err(store_error)?,
+                }
+                place
+            };
             if self
                 .link_upload(
                     staged.digest,

@@ -18,7 +18,7 @@ use oci::{
 
 use crate::{
     Registry,
-    push::{Finished, Target},
+    push::{Finished, Place, Target},
     session::Session,
     store_error,
     upload::open::{Open, Taken},
@@ -136,29 +136,38 @@ impl Registry {
             self.put_aside(target, open).await?;
             return Err(error);
         }
-        // Settled first, so that a full disk leaves the session at a byte that is known.
-        if let Err(error) = open.writer.settle().await {
-            self.put_aside(target, open).await?;
-            return Err(store_error(error));
-        }
-        let Open { taken, writer, .. } = open;
-        let received = writer.offset();
-        let staged = match writer.finish(digest).await {
-            Ok(staged) => staged,
+        let ended = self.end(&mut open.writer, digest).await;
+        let (staged, published) = match ended {
+            Ok(ended) => ended,
             Err(error) => {
-                match error {
-                    blob::Error::DigestMismatch { .. } | blob::Error::Full => {
-                        self.note(target, &taken, received, None, true).await?;
-                    }
-                    blob::Error::Lost(_) => self.abandon(&taken).await?,
-                    _ => {}
-                }
-                return Err(store_error(error));
+                self.put_aside(target, open).await?;
+                return Err(error);
             }
         };
+        let taken = open.taken;
         let sessions = &self.0.sessions;
         sessions.keep_checked(&taken.session.key, *digest, staged.size);
-        self.keep_session(&staged, target, taken).await
+        self.keep_session(&staged, published?, target, taken).await
+    }
+
+    /// Ends the writing: everything checked, on the disk, and published where the content's place is now.
+    async fn end(
+        &self,
+        writer: &mut Writer,
+        digest: &Digest,
+    ) -> Result<(Staged, Result<Option<Place>>)> {
+        let (place, _) = self.place(digest, writer.offset()).await?;
+        let (staged, published) = writer
+            .finish_at(digest, &place.location)
+            .await
+            .map_err(store_error)?;
+        let place = match published {
+            Ok(()) => Ok(Some(place)),
+            // The place is another by now.
+            Err(blob::Error::Withdrawn) => Ok(None),
+            Err(error) => Err(store_error(error)),
+        };
+        Ok((staged, place))
     }
 
     async fn finish_published(
@@ -175,16 +184,23 @@ impl Registry {
             .await
             .map_err(store_error)?;
         let staged = staged.ok_or_else(unknown)?;
-        self.keep_session(&staged, target, taken).await
+        self.keep_session(&staged, None, target, taken).await
     }
 
     /// Makes the upload content of the repository, and its session one that is finished.
-    async fn keep_session(&self, staged: &Staged, target: &Target, taken: Taken<'_>) -> Result<()> {
+    async fn keep_session(
+        &self,
+        staged: &Staged,
+        published: Option<Place>,
+        target: &Target,
+        taken: Taken<'_>,
+    ) -> Result<()> {
         let finished = Finished {
             key: taken.session.key.clone(),
             epoch: taken.epoch.max(1),
         };
-        self.keep_upload(staged, target, Some(finished)).await?;
+        self.keep_upload(staged, published, target, Some(finished))
+            .await?;
         self.0.sessions.forget_checked(&taken.session.key);
         Ok(())
     }
@@ -202,8 +218,8 @@ impl Registry {
             .map_err(store_error)?;
         let kept = async {
             copy(body, &mut writer).await?;
-            let staged = writer.finish(digest).await.map_err(store_error)?;
-            self.keep_upload(&staged, target, None).await
+            let (staged, published) = self.end(&mut writer, digest).await?;
+            self.keep_upload(&staged, published?, target, None).await
         }
         .await;
         if kept.is_err() {

@@ -2,8 +2,9 @@
 
 use std::{fs, os::unix::fs::MetadataExt};
 
-use blob::{Error, Verdict};
-use oci::digest::Algorithm::Sha256;
+use blob::{Error, Verdict, digest_of};
+use bytes::Bytes;
+use oci::digest::Algorithm::{Sha256, Sha512};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -248,7 +249,8 @@ async fn a_location_that_is_deleted_while_it_is_published_is_told_as_such() {
     let home = Home::new().await;
     let done = CancellationToken::new();
     let digest = sha256(b"taken");
-    let collector = tokio::spawn({
+    let mut collector = JoinSet::new();
+    collector.spawn({
         let (store, done) = (home.store.clone(), done.clone());
         async move {
             while !done.is_cancelled() {
@@ -272,5 +274,45 @@ async fn a_location_that_is_deleted_while_it_is_published_is_told_as_such() {
         home.store.delete(&last).await.remove(0).unwrap();
     }
     done.cancel();
-    collector.await.unwrap();
+    collector.join_all().await;
+}
+
+#[tokio::test]
+async fn an_upload_is_ended_and_published_in_one_turn() {
+    let home = Home::new().await;
+    let all = content(700_000);
+    for (digest, size) in [(sha256(&all), 700_000), (digest_of(Sha512, &all), 700_000)] {
+        let mut writer = home.store.begin("one-turn", Sha256).await.unwrap();
+        writer.write(Bytes::copy_from_slice(&all)).await.unwrap();
+        // A wrong digest leaves the upload as it is, and nothing under that digest.
+        let wrong = sha256(b"other");
+        let refused = writer.finish_at(&wrong, "data").await.err();
+        assert!(matches!(refused, Some(Error::DigestMismatch { .. })));
+        assert!(!home.blob(&wrong, "data").exists());
+        assert_eq!(writer.settle().await.unwrap(), size);
+
+        let (staged, published) = writer.finish_at(&digest, "data").await.unwrap();
+        published.unwrap();
+        assert_eq!((staged.digest, staged.size), (digest, size));
+        assert_eq!(home.read(&digest, "data").await.unwrap(), all);
+        assert_eq!(home.store.uploads().await.unwrap(), []);
+        staged.publish("data.1").await.unwrap();
+        assert_eq!(home.read(&digest, "data.1").await.unwrap(), all);
+    }
+}
+
+#[tokio::test]
+async fn an_end_that_was_not_waited_for_is_not_gone_on_from() {
+    let home = Home::new().await;
+    let digest = sha256(b"begun");
+    let mut writer = home.store.begin("begun", Sha256).await.unwrap();
+    writer.write("begun".into()).await.unwrap();
+    {
+        let mut end = std::pin::pin!(writer.finish_at(&digest, "data"));
+        assert!(futures_util::poll!(&mut end).is_pending());
+    }
+    assert!(matches!(
+        writer.write("more".into()).await,
+        Err(Error::Lost(_))
+    ));
 }

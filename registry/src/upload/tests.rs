@@ -200,7 +200,7 @@ fn a_session_that_was_let_go_goes_on_in_its_file_on_any_node() {
         for (part, node) in content.chunks(MIB).zip([one, &two, one, &two]) {
             session.append(node, body(part)).await.unwrap();
         }
-        assert_eq!(session.files(world), [session.key.clone()]);
+        assert_eq!(session.files(world), [session.key.as_str()]);
         let row = session.row(one).await.unwrap();
         assert!(
             row.hash_state.is_some(),

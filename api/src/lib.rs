@@ -10,7 +10,7 @@ pub mod connection;
 pub mod error;
 pub mod forwarded;
 mod headers;
-pub mod identity;
+mod identity;
 pub mod idle_body;
 mod measure;
 mod request;

@@ -27,6 +27,9 @@ use crate::{
     store_error,
 };
 
+/// Bytes of annotations of a manifest that refers to another.
+const MOST_ANNOTATIONS: usize = 64 * 1024;
+
 /// A manifest as a client pushes it.
 #[derive(Debug, Clone)]
 pub struct NewManifest {
@@ -230,6 +233,7 @@ fn parse(new: NewManifest) -> Result<Parsed> {
     } = new;
     let manifest = Manifest::parse(&bytes, content_type.as_deref())
         .map_err(|error| Error::invalid(What::Manifest, error.to_string()))?;
+    check_annotations(&manifest)?;
     let (digest, mut all) = match reference {
         Reference::Tag(tag) => (blob::digest_of(Algorithm::Sha256, &bytes), vec![tag]),
         Reference::Digest(digest) => {
@@ -256,6 +260,18 @@ fn parse(new: NewManifest) -> Result<Parsed> {
         digest,
         tags: all,
     })
+}
+
+/// Whoever lists the referrers of a subject gets the annotations of each.
+fn check_annotations(manifest: &Manifest) -> Result<()> {
+    let texts = manifest.annotations.iter();
+    let length: usize = texts.map(|(name, value)| name.len() + value.len()).sum();
+    if manifest.subject.is_some() && length > MOST_ANNOTATIONS {
+        return Err(Error::TooLarge(format!(
+            "the annotations of a manifest with a subject may have at most {MOST_ANNOTATIONS} bytes"
+        )));
+    }
+    Ok(())
 }
 
 /// The artifact's row with all it names, whose contents are held already.

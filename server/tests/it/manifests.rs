@@ -315,3 +315,61 @@ fn referrers_are_listed_filtered_and_paged_also_before_their_subject_comes() {
             .refused(400, "DIGEST_INVALID");
     });
 }
+
+#[test]
+fn a_page_of_referrers_is_bounded_in_bytes_too() {
+    on_both(async |seawall| {
+        let (admin, image) = (seawall.admin(), Image::new("heavy"));
+        let subject = image.digest();
+        let empty = admin
+            .push_blob("library/ref", &Bytes::from_static(b"{}"))
+            .await;
+        let mut pushed = Vec::new();
+        let referrer = |n: usize, length: usize| {
+            Bytes::from(
+                json!({
+                    "schemaVersion": 2, "mediaType": MANIFEST,
+                    "config": { "mediaType": "application/vnd.oci.empty.v1+json", "digest": empty, "size": 2 },
+                    "layers": [],
+                    "subject": { "mediaType": MANIFEST, "digest": subject, "size": image.manifest.len() },
+                    "annotations": { "n": n.to_string(), "note": "x".repeat(length) },
+                })
+                .to_string(),
+            )
+        };
+        let heavy = referrer(0, 70_000);
+        admin
+            .put_manifest("library/ref", &digest(&heavy), MANIFEST, &heavy)
+            .await
+            .refused(413, "SIZE_INVALID");
+        for n in 0..100 {
+            let referrer = referrer(n, 60_000);
+            admin
+                .put_manifest("library/ref", &digest(&referrer), MANIFEST, &referrer)
+                .await
+                .expect(201);
+            pushed.push(digest(&referrer));
+        }
+        let mut next = Some(format!("/v2/library/ref/referrers/{subject}"));
+        let (mut seen, mut pages) = (Vec::new(), 0);
+        while let Some(page) = next {
+            let answer = admin.get(&page).await.expect(200);
+            assert!(answer.body.len() < 5 << 20, "{}", answer.body.len());
+            pages += 1;
+            let list = answer.json();
+            let manifests = list["manifests"].as_array().expect("a list");
+            seen.extend(
+                manifests
+                    .iter()
+                    .map(|manifest| manifest["digest"].as_str().expect("a digest").to_owned()),
+            );
+            next = answer
+                .header("link")
+                .strip_prefix('<')
+                .and_then(|link| link.split('>').next())
+                .map(str::to_owned);
+        }
+        assert_eq!(pages, 2);
+        assert_eq!(seen, pushed);
+    });
+}

@@ -111,12 +111,7 @@ impl Background {
             opened.store_id.clone(),
             end.clone(),
         ));
-        jobs::Runner::start(
-            opened.registry.clone(),
-            &tasks,
-            end.clone(),
-            job_config(config),
-        );
+        jobs::Runner::start(&opened.registry, &tasks, end.clone(), job_config(config));
         let control = Control::open(
             DataDir::socket(&opened.data.path),
             opened.registry.clone(),

@@ -6,10 +6,11 @@ use api::{
     access::AccessLog,
     connection::{Connection, Facts, TrustedProxies},
 };
-use http_body_util::{BodyExt, Full};
+use futures_util::stream;
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
     Request, Response, StatusCode,
-    body::{Bytes, Incoming},
+    body::{Bytes, Frame, Incoming},
     service::Service,
 };
 use tokio::{io::DuplexStream, sync::Notify, task::JoinSet};
@@ -135,7 +136,7 @@ pub(super) fn config(listeners: impl Into<Vec<ListenerConfig>>) -> Config {
 }
 
 /// `/` tells the connection; `/refuse` answers before the body, `/length` after it; `/wait` answers when it is released, with the
-/// head at once and the body then; `/bytes` is long.
+/// head at once and the body then; `/bytes` is long, and so is `/pieces`, which comes in pieces.
 #[derive(Clone, Default)]
 pub(super) struct TellTale {
     pub(super) entered: Arc<Notify>,
@@ -143,9 +144,12 @@ pub(super) struct TellTale {
 }
 
 pub(super) const BYTES: usize = 64 << 20;
+const PIECES: usize = 256;
+
+type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 impl Service<Request<Incoming>> for TellTale {
-    type Response = Response<Full<Bytes>>;
+    type Response = Response<Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
@@ -156,27 +160,36 @@ impl Service<Request<Incoming>> for TellTale {
 }
 
 impl TellTale {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         match request.uri().path() {
             "/refuse" => {
-                let mut answer = Response::new(Full::from("no rights"));
+                let mut answer = Response::new(whole("no rights"));
                 *answer.status_mut() = StatusCode::FORBIDDEN;
                 answer
             }
             "/length" => {
                 let body = request.into_body().collect().await;
                 let length = body.map(|body| body.to_bytes().len());
-                Response::new(Full::from(format!("{length:?}")))
+                Response::new(whole(format!("{length:?}")))
             }
             "/wait" => {
                 self.entered.notify_one();
                 self.release.notified().await;
-                Response::new(Full::from("waited"))
+                Response::new(whole("waited"))
             }
-            "/bytes" => Response::new(Full::from(vec![b'x'; BYTES])),
-            _ => Response::new(Full::from(tell(&request))),
+            "/bytes" => Response::new(whole(vec![b'x'; BYTES])),
+            "/pieces" => {
+                let piece = Bytes::from(vec![b'x'; BYTES / PIECES]);
+                let pieces = (0..PIECES).map(move |_| Ok(Frame::data(piece.clone())));
+                Response::new(StreamBody::new(stream::iter(pieces)).boxed_unsync())
+            }
+            _ => Response::new(whole(tell(&request))),
         }
     }
+}
+
+fn whole(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).boxed_unsync()
 }
 
 fn tell(request: &Request<Incoming>) -> String {

@@ -11,7 +11,10 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Instant,
 };
+
+use parking_lot::Mutex;
 
 use crate::{
     Config, Error, Result,
@@ -52,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) gauge: Arc<Gauge>,
     pub(crate) claims: Claims,
     pub(crate) probing: AtomicBool,
+    /// When a probe last wrote and all was well.
+    pub(crate) wrote: Mutex<Option<Instant>>,
     /// Names temporary files apart: `tag` from other processes, `count` within this one.
     tag: String,
     count: AtomicU64,
@@ -107,6 +112,7 @@ impl Shared {
             known: Known::default(),
             claims: Claims::default(),
             probing: AtomicBool::new(false),
+            wrote: Mutex::new(None),
             tag,
             count: AtomicU64::new(0),
         })

@@ -1,6 +1,6 @@
 //! Whose store it is, and directories that cannot be one.
 
-use std::fs;
+use std::{fs, time::UNIX_EPOCH};
 
 use blob::{Config, Error, Store};
 use tokio::task::JoinSet;
@@ -88,6 +88,11 @@ async fn a_probe_notices_when_it_is_not_our_store() {
         [],
         "a probe leaves nothing"
     );
+    let uploads = fs::File::open(home.path("uploads")).unwrap();
+    uploads.set_modified(UNIX_EPOCH).unwrap();
+    home.store.probe("home").await.unwrap();
+    let touched = uploads.metadata().unwrap().modified().unwrap();
+    assert_eq!(touched, UNIX_EPOCH, "the write of a moment ago will do");
     let other = home.store.probe("another").await;
     assert!(matches!(other, Err(Error::Foreign { found: Some(id), .. }) if id == "home"));
     fs::remove_file(home.path("store-id")).unwrap();

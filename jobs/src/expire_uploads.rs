@@ -4,18 +4,16 @@
 #[cfg(test)]
 mod tests;
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use db::uploads::{self, Upload};
-use model::{Result, time::Timestamp};
+use model::Result;
 use registry::store_error;
 
 use crate::{Context, Outcome};
 
 /// How long the row of a finished upload answers a repeated request.
 const FINISHED: Duration = Duration::from_hours(1);
-/// What other nodes work on has no row yet either, and its file may stand still while it is read back.
-const YOUNGEST_STRAY: Duration = Duration::from_hours(1);
 const BATCH: i64 = 100;
 
 pub(crate) async fn run(cx: &Context) -> Result<Outcome> {
@@ -79,34 +77,17 @@ async fn forget(cx: &Context, batch: Vec<Upload>) -> Result<Vec<Upload>> {
         .await
 }
 
-/// Files without a session: of requests that ended before their row was made, of sessions that another node took over, and of
-/// crashes.
 async fn discard_strays(cx: &Context) -> Result<Option<u64>> {
-    let files = cx.registry.store().uploads().await.map_err(store_error)?;
-    let before = cx
-        .db()
-        .now()
-        .await?
-        .minus(cx.registry.config().uploads_expire.max(YOUNGEST_STRAY));
     let mut discarded = 0;
-    for file in files {
+    for stray in cx.registry.stray_uploads().await? {
         if cx.is_cancelled() {
             return Ok(None);
         }
-        let modified = file.modified.duration_since(UNIX_EPOCH).unwrap_or_default();
-        if file.is_busy || Timestamp(modified.as_micros() as i64) >= before {
-            continue;
+        if stray.is_old {
+            let discard = cx.registry.store().discard(&stray.key).await;
+            discard.map_err(store_error)?;
+            discarded += 1;
         }
-        let row = uploads::find_by_file(&mut *cx.db().reader().await?, &file.key).await?;
-        if row.is_some_and(|row| row.finished.is_none() && !row.cancelled) {
-            continue;
-        }
-        cx.registry
-            .store()
-            .discard(&file.key)
-            .await
-            .map_err(store_error)?;
-        discarded += 1;
     }
     Ok(Some(discarded))
 }

@@ -79,7 +79,7 @@ pub struct Runner;
 
 impl Runner {
     pub fn start(
-        registry: Registry,
+        registry: &Registry,
         tracker: &TaskTracker,
         shutdown: CancellationToken,
         config: Config,

@@ -7,6 +7,7 @@ mod stored;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod uploads;
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Registry;
 
 pub use identity::adopt_store;
+pub use uploads::StrayUpload;
 
 /// Rows looked at in one query.
 const BATCH: i64 = 500;

@@ -1,19 +1,15 @@
-//! What must hold between tables, and between sessions and their files.
-
-use std::collections::HashSet;
+//! What must hold between tables.
 
 use db::{
     blobs::State,
     consistency::{self, Linking, Unlinked},
-    uploads,
 };
 use model::{
     Result,
     id::{ArtifactId, TagId},
 };
 
-use super::{BATCH, Check, Kind, stored::is_older};
-use crate::store_error;
+use super::{BATCH, Check, Kind};
 
 impl Check<'_> {
     /// Every manifest's repository holds what the manifest names.
@@ -111,65 +107,6 @@ impl Check<'_> {
             self.report.done.tags += count;
             after = last;
             self.tell();
-        }
-        Ok(())
-    }
-
-    /// Every upload's file has a session, and every session that received something a file.
-    pub(super) async fn uploads(&mut self) -> Result<()> {
-        let now = self.registry.db().now().await?;
-        let files = self.registry.store().uploads().await.map_err(store_error)?;
-        let expire = self.registry.config().uploads_expire;
-        for file in &files {
-            if self.is_over() {
-                return Ok(());
-            }
-            let row =
-                uploads::find_by_file(&mut *self.registry.db().reader().await?, &file.key).await?;
-            if row.is_some_and(|row| row.finished.is_none() && !row.cancelled) {
-                continue;
-            }
-            let what = format!(
-                "uploads/{}: {} bytes that no session knows",
-                file.key, file.size
-            );
-            if !is_older(file.modified, expire, now) {
-                self.found(Kind::Young, false, || what);
-                continue;
-            }
-            if self.options.repair {
-                self.registry
-                    .store()
-                    .discard(&file.key)
-                    .await
-                    .map_err(store_error)?;
-            }
-            self.found(Kind::StrayUpload, self.options.repair, || what);
-        }
-        let keys: HashSet<&str> = files.iter().map(|file| file.key.as_str()).collect();
-        let mut after = String::new();
-        while !self.is_over() {
-            let batch =
-                uploads::list(&mut *self.registry.db().reader().await?, &after, BATCH).await?;
-            let Some(last) = batch.last() else {
-                return Ok(());
-            };
-            after.clone_from(&last.id);
-            for row in batch {
-                // One that was touched since the files were listed may have its file since then.
-                let is_open = row.finished.is_none()
-                    && !row.cancelled
-                    && row.received > 0
-                    && row.updated_at < now;
-                if is_open && !keys.contains(row.file.as_str()) {
-                    self.found(Kind::UploadWithoutFile, false, || {
-                        format!(
-                            "{} in `{}`: {} bytes were received",
-                            row.id, row.repository, row.received
-                        )
-                    });
-                }
-            }
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use db::{
     repositories, tags, uploads,
 };
 use model::id::{ArtifactId, BlobId, RepositoryId};
-use oci::digest::Digest;
+use oci::digest::{Algorithm, Digest};
 
 use super::{FsckReport, Kind};
 use crate::world::{World, digest_of, each};
@@ -310,6 +310,21 @@ fn uploads_and_their_sessions_are_compared() {
         });
         assert!(made.await.unwrap());
         finds(world, Kind::UploadWithoutFile, false).await;
+    });
+}
+
+#[test]
+fn an_upload_that_this_process_writes_is_no_stray_however_old() {
+    each(async |world| {
+        let store = world.registry.store();
+        let writer = store.begin("long", Algorithm::Sha256).await.unwrap();
+        fs::write(world.root.join("uploads/long"), b"bytes").unwrap();
+        world.advance(DAY);
+        assert!(world.registry.stray_uploads().await.unwrap().is_empty());
+        let report = world.fsck(false, true).await;
+        assert!(report.findings.is_empty(), "{:?}", report.findings);
+        drop(writer);
+        assert!(world.registry.stray_uploads().await.unwrap()[0].is_old);
     });
 }
 

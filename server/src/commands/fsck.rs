@@ -56,6 +56,11 @@ const KINDS: &[(&str, &str, bool)] = &[
     ),
     ("loose-tag", "tags that do not point where they say", false),
     ("stray-upload", "files of uploads that nobody knows", false),
+    (
+        "unreadable",
+        "files and directories that the disk does not show",
+        true,
+    ),
 ];
 /// What is worth knowing and passes by itself.
 const REMARKS: &[(&str, &str)] = &[
@@ -249,6 +254,12 @@ fn show_rebuilt(report: &RebuildReport, password: Option<&str>, json: bool) -> R
     if done.refused > 0 {
         say(&format!("{} files were left out", done.refused));
     }
+    if done.unreadable > 0 {
+        say(&format!(
+            "{} files and directories are not shown by the disk: what they hold is not back",
+            done.unreadable
+        ));
+    }
     for example in &report.examples {
         say(&format!("  {}", printable(example)));
     }
@@ -282,6 +293,7 @@ mod tests {
         Kind::Young,
         Kind::Going,
         Kind::Foreign,
+        Kind::Unreadable,
     ];
 
     #[test]

@@ -205,6 +205,11 @@ impl Activity {
 }
 
 impl InFlight {
+    /// Whether it is one of several on its connection.
+    pub(super) fn is_stream(&self) -> bool {
+        self.stream.is_some()
+    }
+
     /// The head or a piece of the answer was handed over; `more` when the next one is asked for only once there is room for it.
     pub(super) fn handed(&self, more: bool) {
         let Some(id) = self.stream else { return };

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -19,6 +20,10 @@ use super::{
     activity::{Activity, InFlight},
     redirect::Redirects,
 };
+
+/// What is handed over at once on HTTP/2. The next is asked for when the client has made room for it: a client so slow that this
+/// takes `write_timeout` counts as one that takes nothing.
+const SLICE: usize = 32 << 10;
 
 /// What a listener serves. Made for the router of `api`, whatever its body type is.
 pub trait Handler<B>:
@@ -119,6 +124,7 @@ where
                     }
                     answer.map(|body| Counted {
                         content: Content::Inner(body),
+                        rest: Bytes::new(),
                         in_flight,
                     })
                 })
@@ -128,6 +134,7 @@ where
                 let in_flight = in_flight.take();
                 Poll::Ready(Ok(answer.map(|text| Counted {
                     content: Content::Text(text),
+                    rest: Bytes::new(),
                     in_flight,
                 })))
             }
@@ -138,6 +145,8 @@ where
 /// A body that counts as a running request for as long as it lives.
 pub(super) struct Counted<B> {
     content: Content<B>,
+    /// Of the last frame, what was not handed over yet.
+    rest: Bytes,
     in_flight: Option<InFlight>,
 }
 
@@ -158,28 +167,54 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Counted<B> {
         let this = &mut *self;
         match &mut this.content {
             Content::Inner(body) => {
-                let polled = Pin::new(&mut *body).poll_frame(cx);
-                if let Some(in_flight) = &this.in_flight {
-                    in_flight.handed(polled.is_ready() && !body.is_end_stream());
-                }
+                let Some(in_flight) = this.in_flight.as_ref().filter(|one| one.is_stream()) else {
+                    return Pin::new(body).poll_frame(cx);
+                };
+                let polled = if this.rest.is_empty() {
+                    Pin::new(&mut *body).poll_frame(cx)
+                } else {
+                    Poll::Ready(Some(Ok(Frame::data(mem::take(&mut this.rest)))))
+                };
+                let polled = polled.map_ok(|frame| first_slice(frame, &mut this.rest));
+                let more = !this.rest.is_empty() || !body.is_end_stream();
+                in_flight.handed(polled.is_ready() && more);
                 polled
             }
             Content::Text(text) if text.is_empty() => Poll::Ready(None),
-            Content::Text(text) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(text))))),
+            Content::Text(text) => Poll::Ready(Some(Ok(Frame::data(mem::take(text))))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
-            Content::Inner(body) => body.is_end_stream(),
+            Content::Inner(body) => self.rest.is_empty() && body.is_end_stream(),
             Content::Text(text) => text.is_empty(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            Content::Inner(body) => body.size_hint(),
+            Content::Inner(body) => {
+                let (inner, rest) = (body.size_hint(), self.rest.len() as u64);
+                let mut hint = SizeHint::new();
+                hint.set_lower(inner.lower() + rest);
+                if let Some(upper) = inner.upper() {
+                    hint.set_upper(upper + rest);
+                }
+                hint
+            }
             Content::Text(text) => SizeHint::with_exact(text.len() as u64),
         }
+    }
+}
+
+/// Takes so much of a frame that it is seen whether the client takes it.
+fn first_slice(frame: Frame<Bytes>, rest: &mut Bytes) -> Frame<Bytes> {
+    match frame.into_data() {
+        Ok(mut bytes) => {
+            *rest = bytes.split_off(bytes.len().min(SLICE));
+            Frame::data(bytes)
+        }
+        Err(other) => other,
     }
 }

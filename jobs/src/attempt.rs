@@ -9,7 +9,7 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 use db::jobs::{self, Claimed, End, Heartbeat};
 use futures_util::FutureExt;
 use model::{Error, Result};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Context, Outcome, runner::Node};
@@ -21,6 +21,8 @@ enum Cut {
     Stop,
     /// This node stops.
     Shutdown,
+    /// It takes longer than its kind may.
+    Overdue,
     /// Another attempt has the job, or the lease cannot be renewed in time.
     Lost,
 }
@@ -124,39 +126,50 @@ async fn count_lines(node: &Node, claimed: &Claimed) -> i64 {
 async fn work(node: &Node, cx: &Context, claimed: &Claimed, asked: Instant) -> Ending {
     let work = AssertUnwindSafe((node.work)(cx, &claimed.job)).catch_unwind();
     tokio::pin!(work);
+    let longest = (node.config.timeout)(&claimed.job);
     let cut = tokio::select! {
         biased;
         outcome = &mut work => return finished(claimed, outcome),
         cut = watch(node, cx, asked) => cut,
+        () = sleep(longest) => Cut::Overdue,
     };
     cx.cancel.cancel();
     let last = timeout(node.config.patience, &mut work).await;
     match (cut, last) {
         (Cut::Lost, _) => Ending::Nothing,
         // It came to its end all the same.
-        (Cut::Stop | Cut::Shutdown, Ok(Ok(Ok(Outcome::Done(text))))) => Ending::Done(text),
+        (Cut::Stop | Cut::Shutdown | Cut::Overdue, Ok(Ok(Ok(Outcome::Done(text))))) => {
+            Ending::Done(text)
+        }
+        (Cut::Overdue, _) => failed(claimed, format!("it was not done after {longest:?}")),
         (Cut::Stop, _) => Ending::Stopped,
         (Cut::Shutdown, _) => Ending::GivenBack,
     }
 }
 
 fn finished(claimed: &Claimed, outcome: std::thread::Result<Result<Outcome>>) -> Ending {
-    let failed = |why: String| {
-        if claimed.failures + 1 < claimed.job.max_attempts() {
-            Ending::Retry(why)
-        } else {
-            Ending::Failed(why)
-        }
-    };
     match outcome {
         Ok(Ok(Outcome::Done(text))) => Ending::Done(text),
         Ok(Ok(Outcome::GiveUp(why))) => Ending::Failed(why),
         // Given back at once it might do the same again and again.
-        Ok(Ok(Outcome::Interrupted)) => {
-            failed("it ended early, and nobody had asked it to".to_owned())
-        }
-        Ok(Err(error)) => failed(error.to_string()),
-        Err(_) => failed("it panicked; the log of this node says where".to_owned()),
+        Ok(Ok(Outcome::Interrupted)) => failed(
+            claimed,
+            "it ended early, and nobody had asked it to".to_owned(),
+        ),
+        Ok(Err(error)) => failed(claimed, error.to_string()),
+        Err(_) => failed(
+            claimed,
+            "it panicked; the log of this node says where".to_owned(),
+        ),
+    }
+}
+
+/// Tried again, unless it has been often enough.
+fn failed(claimed: &Claimed, why: String) -> Ending {
+    if claimed.failures + 1 < claimed.job.max_attempts() {
+        Ending::Retry(why)
+    } else {
+        Ending::Failed(why)
     }
 }
 

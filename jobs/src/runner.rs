@@ -35,6 +35,8 @@ pub struct Config {
     pub listen: Duration,
     /// How long cancelled work may take to end by itself; then it is dropped where it stands.
     pub patience: Duration,
+    /// How long an attempt may take before it is cancelled and has failed.
+    pub timeout: fn(&Job) -> Duration,
     pub intervals: Intervals,
 }
 
@@ -46,6 +48,7 @@ impl Default for Config {
             poll: Duration::from_secs(10),
             listen: Duration::from_secs(1),
             patience: Duration::from_secs(2),
+            timeout: Job::timeout,
             intervals: Intervals::default(),
         }
     }

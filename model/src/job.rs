@@ -65,6 +65,19 @@ impl Job {
         3
     }
 
+    /// An attempt that takes longer hangs, as on a mount that is gone; far more than it needs.
+    pub fn timeout(&self) -> Duration {
+        match self {
+            Self::Collect { .. } => Duration::from_hours(6),
+            // A slice ends with a whole content, and that may be large.
+            Self::Scrub { requested_by: None } => Duration::from_hours(24),
+            Self::Scrub {
+                requested_by: Some(_),
+            } => Duration::from_hours(60 * 24),
+            Self::ExpireUploads {} | Self::TrimHistory {} => Duration::from_hours(1),
+        }
+    }
+
     /// Only one such job may wait or run at a time: enqueueing another gives the one that is there.
     pub fn unique_key(&self) -> &'static str {
         self.kind()

@@ -1,6 +1,9 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use db::jobs::{self, Claimed, MAX_LOG_LINE};
@@ -109,6 +112,28 @@ fn work_that_ends_early_unasked_waits_before_it_is_tried_again() {
         run(world, claimed, early).await;
         assert_eq!(world.row(id).await.state, "ready");
         assert!(world.claim("one").await.is_none());
+        world.advance(JOB.backoff(0));
+        assert_eq!(world.claim("one").await.unwrap().failures, 1);
+    });
+}
+
+#[test]
+fn work_that_hangs_is_cancelled_and_has_failed() {
+    each(async |world| {
+        let id = world.enqueue(JOB).await;
+        let claimed = world.claim("one").await.unwrap();
+        let hanging = work(|cx, _| {
+            Box::pin(async {
+                cx.cancel.cancelled().await;
+                Ok(Outcome::Interrupted)
+            })
+        });
+        let mut node = world.bench(hanging);
+        node.config.timeout = |_| Duration::from_millis(20);
+        attempt::run(&node, claimed, Instant::now()).await;
+        let row = world.row(id).await;
+        assert_eq!(row.state, "ready");
+        assert!(row.message.unwrap().contains("not done after 20ms"));
         world.advance(JOB.backoff(0));
         assert_eq!(world.claim("one").await.unwrap().failures, 1);
     });

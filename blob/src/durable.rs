@@ -16,8 +16,9 @@ use rustix::io::Errno;
 
 use crate::{Error, Result, layout::Layout};
 
-/// A collector may remove a digest's empty directory between our `mkdir` and our rename; that often is out of the question.
-const TRIES: usize = 16;
+/// A collector may remove a digest's empty directory between our `mkdir` and our rename; that often is out of the question,
+/// also on a busy machine where both wait for the same directory's lock.
+const TRIES: usize = 100;
 
 /// Which directories of two hex digits are known to be durable themselves.
 #[derive(Default)]

@@ -5,10 +5,10 @@
 //! into memory and is good for anything. A stream that was asked to map copies where it has to.
 
 use std::{
-    fs::File,
+    fs::{File, Metadata},
     io::{self, IoSliceMut},
     ops::Range,
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, MetadataExt},
     sync::{Arc, atomic::Ordering},
 };
 
@@ -45,6 +45,8 @@ pub enum ReadMode {
 pub struct Reader {
     pub len: u64,
     id: FileId,
+    /// Whether the kernel tells us which of its pages are in memory.
+    is_told: bool,
     file: Arc<File>,
     shared: Arc<Shared>,
 }
@@ -65,6 +67,7 @@ impl Store {
         Ok(Reader {
             len: expected_len,
             id: FileId::of(&meta),
+            is_told: is_told(rustix::process::geteuid().as_raw(), &meta),
             file: Arc::new(file),
             shared: Arc::clone(&self.shared),
         })
@@ -134,6 +137,7 @@ impl Pull {
             file,
             id,
             len,
+            is_told,
         } = &self.reader;
         if !shared.mapped.load(Ordering::Relaxed) {
             return Ok(None);
@@ -143,7 +147,7 @@ impl Pull {
         let Ok(piece) = shared.windows.piece(file, *id, *len, range) else {
             return Ok(None);
         };
-        let is_resident = piece.mapped.is_resident();
+        let is_resident = *is_told && piece.mapped.is_resident();
         if is_resident && piece.mapped.is_entered() {
             return Ok(Some(piece.bytes()));
         }
@@ -229,8 +233,36 @@ fn advise(file: &File, begin: u64, end: u64) {
     let _ = rustix::fs::fadvise(file, begin, len, Advice::WillNeed);
 }
 
+/// Of files that are neither ours nor ours to write (an adopted directory) the kernel says that all is in memory: those are
+/// never touched on an async thread.
+fn is_told(user: u32, meta: &Metadata) -> bool {
+    user == 0 || meta.uid() == user || meta.mode() & 0o002 != 0
+}
+
 /// The size of the next copied piece while `out` bytes are held.
 fn copied_len(out: usize) -> u64 {
     let len = if out < MUCH { BUFFER } else { BUFFER / 4 };
     len as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt};
+
+    use super::*;
+
+    #[test]
+    fn the_kernel_tells_of_files_that_we_own_or_may_write() {
+        let file = tempfile::tempfile().unwrap();
+        let owner = file.metadata().unwrap().uid();
+        for (mode, user, told) in [
+            (0o644, owner, true),
+            (0o644, 0, true),
+            (0o644, owner + 1, false),
+            (0o646, owner + 1, true),
+        ] {
+            file.set_permissions(Permissions::from_mode(mode)).unwrap();
+            assert_eq!(is_told(user, &file.metadata().unwrap()), told, "{mode:o}");
+        }
+    }
 }

@@ -176,6 +176,8 @@ fn a_missing_or_foreign_store_is_never_written() {
         let (started, why) = complaint(&mut seawall.command());
         assert!(!started && why.contains("identity"), "{why}");
         assert!(!storage.join("store-id").exists());
+        // Another's store, not only its mark: without its tree it would count as away.
+        std::fs::create_dir_all(storage.join("docker/registry/v2/blobs")).expect("a tree");
         std::fs::write(
             storage.join("store-id"),
             "01890000-0000-7000-8000-000000000000",

@@ -108,10 +108,9 @@ fn ask(name: &str, vip: bool, deadline: Instant) -> Result<(u16, String)> {
     let mut connection = TcpStream::connect_timeout(&address, left(deadline)?)?;
     connection.set_write_timeout(Some(left(deadline)?))?;
     let path = if vip { "/readyz?role=vip" } else { "/readyz" };
-    write!(
-        connection,
-        "GET {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n"
-    )?;
+    // At once: who refuses it may do so after its first bytes.
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n");
+    connection.write_all(request.as_bytes())?;
     let answer = read(&mut connection, deadline)?;
     let (head, body) = answer
         .split_once("\r\n\r\n")

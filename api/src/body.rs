@@ -20,7 +20,7 @@ use model::{Error, Result, What};
 use crate::{
     admission::Permit,
     idle_body::{IdleBody, IdleError},
-    request::Finish,
+    notes::Finish,
 };
 
 /// What a request brings. Nothing of it is asked for before the first read, so a client that waits for `100 Continue`

@@ -15,7 +15,8 @@ use crate::{
     body::Body,
     error::{self, Dialect},
     headers,
-    request::{Ask, Notes},
+    notes::Notes,
+    request::Ask,
 };
 
 /// Between two looks.

@@ -6,11 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use http::header;
 use model::Result;
 
-use crate::{
-    connection::Connection,
-    forwarded,
-    request::{Ask, Notes},
-};
+use crate::{connection::Connection, forwarded, notes::Notes, request::Ask};
 
 /// What the request presented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

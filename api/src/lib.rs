@@ -13,6 +13,7 @@ mod headers;
 mod identity;
 pub mod idle_body;
 mod measure;
+mod notes;
 mod request;
 
 // The faces.

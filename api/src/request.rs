@@ -1,39 +1,25 @@
-//! A request from its head to its line in the access log: which face it is for, and what is said of it when it has ended.
-//!
-//! `Ask` is what was asked and never changes; `Notes` is what is found out on the way. Both stand in the box that writes the
-//! line when it is dropped, so that a request whose client went away is told of too.
+//! A request from its head to its answer: which face it is for, and on whose task it runs.
 
-use std::{
-    convert::Infallible,
-    future::Future,
-    panic::AssertUnwindSafe,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Instant,
-};
+use std::{convert::Infallible, future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
 
-use auth::Subject;
 use futures_util::FutureExt;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use hyper::{
     body::{Body as HttpBody, Incoming},
     service::Service,
 };
 use model::{Error, time::Timestamp};
-use oci::{Digest, ReferenceRef, route::Route};
 use tokio::sync::oneshot;
 
 use crate::{
-    access::{AccessRecord, RequestId},
+    access::RequestId,
     app::App,
     body::{Body, RequestBody},
     connection::Connection,
     error::{self, Dialect},
     forwarded, headers, health,
     measure::Kind,
+    notes::{Finish, Notes},
     token, v2,
 };
 
@@ -79,7 +65,7 @@ async fn serve_to_the_end(app: Arc<App>, request: Request<Incoming>) -> Response
     })
 }
 
-/// A request as it came.
+/// A request as it came. It never changes; what is found out about it stands in `Notes`.
 pub(crate) struct Ask {
     pub app: Arc<App>,
     pub head: Parts,
@@ -89,20 +75,17 @@ pub(crate) struct Ask {
     pub time: Timestamp,
 }
 
-/// What is found out about a request, for the access log and metrics.
-pub(crate) struct Notes {
-    pub kind: Kind,
-    /// Who asked, once that is known.
-    pub subject: Subject,
-    /// What it is about: named by it, or found behind its tag.
-    pub digest: Option<Digest>,
-    /// How long the repository's name is, which stands after `/v2/`.
-    name: usize,
-    /// How long the tag is, which stands at the path's end.
-    tag: usize,
-}
-
 impl Ask {
+    fn new(app: Arc<App>, mut head: Parts) -> Self {
+        Self {
+            connection: head.extensions.remove::<Connection>(),
+            request_id: RequestId::from_header(head.headers.get(headers::REQUEST_ID)),
+            time: app.registry.db().clock().now(),
+            app,
+            head,
+        }
+    }
+
     pub(crate) fn header(&self, name: header::HeaderName) -> Option<&str> {
         self.head
             .headers
@@ -124,51 +107,10 @@ impl Ask {
     }
 }
 
-impl Notes {
-    fn new() -> Self {
-        Self {
-            kind: Kind::Unknown,
-            subject: Subject::Anonymous,
-            digest: None,
-            name: 0,
-            tag: 0,
-        }
-    }
-
-    /// What the path of a request under `/v2` names.
-    pub(crate) fn names(&mut self, route: &Route<'_>) {
-        self.name = route.name().map_or(0, |name| name.as_str().len());
-        match route {
-            Route::Manifest {
-                reference: ReferenceRef::Tag(tag),
-                ..
-            } => self.tag = tag.as_str().len(),
-            Route::Manifest {
-                reference: ReferenceRef::Digest(digest),
-                ..
-            }
-            | Route::Blob { digest, .. }
-            | Route::Referrers { digest, .. } => self.digest = Some(*digest),
-            _ => {}
-        }
-    }
-
-    fn repository<'p>(&self, path: &'p str) -> Option<&'p str> {
-        path.strip_prefix("/v2/")?
-            .get(..self.name)
-            .filter(|name| !name.is_empty())
-    }
-
-    fn tag<'p>(&self, path: &'p str) -> Option<&'p str> {
-        path.get(path.len().checked_sub(self.tag)?..)
-            .filter(|tag| !tag.is_empty())
-    }
-}
-
 async fn serve(app: Arc<App>, request: Request<Incoming>) -> Response<Body> {
     let (head, body) = request.into_parts();
     let body = RequestBody::new(body, app.config.body_idle);
-    let mut finish = Box::new(Finish::begin(app, head, body.counter()));
+    let mut finish = Box::new(Finish::begin(Ask::new(app, head), body.counter()));
     let Finish { ask, notes, .. } = &mut *finish;
     // A bug in one handler is one answer's 500, on every protocol alike.
     let answered = AssertUnwindSafe(dispatch(ask, notes, body))
@@ -251,91 +193,6 @@ fn nothing_here(ask: &Ask) -> Response<Body> {
     )
 }
 
-/// A request on its way to its line in the access log, which is written when this is dropped.
-pub(crate) struct Finish {
-    started: Instant,
-    /// What is logged when there is no answer: the client went away (nginx's number for it).
-    status: StatusCode,
-    read: Option<Arc<AtomicU64>>,
-    sent: u64,
-    aborted: bool,
-    ask: Ask,
-    notes: Notes,
-}
-
-impl Finish {
-    fn begin(app: Arc<App>, mut head: Parts, read: Option<Arc<AtomicU64>>) -> Self {
-        let ask = Ask {
-            connection: head.extensions.remove::<Connection>(),
-            request_id: RequestId::from_header(head.headers.get(headers::REQUEST_ID)),
-            time: app.registry.db().clock().now(),
-            app,
-            head,
-        };
-        Self {
-            started: Instant::now(),
-            status: StatusCode::from_u16(499).expect("a status has three digits"),
-            read,
-            sent: 0,
-            aborted: true,
-            ask,
-            notes: Notes::new(),
-        }
-    }
-
-    /// The answer has ended, whole or cut.
-    pub(crate) fn end(mut self: Box<Self>, sent: u64, cut: bool) {
-        self.sent = sent;
-        self.aborted = cut && self.ask.head.method != Method::HEAD;
-    }
-}
-
-impl Drop for Finish {
-    fn drop(&mut self) {
-        let (ask, notes) = (&self.ask, &self.notes);
-        let duration = self.started.elapsed();
-        let read = self.read.as_ref();
-        let received = read.map_or(0, |read| read.load(Ordering::Relaxed));
-        ask.app
-            .measures
-            .count(notes.kind, self.status, duration, received, self.sent);
-        let Some(access) = &ask.app.access else {
-            return;
-        };
-        let path = ask.head.uri.path();
-        let repository = notes.repository(path);
-        let digest = notes.digest.map(|digest| digest.to_string());
-        access(&AccessRecord {
-            time: ask.time,
-            request_id: ask.request_id.as_str(),
-            client: ask
-                .connection
-                .as_ref()
-                .and_then(|connection| forwarded::client(connection, &ask.head.headers)),
-            identity: notes.subject.name(),
-            method: ask.head.method.as_str(),
-            host: ask.header(header::HOST).or_else(|| ask.head.uri.host()),
-            path,
-            route: notes.kind.as_str(),
-            project: repository.and_then(|name| name.split('/').next()),
-            repository,
-            digest: digest.as_deref(),
-            reference: notes.tag(path),
-            status: self.status.as_u16(),
-            bytes_in: received,
-            bytes_out: self.sent,
-            duration,
-            protocol: if ask.head.version == Version::HTTP_2 {
-                "HTTP/2"
-            } else {
-                "HTTP/1.1"
-            },
-            user_agent: ask.header(header::USER_AGENT),
-            aborted: self.aborted,
-        });
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -352,36 +209,6 @@ mod tests {
             response.headers().get(header::CONTENT_LENGTH).cloned(),
             response.body().is_end_stream(),
         )
-    }
-
-    #[test]
-    fn the_log_finds_name_and_tag_in_the_path() {
-        let digest = format!("sha256:{}", "0".repeat(64));
-        for (path, repository, tag, has_digest) in [
-            ("/v2/", None, None, false),
-            ("/v2/_catalog", None, None, false),
-            ("/v2/a/b/c/tags/list", Some("a/b/c"), None, false),
-            ("/v2/a/b/manifests/v1.2", Some("a/b"), Some("v1.2"), false),
-            (
-                &format!("/v2/a/b/manifests/{digest}"),
-                Some("a/b"),
-                None,
-                true,
-            ),
-            (&format!("/v2/a/b/blobs/{digest}"), Some("a/b"), None, true),
-        ] {
-            let mut notes = Notes::new();
-            notes.names(&oci::route::parse("GET", path).expect("a route"));
-            assert_eq!(
-                (
-                    notes.repository(path),
-                    notes.tag(path),
-                    notes.digest.is_some()
-                ),
-                (repository, tag, has_digest),
-                "{path}"
-            );
-        }
     }
 
     #[test]

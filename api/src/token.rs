@@ -11,7 +11,8 @@ use crate::{
     body::Body,
     error::{self, Dialect},
     identity::Presented,
-    request::{Ask, Notes},
+    notes::Notes,
+    request::Ask,
 };
 
 /// The only service tokens are given for (Harbor's name, which clients repeat from the challenge).

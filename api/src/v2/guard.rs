@@ -15,13 +15,7 @@ use oci::{
 };
 use registry::push::Target;
 
-use crate::{
-    body::Body,
-    error,
-    identity::Presented,
-    request::{Ask, Notes},
-    token::SERVICE,
-};
+use crate::{body::Body, error, identity::Presented, notes::Notes, request::Ask, token::SERVICE};
 
 /// A request about a repository that may go on.
 pub(super) struct Granted {

@@ -16,7 +16,8 @@ use super::{check_room, empty, shared_text, text};
 use crate::{
     body::{Body, RequestBody},
     headers,
-    request::{Ask, Notes},
+    notes::Notes,
+    request::Ask,
 };
 
 /// Content by digest never changes; who may read it is asked each time.

@@ -25,7 +25,8 @@ use crate::{
     error::{self, Dialect},
     headers,
     measure::Kind,
-    request::{Ask, Notes},
+    notes::Notes,
+    request::Ask,
 };
 
 use guard::{Refusal, check};

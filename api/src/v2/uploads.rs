@@ -19,7 +19,8 @@ use crate::{
     admission::{Permit, Room},
     body::{Body, RequestBody},
     headers,
-    request::{Ask, Notes},
+    notes::Notes,
+    request::Ask,
 };
 
 /// Repositories looked at as sources of a mount that names none.

@@ -154,6 +154,30 @@ fn an_upload_that_the_end_of_the_drain_cuts_goes_on_after_the_restart() {
 }
 
 #[test]
+fn who_falls_silent_is_told_that_his_bytes_are_kept_where_they_are() {
+    let settings = [("SEAWALL_LIMITS__BODY_IDLE", "1s")];
+    crate::harness::server::on_sqlite_with(&settings, async |seawall| {
+        let location = start(&seawall.admin()).await;
+        for (request, is_kept) in [
+            (format!("PATCH {location}"), true),
+            ("PUT /v2/library/cut/manifests/v1".to_owned(), false),
+        ] {
+            let mut stream = TcpStream::connect(seawall.address())
+                .await
+                .expect("connects");
+            let head = format!(
+                "{request} HTTP/1.1\r\nHost: x\r\nAuthorization: {ADMIN}\r\nConnection: close\r\nContent-Length: 9\r\n\r\n1234"
+            );
+            stream.write_all(head.as_bytes()).await.expect("sends");
+            let mut told = String::new();
+            stream.read_to_string(&mut told).await.expect("an answer");
+            assert!(told.contains("nothing came for 1 seconds"), "{told}");
+            assert_eq!(told.contains("what came before is kept"), is_kept, "{told}");
+        }
+    });
+}
+
+#[test]
 fn the_access_log_tells_of_what_was_cut_and_names_contents() {
     let logs = tempfile::tempdir().expect("a directory");
     let path = logs.path().join("access.log");

@@ -414,11 +414,17 @@ pub async fn set_freed(tx: &mut Tx, ids: &[BlobId], now: Timestamp) -> Result<()
         .map(|_| ())
 }
 
-/// Forgets tombstones older than `before`, the newest generation too; answers how many went.
+/// Forgets tombstones older than `before`, the newest generation too, but none that a manifest names all the same; answers how
+/// many went.
 pub async fn bury(tx: &mut Tx, before: Timestamp, limit: i64) -> Result<u64> {
     tx.execute(
         "DELETE FROM blobs WHERE id IN
-             (SELECT id FROM blobs WHERE state = 2 AND state <> 0 AND freed_at < $1 ORDER BY freed_at, id LIMIT $2)",
+             (SELECT id FROM blobs b
+               WHERE state = 2 AND state <> 0 AND freed_at < $1
+                 AND NOT EXISTS (SELECT 1 FROM artifact_blobs n WHERE n.blob_id = b.id)
+                 AND NOT EXISTS (SELECT 1 FROM artifacts a WHERE a.blob_id = b.id)
+               ORDER BY freed_at, id
+               LIMIT $2)",
         &[before.into(), limit.into()],
     )
     .await
@@ -430,7 +436,10 @@ pub async fn any_to_collect(conn: &mut Conn, before: Timestamp) -> Result<bool> 
         "SELECT 1
           WHERE EXISTS (SELECT 1 FROM blobs WHERE state = 1 AND state <> 0)
              OR EXISTS (SELECT 1 FROM blobs WHERE state = 2 AND state <> 0 AND freed_at IS NULL)
-             OR EXISTS (SELECT 1 FROM blobs WHERE state = 2 AND state <> 0 AND freed_at < $1)",
+             OR EXISTS (SELECT 1 FROM blobs b
+                         WHERE state = 2 AND state <> 0 AND freed_at < $1
+                           AND NOT EXISTS (SELECT 1 FROM artifact_blobs n WHERE n.blob_id = b.id)
+                           AND NOT EXISTS (SELECT 1 FROM artifacts a WHERE a.blob_id = b.id))",
         &[before.into()],
     )
     .await

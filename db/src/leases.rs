@@ -41,7 +41,9 @@ pub async fn release(tx: &mut Tx, name: &str, holder: &str) -> Result<()> {
 }
 
 /// Whether something that happens every so often is due, and if so, notes that it is not until `every` from now: of all nodes
-/// that ask one hears yes, and what was missed while nobody asked is due once. An interval that became shorter counts at once.
+/// that ask one hears yes, and what was missed while nobody asked is due once. What lies more than two intervals off was
+/// written by a clock that was ahead, or when the interval was longer. One interval off is ordinary: of two who ask at once
+/// the second may have read the clock first.
 pub async fn is_due(tx: &mut Tx, name: &str, every: Duration) -> Result<bool> {
     let now = tx.now().await?;
     let node = tx.node();
@@ -49,8 +51,14 @@ pub async fn is_due(tx: &mut Tx, name: &str, every: Duration) -> Result<bool> {
         .execute(
             "INSERT INTO leases (name, holder, until, term) VALUES ($1, $2, $3, 1)
              ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until, term = leases.term + 1
-              WHERE leases.until <= $4 OR leases.until > $3",
-            &[name.into(), (&*node).into(), now.plus(every).into(), now.into()],
+              WHERE leases.until <= $4 OR leases.until > $5",
+            &[
+                name.into(),
+                (&*node).into(),
+                now.plus(every).into(),
+                now.into(),
+                now.plus(every * 2).into(),
+            ],
         )
         .await?;
     Ok(due > 0)

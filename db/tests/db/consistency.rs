@@ -1,7 +1,7 @@
 //! Repairs beside a server at work: what was found is asked about again.
 
 use db::{
-    Db, artifacts, changes,
+    Db, artifacts, blobs, changes,
     consistency::{self, Linking, LooseTag},
 };
 use model::{
@@ -9,7 +9,7 @@ use model::{
     id::{ArtifactId, TagId},
 };
 
-use crate::given::{NOW, find, held, later, manifest, repository, tag};
+use crate::given::{NOW, blob, digest, find, held, later, manifest, repository, tag};
 
 async fn loose(db: &Db) -> Vec<LooseTag> {
     let reader = &mut *db.reader().await.unwrap();
@@ -112,5 +112,31 @@ fn a_manifest_that_was_deleted_meanwhile_gets_nothing() {
             .await);
             assert_eq!(linked.unwrap(), Linking::Gone);
         }
+    });
+}
+
+#[test]
+fn a_tombstone_that_a_manifest_names_does_not_keep_the_others() {
+    testkit::on_both(async |test| {
+        let app = repository(&test.db, "library/app").await;
+        let (named, other) = (blob(&test.db, 1).await, blob(&test.db, 2).await);
+        manifest(&test.db, app, 10, &[named], &[]).await;
+        transact!(test.db, |tx| {
+            let freed = "UPDATE blobs SET state = 2, freed_at = 1 WHERE id = $1";
+            tx.execute(freed, &[named.into()]).await?;
+            tx.execute(freed, &[other.into()]).await
+        })
+        .unwrap();
+        let any = async || {
+            let reader = &mut *test.db.reader().await.unwrap();
+            blobs::any_to_collect(reader, NOW).await.unwrap()
+        };
+        assert!(any().await);
+        let buried = transact!(test.db, |tx| blobs::bury(tx, NOW, 100).await);
+        assert_eq!(buried.unwrap(), 1);
+        assert!(!any().await);
+        let reader = &mut *test.db.reader().await.unwrap();
+        let left = blobs::newest(reader, &digest(1)).await.unwrap();
+        assert_eq!(left.unwrap().id, named);
     });
 }

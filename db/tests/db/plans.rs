@@ -44,6 +44,10 @@ const PARTS: &[(&str, &str)] = &[
         "asks for any one",
     ),
     (
+        "NOT EXISTS (SELECT 1 FROM artifact_blobs n WHERE n.blob_id = b.id)",
+        "asks for any one",
+    ),
+    (
         "ORDER BY l.repository_id\n          LIMIT",
         "read in the order of the index, and no more than asked for",
     ),

@@ -1,11 +1,22 @@
 //! Disks that fill up and machines that lose their power, on small file systems of their own. Needs root for the mounts.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::PathBuf,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use tempfile::TempDir;
 
 use crate::harness::{Client, Image, Seawall, digest, image::MANIFEST, image::content};
+
+/// Pushes that do not come through in this time never will.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An ext4 file system in a file.
 struct Disk {
@@ -161,10 +172,14 @@ fn a_full_disk_refuses_uploads_and_room_is_made_through_the_server_alone() {
     seawall.stop();
 }
 
+/// Pushes until something fails, and answers what was acknowledged before the power went: a machine without power
+/// acknowledges nothing, while a process on a file system that was shut down under it may be told for a moment that a
+/// flush has worked.
 async fn push_until_the_end(
     client: Client,
     number: usize,
     round: usize,
+    power: Arc<AtomicBool>,
 ) -> Vec<(String, String, Image)> {
     let mut acknowledged = Vec::new();
     for n in 0.. {
@@ -193,7 +208,7 @@ async fn push_until_the_end(
             Ok(answer.status == 201)
         }
         .await;
-        if !matches!(done, Ok(true)) {
+        if !matches!(done, Ok(true)) || !power.load(Ordering::SeqCst) {
             break;
         }
         acknowledged.push((repository, seed, image));
@@ -215,20 +230,22 @@ fn after_a_power_cut_every_acknowledged_push_is_whole() {
                 admin.pull(repository, tag, image).await;
             }
             let before = acknowledged.len();
+            let power = Arc::new(AtomicBool::new(true));
             let clients: Vec<_> = (0..8)
-                .map(|number| tokio::spawn(push_until_the_end(admin.clone(), number, round)))
+                .map(|number| {
+                    let power = power.clone();
+                    tokio::spawn(push_until_the_end(admin.clone(), number, round, power))
+                })
                 .collect();
             // In the middle of everything, once each client has surely been acknowledged something.
+            let begun = Instant::now();
             for number in 0..8 {
-                while admin
-                    .head(&format!(
-                        "/v2/library/power-{number}/manifests/{round}-{number}-2"
-                    ))
-                    .await
-                    .status
-                    != 200
-                {}
+                let path = format!("/v2/library/power-{number}/manifests/{round}-{number}-2");
+                while admin.head(&path).await.status != 200 {
+                    assert!(begun.elapsed() < PATIENCE, "client {number} gets nowhere");
+                }
             }
+            power.store(false, Ordering::SeqCst);
             disk.lose_power();
             for client in clients {
                 acknowledged.extend(client.await.expect("a client"));

@@ -23,6 +23,7 @@ macro_rules! transact {
 mod blobs;
 mod consistency;
 mod content;
+mod fixtures;
 mod given;
 mod group_commit;
 mod jobs;

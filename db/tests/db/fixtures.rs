@@ -1,0 +1,61 @@
+//! Databases as the versions before left them (`db/tests/fixtures/<version>.<engine>.sql`): each later version takes them
+//! over with all that is in them.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use db::{Db, artifacts, blobs, links, migrate, projects, repositories, robots, users};
+use model::id::{BlobId, RobotId};
+
+/// The versions that there are fixtures of, as in `0001.sqlite.sql`.
+fn versions(directory: &Path) -> BTreeSet<String> {
+    let names = fs::read_dir(directory).unwrap().map(|entry| {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        name.split('.').next().unwrap().to_owned()
+    });
+    names.collect()
+}
+
+#[test]
+fn the_database_of_each_version_is_taken_over() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let versions = versions(&directory);
+    assert!(!versions.is_empty());
+    for version in versions {
+        testkit::on_both_empty(async |test| {
+            let of = |engine| {
+                fs::read_to_string(directory.join(format!("{version}.{engine}.sql"))).unwrap()
+            };
+            match test.sqlite() {
+                Some(file) => rusqlite::Connection::open(file)
+                    .unwrap()
+                    .execute_batch(&of("sqlite"))
+                    .unwrap(),
+                None => test.postgres().unwrap().execute(&of("postgres")),
+            }
+            take_over(&test.db).await;
+        });
+    }
+}
+
+/// What every fixture holds: `admin`, the project `library`, a robot, and `library/app:v1` with a config and a layer.
+async fn take_over(db: &Db) {
+    migrate::up(db, migrate::ALL).await.unwrap();
+    let reader = &mut *db.reader().await.unwrap();
+    let admin = users::get_name(reader, "admin").await.unwrap();
+    assert!(admin.id.0 == 1 && admin.admin);
+    let library = projects::get_name(reader, "library").await.unwrap();
+    assert!(library.id.0 == 1 && library.public);
+    assert_eq!(robots::list(reader, RobotId(0), 10).await.unwrap().len(), 1);
+    let app = repositories::find(reader, "library/app").await.unwrap();
+    let app = app.unwrap();
+    let tagged = artifacts::find_tagged(reader, app, "v1").await.unwrap();
+    let tagged = tagged.unwrap();
+    let contents = blobs::list(reader, BlobId(0), 10).await.unwrap();
+    assert_eq!(contents.len(), 3);
+    for content in contents {
+        let held = links::find(reader, app, &content.digest).await.unwrap();
+        assert_eq!(held.map(|held| held.id), Some(content.id));
+    }
+    let children = artifacts::find(reader, app, &tagged.digest).await.unwrap();
+    assert_eq!(children.map(|found| found.id), Some(tagged.id));
+}

@@ -248,10 +248,16 @@ fn serve(mut tx: Tx, mut queue: mpsc::Receiver<Box<dyn Pending>>) {
     }
     // No `PRAGMA optimize`: without statistics the plans stay those that the tests explain, however the tables grow.
     if let Driver::Sqlite(conn) = &tx.conn.driver
-        && let Err(error) = conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE);")
+        && let Err(error) = fold_log(conn)
     {
         tracing::warn!(%error, "the write-ahead log could not be folded into the database");
     }
+}
+
+/// The log stays where another process reads it: it is as durable as the file, and the next start folds it.
+fn fold_log(conn: &Connection) -> rusqlite::Result<()> {
+    conn.busy_timeout(Duration::from_millis(100))?;
+    conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE);")
 }
 
 fn commit_group(tx: &mut Tx, group: &mut [Box<dyn Pending>]) -> Result<()> {

@@ -26,10 +26,11 @@ fn the_database_of_each_version_is_taken_over() {
                 fs::read_to_string(directory.join(format!("{version}.{engine}.sql"))).unwrap()
             };
             match test.sqlite() {
-                Some(file) => rusqlite::Connection::open(file)
-                    .unwrap()
-                    .execute_batch(&of("sqlite"))
-                    .unwrap(),
+                Some(file) => {
+                    let conn = rusqlite::Connection::open(file).unwrap();
+                    conn.execute_batch(&of("sqlite")).unwrap();
+                    conn.close().unwrap();
+                }
                 None => test.postgres().unwrap().execute(&of("postgres")),
             }
             take_over(&test.db).await;

@@ -1,4 +1,4 @@
-//! Rates of the store on the file system of a directory: `cargo run --release -p blob --example measure [DIR [small|large|pull]]`.
+//! Rates of the store on the file system of a directory: `cargo run --release -p blob --example transfers [DIR [small|large|pull]]`.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! How fast SQLite commits and reads through this crate: `cargo run -p db --release --example measure [DIRECTORY]`.
+//! How fast SQLite commits and reads through this crate: `cargo run -p db --release --example commits [DIRECTORY]`.
 
 use std::{
     io::Write,

@@ -136,7 +136,9 @@ impl Config {
             place_log(target, &data);
         }
         if self.limits.password_hashing == 0 {
-            self.limits.password_hashing = thread::available_parallelism().map_or(1, NonZero::get);
+            // Half of them: strangers who guess passwords must leave room for those who pull.
+            let processors = thread::available_parallelism().map_or(1, NonZero::get);
+            self.limits.password_hashing = (processors / 2).max(1);
         }
     }
 }

@@ -128,18 +128,16 @@ fn twelve_hundred_clients_pull_at_once_and_small_requests_stay_quick() {
         times.sort();
         // An unoptimised server needs a millisecond a request, and twelve hundred stand in the queue before each of these;
         // the promise of 100 ms is that of a release build.
-        let bound = if std::env::var_os("SEAWALL_BIN").is_some() {
-            100
-        } else {
-            3000
-        };
-        let median = times[times.len() / 2];
+        let is_release = std::env::var_os("SEAWALL_BIN").is_some();
+        let bound = if is_release { 100 } else { 3000 };
+        let (median, last) = (times[times.len() / 2], times[times.len() - 1]);
+        let most = times[times.len() * 99 / 100];
         eprintln!(
-            "small requests meanwhile: median {median:?}, longest {:?} of {}",
-            times[times.len() - 1],
+            "small requests meanwhile: median {median:?}, of a hundred all but one under {most:?}, longest {last:?} of {}",
             times.len()
         );
-        assert!(median < Duration::from_millis(bound), "{median:?}");
+        let judged = if is_release { most } else { median };
+        assert!(judged < Duration::from_millis(bound), "{judged:?}");
         assert_eq!(
             digest(&manifest),
             admin

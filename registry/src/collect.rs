@@ -143,8 +143,10 @@ impl<P: Fn(&CollectProgress) + Send + Sync> Run<'_, P> {
     async fn claim(&mut self) -> Result<()> {
         let mut after = BlobId(0);
         while !self.cancel.is_cancelled() {
-            let reader = &mut *self.registry.db().reader().await?;
-            let condemned = blobs::in_state(reader, State::Condemned, after, BATCH).await?;
+            let condemned = {
+                let reader = &mut *self.registry.db().reader().await?;
+                blobs::in_state(reader, State::Condemned, after, BATCH).await?
+            };
             let Some(last) = condemned.last() else {
                 return Ok(());
             };
@@ -168,8 +170,10 @@ impl<P: Fn(&CollectProgress) + Send + Sync> Run<'_, P> {
         let mut after = BlobId(0);
         while !self.cancel.is_cancelled() {
             let at = self.registry.db().now().await?;
-            let reader = &mut *self.registry.db().reader().await?;
-            let claimed = blobs::claimed(reader, before, after, BATCH).await?;
+            let claimed = {
+                let reader = &mut *self.registry.db().reader().await?;
+                blobs::claimed(reader, before, after, BATCH).await?
+            };
             let Some(last) = claimed.last() else {
                 return Ok(());
             };

@@ -60,6 +60,11 @@ impl RequestBody {
 
     /// All of it, when it is not longer than `most`.
     pub(crate) async fn all(mut self, most: usize, what: &str) -> Result<Bytes> {
+        self.rest(most, what).await
+    }
+
+    /// All that is left of it, when that is not longer than `most`.
+    pub(crate) async fn rest(&mut self, most: usize, what: &str) -> Result<Bytes> {
         let too_large = || Error::TooLarge(format!("{what} may have at most {most} bytes"));
         let told = self.length().unwrap_or(0);
         if told > most as u64 {

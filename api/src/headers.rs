@@ -10,6 +10,8 @@ pub(crate) const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-uploa
 pub(crate) const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 pub(crate) const TAG: HeaderName = HeaderName::from_static("oci-tag");
 pub(crate) const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
+/// A project is named in the path, also when the name is a number.
+pub(crate) const IS_RESOURCE_NAME: HeaderName = HeaderName::from_static("x-is-resource-name");
 /// What proxies add to a request that they pass on.
 pub(crate) const OF_PROXIES: [HeaderName; 6] = [
     http::header::FORWARDED,

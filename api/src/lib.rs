@@ -17,6 +17,7 @@ mod notes;
 mod request;
 
 // The faces.
+mod harbor;
 pub mod health;
 mod token;
 mod v2;

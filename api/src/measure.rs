@@ -31,9 +31,10 @@ pub(crate) enum Kind {
     UploadAppend,
     UploadFinish,
     UploadCancel,
+    Api,
 }
 
-const KINDS: usize = Kind::UploadCancel as usize + 1;
+const KINDS: usize = Kind::Api as usize + 1;
 
 impl Kind {
     pub(crate) fn as_str(self) -> &'static str {
@@ -60,6 +61,7 @@ impl Kind {
             Self::UploadAppend => "upload.append",
             Self::UploadFinish => "upload.finish",
             Self::UploadCancel => "upload.cancel",
+            Self::Api => "api",
         }
     }
 }

@@ -18,6 +18,8 @@ use crate::{access::AccessRecord, forwarded, measure::Kind, request::Ask};
 /// What is found out about a request, for the access log and metrics.
 pub(crate) struct Notes {
     pub kind: Kind,
+    /// Of Harbor's API: which operation.
+    pub operation: Option<&'static str>,
     /// Who asked, once that is known.
     pub subject: Subject,
     /// What it is about: named by it, or found behind its tag.
@@ -32,6 +34,7 @@ impl Notes {
     fn new() -> Self {
         Self {
             kind: Kind::Unknown,
+            operation: None,
             subject: Subject::Anonymous,
             digest: None,
             name: 0,
@@ -77,12 +80,12 @@ pub(crate) struct Finish {
     read: Option<Arc<AtomicU64>>,
     sent: u64,
     aborted: bool,
-    pub(crate) ask: Ask,
+    pub(crate) ask: Arc<Ask>,
     pub(crate) notes: Notes,
 }
 
 impl Finish {
-    pub(crate) fn begin(ask: Ask, read: Option<Arc<AtomicU64>>) -> Self {
+    pub(crate) fn begin(ask: Arc<Ask>, read: Option<Arc<AtomicU64>>) -> Self {
         Self {
             started: Instant::now(),
             status: StatusCode::from_u16(499).expect("a status has three digits"),
@@ -127,7 +130,7 @@ impl Drop for Finish {
             method: ask.head.method.as_str(),
             host: ask.header(header::HOST).or_else(|| ask.head.uri.host()),
             path,
-            route: notes.kind.as_str(),
+            route: notes.operation.unwrap_or(notes.kind.as_str()),
             project: repository.and_then(|name| name.split('/').next()),
             repository,
             digest: digest.as_deref(),

@@ -17,7 +17,7 @@ use crate::{
     body::{Body, RequestBody},
     connection::Connection,
     error::{self, Dialect},
-    forwarded, headers, health,
+    forwarded, harbor, headers, health,
     measure::Kind,
     notes::{Finish, Notes},
     token, v2,
@@ -110,7 +110,7 @@ impl Ask {
 async fn serve(app: Arc<App>, request: Request<Incoming>) -> Response<Body> {
     let (head, body) = request.into_parts();
     let body = RequestBody::new(body, app.config.body_idle);
-    let mut finish = Box::new(Finish::begin(Ask::new(app, head), body.counter()));
+    let mut finish = Box::new(Finish::begin(Arc::new(Ask::new(app, head)), body.counter()));
     let Finish { ask, notes, .. } = &mut *finish;
     // A bug in one handler is one answer's 500, on every protocol alike.
     let answered = AssertUnwindSafe(dispatch(ask, notes, body))
@@ -142,7 +142,7 @@ fn leave_out_body(response: &mut Response<Body>) {
     }
 }
 
-async fn dispatch(ask: &Ask, notes: &mut Notes, body: RequestBody) -> Response<Body> {
+async fn dispatch(ask: &Arc<Ask>, notes: &mut Notes, body: RequestBody) -> Response<Body> {
     let path = ask.head.uri.path();
     let metrics_only = ask
         .connection
@@ -150,6 +150,9 @@ async fn dispatch(ask: &Ask, notes: &mut Notes, body: RequestBody) -> Response<B
         .is_some_and(|connection| connection.metrics_only);
     if !metrics_only && (path.starts_with("/v2/") || path == "/v2") {
         return v2::serve(ask, notes, body).await;
+    }
+    if !metrics_only && let Some(response) = Box::pin(harbor::serve(ask, notes, body)).await {
+        return response;
     }
     let (kind, face): (_, fn(&Ask) -> Response<Body>) = match path {
         "/livez" => (Kind::Live, health::live),

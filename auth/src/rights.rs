@@ -119,15 +119,21 @@ impl Auth {
         Ok(Some(rights))
     }
 
-    /// Whether the caller may list all repositories. A token never suffices, as in Harbor.
-    pub async fn may_list_catalog(&self, caller: &Caller) -> Result<bool> {
+    /// Whether the caller may do this on the whole system: administrators may, and robots of the system that were given it. A
+    /// token never suffices, as in Harbor.
+    pub async fn may_on_system(
+        &self,
+        caller: &Caller,
+        resource: Resource,
+        action: Action,
+    ) -> Result<bool> {
         match &caller.subject {
             _ if caller.via == Via::Bearer => Ok(false),
             Subject::Robot(robot) if robot.project.is_none() => {
                 let wanted = Permission {
                     scope: Scope::System,
-                    resource: Resource::Catalog,
-                    action: Action::Read,
+                    resource,
+                    action,
                 };
                 Ok(
                     db::robots::permissions(&mut *self.0.db.reader().await?, robot.id)

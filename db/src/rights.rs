@@ -66,3 +66,12 @@ pub async fn of_robot(
     )
     .await
 }
+
+/// Whether the user administers any project.
+pub async fn is_some_project_admin(conn: &mut Conn, user: UserId) -> Result<bool> {
+    conn.exists(
+        "SELECT 1 FROM members WHERE user_id = $1 AND role = 1 LIMIT 1",
+        &[user.into()],
+    )
+    .await
+}

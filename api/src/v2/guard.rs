@@ -99,7 +99,12 @@ pub(super) async fn check_signed_in(ask: &Ask, notes: &mut Notes) -> Result<(), 
 /// The catalog tells of all projects. No token opens it, so none is asked for.
 pub(super) async fn check_catalog(ask: &Ask, notes: &mut Notes) -> Result<(), Refusal> {
     let (caller, _) = ask.identify(notes).await?;
-    if ask.app.auth.may_list_catalog(&caller).await? {
+    if ask
+        .app
+        .auth
+        .may_on_system(&caller, Resource::Catalog, Action::Read)
+        .await?
+    {
         return Ok(());
     }
     Err(unauthorized(ask, Presented::Basic, None, "unauthorized"))

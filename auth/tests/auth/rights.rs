@@ -217,7 +217,11 @@ fn the_catalog_is_for_administrators_and_robots_that_were_given_it_but_never_for
             (Caller::anonymous(), false),
             (with_token, false),
         ] {
-            let may = world.auth.may_list_catalog(&caller).await.unwrap();
+            let may = world
+                .auth
+                .may_on_system(&caller, Resource::Catalog, Action::Read)
+                .await
+                .unwrap();
             assert_eq!(may, expected, "{} via {:?}", caller.name(), caller.via);
         }
     });

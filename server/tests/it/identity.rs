@@ -1,18 +1,6 @@
 //! Who may do what under `/v2`, and what each is told.
 
-use crate::harness::{Image, Seawall, digest, image::MANIFEST, on_both};
-
-fn make_user(seawall: &Seawall, name: &str) {
-    let output = seawall.try_run(
-        &["user", "create", name, "--password-stdin"],
-        "Harbor12345\n",
-    );
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
+use crate::harness::{Image, digest, image::MANIFEST, on_both};
 
 #[test]
 fn a_stranger_is_told_where_to_get_a_token() {
@@ -118,7 +106,7 @@ fn each_role_may_do_what_harbors_matrix_says() {
             ("maintainer", true, true),
             ("project-admin", true, true),
         ] {
-            make_user(seawall, role);
+            seawall.make_user(role);
             let user = seawall.stranger().with_basic(role, "Harbor12345");
             user.get("/v2/team/app/manifests/v1")
                 .await

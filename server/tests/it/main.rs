@@ -21,6 +21,7 @@ mod crash;
 mod crowd;
 mod disks;
 mod frozen;
+mod harbor;
 mod health;
 mod identity;
 mod interrupted;

@@ -89,6 +89,20 @@ impl Client {
         self.request("POST", path).send().await
     }
 
+    /// A request of Harbor's API with a body; the path is what follows `/api/v2.0`.
+    pub async fn api(&self, method: &str, path: &str, body: &serde_json::Value) -> Answer {
+        self.request(method, &format!("/api/v2.0{path}"))
+            .header("content-type", "application/json")
+            .body(body.to_string())
+            .send()
+            .await
+    }
+
+    /// A read of Harbor's API; the path is what follows `/api/v2.0`.
+    pub async fn api_get(&self, path: &str) -> Answer {
+        self.get(&format!("/api/v2.0{path}")).await
+    }
+
     /// A token with these scopes.
     pub async fn token(&self, scopes: &str) -> Client {
         let answer = self

@@ -201,6 +201,21 @@ impl Seawall {
         Client::new(&self.address).with_basic("admin", PASSWORD)
     }
 
+    /// Makes a user with everybody's password, who may do nothing yet.
+    pub fn make_user(&self, name: &str) {
+        let output = self.try_run(
+            &["user", "create", name, "--password-stdin"],
+            &format!("{PASSWORD}\n"),
+        );
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{told}");
+    }
+
+    /// As that user.
+    pub fn user(&self, name: &str) -> Client {
+        self.stranger().with_basic(name, PASSWORD)
+    }
+
     /// A client that brings nothing.
     pub fn stranger(&self) -> Client {
         Client::new(&self.address)

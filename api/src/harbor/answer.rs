@@ -1,0 +1,172 @@
+//! What handlers answer, in the shapes that Harbor's clients know.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{input::Json, openapi::Operation, page::Asked};
+use crate::{
+    body::Body,
+    error::{self, Dialect},
+};
+
+/// Something that a handler answers.
+pub(crate) trait Answer: Send + 'static {
+    fn response(self, asked: &Asked) -> Response<Body>;
+    fn describe(operation: &mut Operation<'_>);
+}
+
+impl<T: Serialize + JsonSchema + Send + 'static> Answer for Json<T> {
+    fn response(self, _: &Asked) -> Response<Body> {
+        json(&self.0)
+    }
+
+    fn describe(operation: &mut Operation<'_>) {
+        operation.answers::<T>(StatusCode::OK);
+    }
+}
+
+/// Something that may not be there, which Harbor tells by a body of no bytes.
+impl<T: Serialize + JsonSchema + Send + 'static> Answer for Option<Json<T>> {
+    fn response(self, asked: &Asked) -> Response<Body> {
+        self.map_or_else(|| Done.response(asked), |there| there.response(asked))
+    }
+
+    fn describe(operation: &mut Operation<'_>) {
+        operation.answers::<Option<T>>(StatusCode::OK);
+    }
+}
+
+/// A page of a list, and how many rows the whole list has.
+pub(crate) struct Listed<T> {
+    pub(crate) rows: Vec<T>,
+    pub(crate) total: i64,
+}
+
+impl<T: Serialize + JsonSchema + Send + 'static> Answer for Listed<T> {
+    fn response(self, asked: &Asked) -> Response<Body> {
+        let mut response = json(&self.rows);
+        asked.add_pages(self.total, &mut response);
+        response
+    }
+
+    fn describe(operation: &mut Operation<'_>) {
+        operation.answers::<Vec<T>>(StatusCode::OK);
+    }
+}
+
+/// 201, with where the new thing is: its name below the request's path.
+pub(crate) struct Created(pub(crate) String);
+
+impl Answer for Created {
+    fn response(self, asked: &Asked) -> Response<Body> {
+        let mut response = empty(StatusCode::CREATED);
+        let location = asked.location(&self.0);
+        response.headers_mut().insert(header::LOCATION, location);
+        response
+    }
+
+    fn describe(operation: &mut Operation<'_>) {
+        operation.answers_nothing(StatusCode::CREATED);
+    }
+}
+
+/// 201 with a body that tells of the new thing.
+pub(crate) struct Made<T> {
+    pub(crate) name: String,
+    pub(crate) body: T,
+}
+
+impl<T: Serialize + JsonSchema + Send + 'static> Answer for Made<T> {
+    fn response(self, asked: &Asked) -> Response<Body> {
+        let mut response = json(&self.body);
+        *response.status_mut() = StatusCode::CREATED;
+        let location = asked.location(&self.name);
+        response.headers_mut().insert(header::LOCATION, location);
+        response
+    }
+
+    fn describe(operation: &mut Operation<'_>) {
+        operation.answers::<T>(StatusCode::CREATED);
+    }
+}
+
+/// 200 without a word.
+pub(crate) struct Done;
+
+impl Answer for Done {
+    fn response(self, _: &Asked) -> Response<Body> {
+        empty(StatusCode::OK)
+    }
+
+    fn describe(operation: &mut Operation<'_>) {
+        operation.answers_nothing(StatusCode::OK);
+    }
+}
+
+/// Bytes as they are.
+pub(crate) struct Plain {
+    pub(crate) media_type: &'static str,
+    pub(crate) bytes: Bytes,
+    /// Offered for download under this name.
+    pub(crate) file_name: Option<&'static str>,
+}
+
+impl Plain {
+    pub(crate) fn text(text: impl Into<Bytes>) -> Self {
+        Self {
+            media_type: "text/plain; charset=utf-8",
+            bytes: text.into(),
+            file_name: None,
+        }
+    }
+}
+
+impl Answer for Plain {
+    fn response(self, _: &Asked) -> Response<Body> {
+        let mut response = Response::new(Body::whole(self.bytes));
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(self.media_type),
+        );
+        headers.insert(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        );
+        if let Some(name) = self.file_name
+            && let Ok(value) = HeaderValue::from_str(&format!("attachment; filename=\"{name}\""))
+        {
+            headers.insert(header::CONTENT_DISPOSITION, value);
+        }
+        response
+    }
+
+    fn describe(operation: &mut Operation<'_>) {
+        operation.answers_bytes();
+    }
+}
+
+fn json(body: &impl Serialize) -> Response<Body> {
+    match serde_json::to_vec(body) {
+        Ok(bytes) => {
+            let mut response = Response::new(Body::whole(bytes));
+            response.headers_mut().insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/json; charset=utf-8"),
+            );
+            response
+        }
+        Err(failed) => {
+            let failed = model::error::internal("writing an answer")(failed);
+            error::answer(&failed, Dialect::Harbor, "")
+        }
+    }
+}
+
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}

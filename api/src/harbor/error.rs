@@ -1,0 +1,44 @@
+//! Errors as Harbor's API tells them: the house's own, and the two that only a request can make.
+
+use http::{Response, StatusCode};
+
+use crate::{
+    body::Body,
+    error::{self, Dialect},
+    request::Ask,
+};
+
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[derive(Debug)]
+pub(crate) enum Error {
+    House(model::Error),
+    /// What Harbor's generated server refuses before its handler runs (422).
+    Unprocessable(String),
+    /// A body that is no JSON (415).
+    MediaType(String),
+}
+
+impl<E: Into<model::Error>> From<E> for Error {
+    fn from(error: E) -> Self {
+        Self::House(error.into())
+    }
+}
+
+impl Error {
+    pub(super) fn answer(&self, ask: &Ask) -> Response<Body> {
+        match self {
+            Self::House(failed) => error::answer(failed, Dialect::Harbor, ask.request_id.as_str()),
+            Self::Unprocessable(why) => error::plain(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "UNPROCESSABLE_ENTITY",
+                why,
+            ),
+            Self::MediaType(why) => error::plain(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "UNSUPPORTED_MEDIA_TYPE",
+                why,
+            ),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The table: every route with who may call it, in the order of Harbor's groups.
+
+use model::permission::{Action::Read, Resource};
+
+use super::{
+    access::Access::{Anybody, Inside, Project},
+    permissions, ping, projects,
+    route::{Route, beside, get, tagged},
+};
+
+/// All rows: method, path, Harbor's name of the operation, who may, the handler, what it does.
+#[rustfmt::skip]
+pub(super) fn table() -> Vec<Route> {
+    let mut all = Vec::new();
+    all.extend(tagged("project", vec![
+        get("/projects/{project_name_or_id}", "getProject", Project(Resource::Project, Read), projects::get, "One project"),
+    ]));
+    all.extend(tagged("permissions", vec![
+        get("/permissions", "getPermissions", Inside("administrators of the system or of any project"), permissions::list, "The rights that robots may be given"),
+    ]));
+    all.extend(tagged("ping", vec![
+        get("/ping", "getPing", Anybody, ping::ping, "Says that somebody is there"),
+    ]));
+    all.extend(beside("", "beside", vec![
+        get("/api/version",      "getVersion",  Anybody, ping::version,  "The version of the API"),
+        get("/api/openapi.json", "getDocument", Anybody, ping::document, "This document"),
+    ]));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use http::Method;
+
+    use super::*;
+    use crate::harbor::{
+        openapi,
+        route::{Found, Routes},
+        routes,
+    };
+
+    #[test]
+    fn the_table_can_be_searched_and_names_each_operation_once() {
+        let routes = Routes::new(table());
+        let operations: HashSet<_> = routes.all().iter().map(|route| route.operation).collect();
+        assert_eq!(operations.len(), routes.all().len());
+    }
+
+    #[test]
+    fn whatever_writes_is_guarded() {
+        for route in routes().all() {
+            assert!(
+                route.is_safe() || route.access != Anybody,
+                "{} {} writes and is open to everybody",
+                route.method,
+                route.path
+            );
+        }
+    }
+
+    #[test]
+    fn paths_are_found_as_clients_write_them() {
+        for (method, path, operation) in [
+            (
+                Method::GET,
+                "/api/v2.0/projects/library/",
+                Some("getProject"),
+            ),
+            (Method::HEAD, "/api/v2.0//ping", Some("getPing")),
+            (Method::POST, "/api/v2.0/ping", None),
+        ] {
+            let found = routes().find(&method, path);
+            match (found, operation) {
+                (Some(Found::Route(route, _)), Some(operation)) => {
+                    assert_eq!(route.operation, operation)
+                }
+                (Some(Found::OtherMethods(allow)), None) => assert_eq!(allow, "GET"),
+                _ => panic!("{method} {path}"),
+            }
+        }
+        assert!(routes().find(&Method::GET, "/api/v2.0/nothing").is_none());
+    }
+
+    #[test]
+    fn the_document_tells_every_row() {
+        let document = openapi::document(routes());
+        for route in routes().all() {
+            let operation =
+                &document["paths"][&route.path][route.method.as_str().to_ascii_lowercase()];
+            assert_eq!(operation["operationId"], route.operation);
+            assert!(
+                operation["responses"]
+                    .as_object()
+                    .is_some_and(|all| all.len() > 1),
+                "{}",
+                route.path
+            );
+        }
+    }
+}

@@ -2,6 +2,7 @@
 //! serve requests, jobs and commands.
 
 pub mod collect;
+pub mod describe;
 pub mod fsck;
 pub mod manifest;
 pub mod mount;

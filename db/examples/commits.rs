@@ -29,6 +29,7 @@ async fn main() -> model::Result<()> {
         node: "measure".to_owned(),
         pool_size: 8,
         timeout: Duration::from_secs(10),
+        pinned: model::settings::Pinned::default(),
     };
     let db = Db::open(&config, Clock::default()).await?;
     migrate::up(&db, migrate::ALL).await?;

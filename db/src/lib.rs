@@ -40,6 +40,7 @@ use futures_util::future::BoxFuture;
 use generations::Generations;
 use model::{
     Result,
+    settings::{Pinned, Settings},
     time::{Clock, Hlc, Timestamp},
 };
 
@@ -53,6 +54,8 @@ pub struct Config {
     pub pool_size: usize,
     /// How long a caller waits for a connection or the writer before the answer is 503.
     pub timeout: Duration,
+    /// Settings that the configuration says, over what the database keeps.
+    pub pinned: Pinned,
 }
 
 #[derive(Debug, Clone)]
@@ -77,6 +80,8 @@ enum Use {
 struct Inner {
     engine: Opened,
     shared: Shared,
+    pinned: Pinned,
+    settings: settings::Remembered,
 }
 
 enum Opened {
@@ -118,7 +123,15 @@ impl Db {
                 Opened::Postgres(Box::new(postgres::Postgres::open(url, config).await?))
             }
         };
-        let db = Self(Arc::new(Inner { engine, shared }), Use::Requests);
+        let db = Self(
+            Arc::new(Inner {
+                engine,
+                shared,
+                pinned: config.pinned.clone(),
+                settings: settings::Remembered::default(),
+            }),
+            Use::Requests,
+        );
         let mut reader = db.reader().await?;
         if migrate::current(&mut reader).await? > 0 {
             // The wall clock may have gone back while this node was down.
@@ -183,6 +196,21 @@ impl Db {
     /// What invalidates remembered reads.
     pub fn generations(&self) -> &Generations {
         &self.0.shared.generations
+    }
+
+    /// The settings as they are now. Cheap where they may be remembered, else one query.
+    pub async fn settings(&self) -> Result<Arc<Settings>> {
+        let generation = self.generations().rights();
+        let remembered = self.is_exclusive().then(|| self.0.settings.get(generation));
+        if let Some(settings) = remembered.flatten() {
+            return Ok(settings);
+        }
+        let read = settings::load(&mut *self.reader().await?, &self.0.pinned).await?;
+        let read = Arc::new(read);
+        if self.is_exclusive() {
+            self.0.settings.keep(generation, &read);
+        }
+        Ok(read)
     }
 
     /// Wakes whoever runs jobs on this node when a job was enqueued here.

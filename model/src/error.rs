@@ -23,6 +23,7 @@ pub enum What {
     Member,
     Robot,
     Job,
+    Setting,
     Query,
     Request,
 }

@@ -1,4 +1,4 @@
-//! Our words and pure rules: identifiers, names, time, errors, roles and permissions, jobs, changes.
+//! Our words and pure rules: identifiers, names, time, errors, roles and permissions, jobs, changes, settings.
 //! No I/O; everything above the ground floor may import this.
 
 pub mod change;
@@ -9,6 +9,7 @@ pub mod name;
 pub mod permission;
 pub mod robot;
 pub mod role;
+pub mod settings;
 pub mod time;
 
 pub use error::{Error, Result, What};

@@ -4,7 +4,7 @@ use std::{panic::AssertUnwindSafe, sync::OnceLock, time::Duration};
 
 use db::{Config, Db, Engine, migrate};
 use futures_util::FutureExt;
-use model::time::Clock;
+use model::{settings::Pinned, time::Clock};
 
 use crate::postgres::{Database, Server, postgres};
 
@@ -86,6 +86,7 @@ impl TestDatabase {
             node: "one".to_owned(),
             pool_size: 8,
             timeout: Duration::from_secs(10),
+            pinned: Pinned::default(),
         };
         let clock = Clock::default();
         let db = Db::open(&config, clock.clone()).await.expect("opens");

@@ -8,7 +8,7 @@ use std::{
 
 use db::{Config, Db, Engine, migrate};
 use futures_util::future::join_all;
-use model::{Error, Result, time::Clock};
+use model::{Error, Result, settings::Pinned, time::Clock};
 use testkit::TestDatabase;
 
 use crate::given::assert_kind;
@@ -181,6 +181,7 @@ fn a_file_that_another_process_holds_is_a_matter_of_time() {
             node: "one".to_owned(),
             pool_size: 1,
             timeout,
+            pinned: Pinned::default(),
         };
         let db = Db::open(&config, Clock::default()).await.unwrap();
         migrate::up(&db, migrate::ALL).await.unwrap();
@@ -272,6 +273,7 @@ fn a_full_disk_is_said_as_such_and_room_helps() {
             node: "one".to_owned(),
             pool_size: 1,
             timeout: Duration::from_secs(5),
+            pinned: Pinned::default(),
         };
         let db = Db::open(&config, Clock::default()).await.unwrap();
         migrate::up(&db, migrate::ALL).await.unwrap();

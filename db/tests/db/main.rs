@@ -36,6 +36,7 @@ mod races;
 mod replicas;
 mod robots;
 mod schema;
+mod settings;
 mod tags;
 mod tls;
 mod transactions;

@@ -1,6 +1,6 @@
-//! Users, projects, members, settings, facts, keys.
+//! Users, projects, members, facts, keys.
 
-use db::{facts, keys, members, projects, repositories, rights, settings, users};
+use db::{facts, keys, members, projects, repositories, rights, users};
 use model::{Error, name::ProjectName, role::Role};
 use oci::name::RepoName;
 
@@ -361,13 +361,8 @@ fn who_was_deleted_is_no_member_any_more() {
 }
 
 #[test]
-fn settings_are_replaced_and_facts_are_settled_once() {
+fn facts_are_settled_once() {
     testkit::on_both(async |test| {
-        for value in ["db_auth", "oidc_auth"] {
-            transact!(test.db, |tx| settings::set(tx, "auth_mode", value, NOW)
-                .await)
-            .unwrap();
-        }
         let first = transact!(test.db, |tx| facts::settle(tx, facts::STORE_ID, "one")
             .await)
         .unwrap();
@@ -377,14 +372,6 @@ fn settings_are_replaced_and_facts_are_settled_once() {
         assert_eq!((first.as_str(), second.as_str()), ("one", "one"));
         transact!(test.db, |tx| facts::set(tx, facts::STORE_ID, "three").await).unwrap();
         let reader = &mut *test.db.reader().await.unwrap();
-        assert_eq!(
-            settings::find(reader, "auth_mode")
-                .await
-                .unwrap()
-                .as_deref(),
-            Some("oidc_auth")
-        );
-        assert_eq!(settings::find(reader, "missing").await.unwrap(), None);
         assert_eq!(
             facts::find(reader, facts::STORE_ID)
                 .await

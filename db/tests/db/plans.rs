@@ -22,6 +22,7 @@ const WHOLE: &[(&str, &str)] = &[
     ),
     ("SELECT 1 FROM users LIMIT 1", "asks for any one"),
     ("FROM keys WHERE purpose", "a handful of rows"),
+    ("FROM settings ORDER BY name", "a few dozen rows"),
     ("MAX(version)", "a handful of rows"),
 ];
 

@@ -4,7 +4,7 @@
 use std::process::{Child, Command, Stdio};
 
 use db::{Config, Db, Engine, replicas};
-use model::time::Clock;
+use model::{settings::Pinned, time::Clock};
 
 /// Ended with the test.
 struct Replica(Child);
@@ -35,6 +35,7 @@ fn a_replica_that_is_behind_is_seen_while_it_is_there() {
             node: "one".to_owned(),
             pool_size: 4,
             timeout: std::time::Duration::from_secs(5),
+            pinned: Pinned::default(),
         };
         let db = Db::open(&config, Clock::default()).await.unwrap();
         let position = async || {

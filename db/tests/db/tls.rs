@@ -3,7 +3,7 @@
 use std::{path::Path, process::Command, time::Duration};
 
 use db::{Config, Db, Engine};
-use model::{Error, time::Clock};
+use model::{Error, settings::Pinned, time::Clock};
 
 use crate::given::assert_kind;
 
@@ -67,6 +67,7 @@ fn a_connection_that_must_be_encrypted_is_verified() {
                 node: "one".to_owned(),
                 pool_size: 2,
                 timeout: Duration::from_secs(5),
+                pinned: Pinned::default(),
             };
             Db::open(&config, Clock::default()).await
         };

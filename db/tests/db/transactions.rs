@@ -9,7 +9,7 @@ use std::{
 };
 
 use db::{Config, Db, Engine, facts, migrate};
-use model::{Error, Result, time::Clock};
+use model::{Error, Result, settings::Pinned, time::Clock};
 use tokio::sync::Barrier;
 
 use crate::given::assert_kind;
@@ -315,6 +315,7 @@ fn after_a_crash_of_the_server_reads_and_writes_recover_by_themselves() {
             node: "one".to_owned(),
             pool_size: 4,
             timeout,
+            pinned: Pinned::default(),
         };
         let db = Db::open(&config, Clock::default()).await.unwrap();
         migrate::up(&db, migrate::ALL).await.unwrap();

@@ -141,7 +141,8 @@ impl Auth {
         password: &str,
         from: Option<IpAddr>,
     ) -> Result<Option<Caller>> {
-        if !name.starts_with(&self.0.config.robot_prefix) {
+        let settings = self.0.db.settings().await?;
+        if !name.starts_with(settings.robot_name_prefix()) {
             let (key, password) = (
                 self.0.checks.key_of_nobody(name, password),
                 password.to_owned(),

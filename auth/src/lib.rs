@@ -14,6 +14,7 @@ mod basic;
 mod hashing;
 mod random;
 mod remembered;
+mod settings;
 mod signing;
 mod subjects;
 
@@ -34,12 +35,10 @@ use crate::{
 
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The life of a token.
-    pub token_expiration: Duration,
+    /// The life of a token; without it the setting says.
+    pub token_expiration: Option<Duration>,
     /// Passwords hashed at once.
     pub password_hashing: usize,
-    /// What robots' full names begin with.
-    pub robot_prefix: String,
     /// Whether callers without a name have the rights of everybody in public projects.
     pub anonymous: bool,
 }
@@ -47,11 +46,10 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            token_expiration: Duration::from_mins(30),
+            token_expiration: None,
             // The other half is for those who are signed in.
             password_hashing: std::thread::available_parallelism()
                 .map_or(1, |cpus| cpus.get().div_ceil(2)),
-            robot_prefix: model::robot::NAME_PREFIX.to_owned(),
             anonymous: true,
         }
     }
@@ -63,6 +61,7 @@ pub struct Auth(Arc<Inner>);
 
 struct Inner {
     db: Db,
+    key: SecretKey,
     config: Config,
     hashing: Hashing,
     attempts: Attempts,
@@ -76,7 +75,7 @@ struct Inner {
 impl Auth {
     /// Reads the signing keys, or makes the first one: of several nodes that start at once one decides.
     pub async fn open(db: Db, key: SecretKey, config: Config) -> Result<Self> {
-        let signing = Signing::open(&db, key).await?;
+        let signing = Signing::open(&db, key.clone()).await?;
         Ok(Self(Arc::new(Inner {
             hashing: Hashing::new(config.password_hashing),
             attempts: Attempts::default(),
@@ -86,6 +85,7 @@ impl Auth {
             signing,
             tokens: Tokens::default(),
             db,
+            key,
             config,
         })))
     }

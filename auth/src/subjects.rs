@@ -4,7 +4,10 @@
 use std::sync::Arc;
 
 use db::{robots, users};
-use model::{Result, robot};
+use model::{
+    Result,
+    robot::{full_name, parse_full_name},
+};
 
 use crate::{Auth, RobotFacts, Subject, UserFacts, caller::Identity, remembered::Remembered};
 
@@ -43,10 +46,14 @@ impl Auth {
                 .as_ref()
                 .map(user),
             Identity::Robot(id) => {
-                let robot = robots::find(&mut *self.0.db.reader().await?, id).await?;
-                robot
-                    .filter(|robot| !robot.disabled)
-                    .map(|robot| self.robot(&robot))
+                let found = robots::find(&mut *self.0.db.reader().await?, id).await?;
+                match found.filter(|robot| !robot.disabled) {
+                    Some(found) => Some(robot(
+                        self.0.db.settings().await?.robot_name_prefix(),
+                        &found,
+                    )),
+                    None => None,
+                }
             }
         };
         if let Some(subject) = &subject {
@@ -64,10 +71,13 @@ impl Auth {
         if let Some(found) = self.0.subjects.by_login.get(generation, login) {
             return Ok(Some(found));
         }
-        let found = if login.starts_with(&self.0.config.robot_prefix) {
-            self.robot_named(login).await?.map(|robot| Login {
-                subject: self.robot(&robot),
-                secret: Some(robot.secret),
+        let settings = self.0.db.settings().await?;
+        let prefix = settings.robot_name_prefix();
+        let found = if login.starts_with(prefix) {
+            let found = self.robot_named(prefix, login).await?;
+            found.map(|found| Login {
+                subject: robot(prefix, &found),
+                secret: Some(found.secret),
             })
         } else {
             let found = users::find_login(&mut *self.0.db.reader().await?, login).await?;
@@ -88,11 +98,11 @@ impl Auth {
 
     /// By the exact name of a user or the full one of a robot.
     pub(crate) async fn named(&self, name: &str) -> Result<Option<Subject>> {
-        if name.starts_with(&self.0.config.robot_prefix) {
-            return Ok(self
-                .robot_named(name)
-                .await?
-                .map(|robot| self.robot(&robot)));
+        let settings = self.0.db.settings().await?;
+        let prefix = settings.robot_name_prefix();
+        if name.starts_with(prefix) {
+            let found = self.robot_named(prefix, name).await?;
+            return Ok(found.map(|found| robot(prefix, &found)));
         }
         Ok(users::find_name(&mut *self.0.db.reader().await?, name)
             .await?
@@ -100,8 +110,8 @@ impl Auth {
             .map(user))
     }
 
-    async fn robot_named(&self, full_name: &str) -> Result<Option<robots::Robot>> {
-        let Some(name) = robot::parse_full_name(&self.0.config.robot_prefix, full_name) else {
+    async fn robot_named(&self, prefix: &str, full_name: &str) -> Result<Option<robots::Robot>> {
+        let Some(name) = parse_full_name(prefix, full_name) else {
             return Ok(None);
         };
         let project = name.project.as_ref().map(model::name::ProjectName::as_str);
@@ -109,20 +119,16 @@ impl Auth {
             robots::find_name(&mut *self.0.db.reader().await?, project, name.name.as_str()).await?;
         Ok(robot.filter(|robot| !robot.disabled))
     }
+}
 
-    fn robot(&self, robot: &robots::Robot) -> Subject {
-        Subject::Robot(Arc::new(RobotFacts {
-            id: robot.id,
-            name: robot::full_name(
-                &self.0.config.robot_prefix,
-                robot.project_name.as_deref(),
-                &robot.name,
-            ),
-            project: robot.project,
-            expires_at: robot.expires_at,
-            version: robot.version,
-        }))
-    }
+fn robot(prefix: &str, robot: &robots::Robot) -> Subject {
+    Subject::Robot(Arc::new(RobotFacts {
+        id: robot.id,
+        name: full_name(prefix, robot.project_name.as_deref(), &robot.name),
+        project: robot.project,
+        expires_at: robot.expires_at,
+        version: robot.version,
+    }))
 }
 
 fn user(user: &users::User) -> Subject {

@@ -201,7 +201,11 @@ impl Auth {
         } else {
             Some(self.access(caller, requested).await?)
         };
-        let (now, life) = (self.now(), self.0.config.token_expiration);
+        let life = match self.0.config.token_expiration {
+            Some(exact) => exact,
+            None => self.0.db.settings().await?.token_expiration(),
+        };
+        let now = self.now();
         let token = self.0.signing.sign(&Claims {
             iss: ISSUER.to_owned(),
             sub: caller.name().to_owned(),

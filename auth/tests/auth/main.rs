@@ -4,5 +4,6 @@
 
 mod logins;
 mod rights;
+mod settings;
 mod tokens;
 mod world;

@@ -221,7 +221,7 @@ fn a_token_ends_with_its_time_and_a_minute_of_leeway() {
         assert_eq!(world.bearer(&unseen).await, "nobody");
         let brief = world
             .configured(Config {
-                token_expiration: Duration::from_mins(1),
+                token_expiration: Some(Duration::from_mins(1)),
                 ..Config::default()
             })
             .await;

@@ -272,7 +272,7 @@ impl<'a> World<'a> {
         .await;
     }
 
-    async fn write<T, F>(&self, work: F) -> T
+    pub async fn write<T, F>(&self, work: F) -> T
     where
         T: Send + 'static,
         F: for<'t> Fn(&'t mut Tx, Timestamp) -> BoxFuture<'t, Result<T>> + Send + Sync + 'static,

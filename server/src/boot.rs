@@ -291,6 +291,7 @@ pub async fn open_database(config: &Config) -> Result<Db> {
         node: config.server.node.clone(),
         pool_size: config.database.pool_size,
         timeout: config.database.timeout,
+        pinned: config.settings.clone(),
     };
     Ok(Db::open(&config, Clock::default()).await?)
 }
@@ -456,7 +457,6 @@ fn auth_config(config: &Config) -> auth::Config {
     auth::Config {
         token_expiration: config.auth.token_expiration,
         password_hashing: config.limits.password_hashing,
-        robot_prefix: model::robot::NAME_PREFIX.to_owned(),
         anonymous: config.auth.anonymous,
     }
 }

@@ -5,6 +5,7 @@
 
 mod decode;
 mod error;
+mod pins;
 mod sections;
 mod sources;
 mod tree;
@@ -13,6 +14,7 @@ pub mod values;
 
 use std::{num::NonZero, path::Path, thread};
 
+use model::settings::Pinned;
 use serde::Deserialize;
 
 pub use self::{
@@ -49,6 +51,8 @@ pub struct Config {
     pub drain: Drain,
     pub limits: Limits,
     pub auth: Auth,
+    #[serde(deserialize_with = "pins::pinned")]
+    pub settings: Pinned,
     pub log: telemetry::Config,
     pub metrics: Metrics,
 }
@@ -69,6 +73,7 @@ impl Default for Config {
             drain: Drain::default(),
             limits: Limits::default(),
             auth: Auth::default(),
+            settings: Pinned::default(),
             log: telemetry::Config::default(),
             metrics: Metrics::default(),
         }
@@ -79,11 +84,13 @@ impl Config {
     /// Puts the sources over one another and reads the result.
     pub fn load(sources: Sources) -> Result<Self, ConfigError> {
         let host_name = sources.host_name.clone();
+        let overwrite = sources.overwrite();
         // One who tries a configuration on another port may leave its TLS aside.
         let replaced = !sources.flags.listen.is_empty();
         let root = Node::new(Kind::Table(sources.merged()?), Origin::Flag("--config"));
         let mut config = Self::deserialize(&root)?;
         config.complete(&host_name);
+        pins::complete(&mut config, overwrite.as_deref())?;
         if config.listen.is_empty() {
             return Err(ConfigError::new(
                 "`listen` is an empty list: name at least one address".to_owned(),

@@ -8,7 +8,10 @@ use serde::Deserialize;
 
 use super::{
     urls::{DatabaseUrl, ExternalUrl, StorageUrl},
-    values::{NotYet, duration, head_size, networks, optional_size, period, positive, size},
+    values::{
+        NotYet, duration, head_size, networks, optional_period, optional_size, period, positive,
+        size,
+    },
 };
 use crate::listen;
 
@@ -242,9 +245,9 @@ impl Default for Limits {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Auth {
-    /// The life of a bearer token.
-    #[serde(deserialize_with = "period")]
-    pub token_expiration: Duration,
+    /// The life of a bearer token to the second; pins the setting of the same name, which counts minutes.
+    #[serde(deserialize_with = "optional_period")]
+    pub token_expiration: Option<Duration>,
     /// Public projects can be pulled without a login.
     pub anonymous: bool,
 }
@@ -252,7 +255,7 @@ pub struct Auth {
 impl Default for Auth {
     fn default() -> Self {
         Self {
-            token_expiration: Duration::from_mins(30),
+            token_expiration: None,
             anonymous: true,
         }
     }

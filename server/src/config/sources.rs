@@ -10,6 +10,9 @@ use super::{
 /// Read when no other file is named, and only if it exists.
 const DEFAULT_FILE: &str = "/etc/seawall/seawall.toml";
 
+/// Harbor's variable that says settings for good (see `pins.rs`).
+pub(super) const OVERWRITE: &str = "CONFIG_OVERWRITE_JSON";
+
 /// The flags that every command which needs the configuration understands.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Flags {
@@ -87,6 +90,14 @@ impl Sources {
         })
     }
 
+    /// The text of [`OVERWRITE`].
+    pub(super) fn overwrite(&self) -> Option<String> {
+        let found = self.variables.iter().find(|(name, _)| name == OVERWRITE);
+        found
+            .map(|(_, value)| value.clone())
+            .filter(|value| !value.trim().is_empty())
+    }
+
     /// One tree of all sources.
     pub(super) fn merged(self) -> Result<Table, ConfigError> {
         let mut root = match &self.file {
@@ -143,7 +154,9 @@ fn key_of(name: &str) -> Option<Vec<String>> {
 
 fn key_variable(name: OsString, value: OsString) -> Option<Result<(String, String), ConfigError>> {
     let name = name.into_string().ok()?;
-    key_of(&name)?;
+    if name != OVERWRITE {
+        key_of(&name)?;
+    }
     let refused = |_| ConfigError::new(format!("variable {name}: the value is not UTF-8"));
     Some(
         value

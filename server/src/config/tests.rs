@@ -588,4 +588,5 @@ fn what_listening_needs_is_taken_from_all_its_sections() {
     assert_eq!(listening.drain.delay, Duration::from_secs(9));
 }
 
+mod pins;
 mod sample;

@@ -118,6 +118,19 @@ pub fn period<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D:
     })
 }
 
+/// As `period`, on a time that may be left open.
+pub(super) fn optional_period<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
+    struct Period(Duration);
+    impl<'de> Deserialize<'de> for Period {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            period(deserializer).map(Self)
+        }
+    }
+    Ok(Option::<Period>::deserialize(deserializer)?.map(|Period(time)| time))
+}
+
 struct Time {
     form: &'static str,
     least: Duration,

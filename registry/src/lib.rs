@@ -1,6 +1,7 @@
 //! The rules of push, pull, mount, delete, keep and collect, over the database and the store. No HTTP: the same rules
 //! serve requests, jobs and commands.
 
+pub mod additions;
 pub mod collect;
 pub mod describe;
 pub mod fsck;
@@ -64,6 +65,7 @@ struct Inner {
     sessions: session::Sessions,
     remembered: pull::Remembered,
     judging: scrub::Judging,
+    additions: additions::Turns,
 }
 
 impl Registry {
@@ -76,6 +78,7 @@ impl Registry {
             sessions: session::Sessions::new(upload_key),
             remembered,
             judging: scrub::Judging::default(),
+            additions: additions::Turns::default(),
         };
         Self(Arc::new(inner), db)
     }

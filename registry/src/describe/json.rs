@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeOwned, Error as _, MapAccess, Visitor},
+    de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Value, value::RawValue};
 
@@ -31,6 +31,13 @@ impl<'a> Members<'a> {
 
     pub(crate) fn text(&self, name: &str, most: usize) -> Option<String> {
         read_bounded(self.get(name)?, most)
+    }
+
+    /// The entries of a list that has at most `most`.
+    pub(crate) fn entries(&self, name: &str, most: usize) -> Option<Vec<&'a RawValue>> {
+        let entries = self.get(name)?.get();
+        let mut deserializer = serde_json::Deserializer::from_str(entries);
+        deserializer.deserialize_seq(Entries(most)).ok()
     }
 
     #[must_use]
@@ -121,3 +128,24 @@ impl<'de> Visitor<'de> for Object {
 /// A member's name, borrowed unless it has escapes.
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+struct Entries(usize);
+
+impl<'de> Visitor<'de> for Entries {
+    type Value = Vec<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut entries = Vec::new();
+        while entries.len() < self.0
+            && let Some(entry) = list.next_element()?
+        {
+            entries.push(entry);
+        }
+        // One more is left to the parser, which then refuses the list.
+        Ok(entries)
+    }
+}

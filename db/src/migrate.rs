@@ -1,5 +1,8 @@
 //! Migrations: each in one transaction and under a lock, since all nodes of a cluster start at once. A file is never
-//! edited after its release. An older binary refuses a newer schema.
+//! edited after its release. An older binary refuses a newer schema. Indexes of large tables stand in `indexes.rs`.
+
+mod indexes;
+mod text;
 
 use std::{
     fs::File,
@@ -9,6 +12,7 @@ use std::{
 
 use model::{Error, Result, error::internal};
 
+use self::text::for_engine;
 use crate::{
     Conn, Db, Opened, Tx,
     conn::Driver,
@@ -16,21 +20,41 @@ use crate::{
     sqlite::{self, Access},
 };
 
+/// Rows in the way that are named.
+const NAMED: usize = 10;
+
 /// One step of the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Migration {
     pub version: i64,
     pub name: &'static str,
-    /// Statements for both engines; `{id}`, `{bytes}`, `{word}` and `{transaction}` stand for what each calls them.
+    /// Statements for both engines; `{id}`, `{bytes}`, `{word}` and `{transaction}` stand for what each calls them, and
+    /// lines after `-- sqlite:` or `-- postgres:` are for that one alone, up to `-- both:`.
     pub sql: &'static str,
+    /// `CREATE INDEX` statements for tables that may be large by now. On PostgreSQL they are built beside whoever writes.
+    pub indexes: &'static str,
+    /// Queries asked before anything is changed: each row they give is in the way, and its text says which it is and what to
+    /// do about it.
+    pub checks: &'static [&'static str],
 }
 
 /// All steps, oldest first.
-pub const ALL: &[Migration] = &[Migration {
-    version: 1,
-    name: "registry",
-    sql: include_str!("migrations/0001_registry.sql"),
-}];
+pub const ALL: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "registry",
+        sql: include_str!("migrations/0001_registry.sql"),
+        indexes: "",
+        checks: &[],
+    },
+    Migration {
+        version: 2,
+        name: "harbor",
+        sql: include_str!("migrations/0002_harbor.sql"),
+        indexes: include_str!("migrations/0002_harbor.indexes.sql"),
+        checks: &[],
+    },
+];
 
 /// Where a database stands.
 #[derive(Debug, Clone)]
@@ -72,15 +96,18 @@ pub async fn up(db: &Db, steps: &'static [Migration]) -> Result<Vec<Migration>> 
         let kept = kept.map_err(internal("copying the database"))??;
         tracing::info!(copy = %kept.display(), "kept a copy of the database before its migration");
     }
+    // Nobody writes to a new database yet.
+    let at_once = db.is_exclusive() || status.version == 0;
     let mut taken = Vec::new();
     for step in status.pending {
         if db
-            .write_for_long(move |tx| Box::pin(take(tx, *step)))
+            .write_for_long(move |tx| Box::pin(take(tx, *step, at_once)))
             .await?
         {
             taken.push(*step);
         }
     }
+    indexes::build(db, steps).await?;
     Ok(taken)
 }
 
@@ -92,7 +119,7 @@ pub async fn rehearse(db: &Db, steps: &'static [Migration]) -> Result<Vec<Migrat
         .write_for_long(move |tx| {
             Box::pin(async move {
                 for step in pending {
-                    take(tx, *step).await?;
+                    take(tx, *step, true).await?;
                 }
                 // Nothing takes a transaction back but an error.
                 Err::<(), _>(Error::Precondition(REHEARSED.to_owned()))
@@ -105,8 +132,8 @@ pub async fn rehearse(db: &Db, steps: &'static [Migration]) -> Result<Vec<Migrat
     }
 }
 
-/// One step; false when another node has taken it meanwhile.
-async fn take(tx: &mut Tx, step: Migration) -> Result<bool> {
+/// One step, with its indexes when `at_once`; false when another node has taken it meanwhile.
+async fn take(tx: &mut Tx, step: Migration, at_once: bool) -> Result<bool> {
     if tx.locks_rows() {
         // The first lock is held until the transaction ends; any number will do as long as it is always the same. A step
         // may take long, but it must not wait long for a table, since everybody else then waits behind it.
@@ -117,8 +144,12 @@ async fn take(tx: &mut Tx, step: Migration) -> Result<bool> {
     }
     tx.batch("CREATE TABLE IF NOT EXISTS schema_migrations (version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL)")
         .await?;
+    check(tx, step).await?;
     let sql = for_engine(step.sql, tx);
     tx.batch(&sql).await?;
+    if at_once {
+        tx.batch(step.indexes).await?;
+    }
     let now = tx.now().await?;
     tx.execute(
         "INSERT INTO schema_migrations (version, name, applied_at) VALUES ($1, $2, $3)",
@@ -128,25 +159,26 @@ async fn take(tx: &mut Tx, step: Migration) -> Result<bool> {
     Ok(true)
 }
 
-fn for_engine(sql: &str, conn: &Conn) -> String {
-    let (id, bytes, word, transaction) = match &conn.driver {
-        Driver::Sqlite(_) => (
-            "INTEGER PRIMARY KEY AUTOINCREMENT",
-            "BLOB",
-            "TEXT",
-            "BIGINT NOT NULL DEFAULT 0",
-        ),
-        Driver::Postgres(_) => (
-            "BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY",
-            "BYTEA",
-            "TEXT COLLATE \"C\"", // names sort by byte, as the distribution specification wants
-            "BIGINT NOT NULL DEFAULT (pg_current_xact_id()::TEXT::BIGINT)",
-        ),
-    };
-    sql.replace("{id}", id)
-        .replace("{bytes}", bytes)
-        .replace("{word}", word)
-        .replace("{transaction}", transaction)
+/// Refuses when rows are in the way, and names them.
+async fn check(tx: &mut Tx, step: Migration) -> Result<()> {
+    let mut found = Vec::new();
+    for query in step.checks {
+        found.extend(tx.rows(query, &[], |row| row.text(0)).await?);
+    }
+    if found.is_empty() {
+        return Ok(());
+    }
+    let more = found.len().saturating_sub(NAMED);
+    found.truncate(NAMED);
+    if more > 0 {
+        found.push(format!("and {more} more"));
+    }
+    Err(Error::Precondition(format!(
+        "the database cannot be brought to schema version {} ({}) before this is put right: {}",
+        step.version,
+        step.name,
+        found.join("; ")
+    )))
 }
 
 pub(crate) async fn current(conn: &mut Conn) -> Result<i64> {

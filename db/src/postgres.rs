@@ -112,6 +112,12 @@ impl Postgres {
         Ok(Conn::new(Driver::Postgres(Client::Shared(line))))
     }
 
+    /// A connection for what cannot stand in a transaction.
+    pub(crate) async fn alone(&self) -> Result<Conn> {
+        let own = self.job_pool.take().await?;
+        Ok(Conn::new(Driver::Postgres(Client::Own(own))))
+    }
+
     pub(crate) async fn write<T, F>(&self, shared: Shared, who: Use, work: F) -> Result<T>
     where
         T: Send + 'static,

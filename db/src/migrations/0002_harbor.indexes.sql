@@ -1,3 +1,4 @@
+-- Indexes of tables that may be large by now: on PostgreSQL built CONCURRENTLY, after the transaction (see migrate.rs).
 CREATE INDEX repositories_created ON repositories (created_at, id);
 CREATE INDEX repositories_project_created ON repositories (project_id, created_at, id);
 CREATE INDEX artifacts_listed ON artifacts (repository_id, pushed_at, id) WHERE listed;

@@ -36,6 +36,9 @@ CREATE TABLE members_next (
 );
 INSERT INTO members_next (id, uid, project_id, user_id, role, created_at, updated_at)
 SELECT id, uid, project_id, user_id, role, created_at, updated_at FROM members;
+-- Numbers of members who have gone are not given out again.
+DELETE FROM sqlite_sequence WHERE name = 'members_next';
+INSERT INTO sqlite_sequence (name, seq) SELECT 'members_next', seq FROM sqlite_sequence WHERE name = 'members';
 DROP TABLE members;
 ALTER TABLE members_next RENAME TO members;
 CREATE INDEX members_user ON members (user_id);

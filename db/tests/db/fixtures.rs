@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use db::{Db, artifacts, blobs, links, migrate, projects, repositories, robots, users};
+use db::{Conn, Db, artifacts, blobs, links, migrate, projects, repositories, robots, users};
 use model::id::{BlobId, RobotId};
 
 /// The versions that there are fixtures of, as in `0001.sqlite.sql`.
@@ -59,4 +59,38 @@ async fn take_over(db: &Db) {
     }
     let children = artifacts::find(reader, app, &tagged.digest).await.unwrap();
     assert_eq!(children.map(|found| found.id), Some(tagged.id));
+    counts_came_out_right(reader).await;
+}
+
+/// What later versions count and the first did not, all in numbers.
+async fn counts_came_out_right(reader: &mut Conn) {
+    let mut numbers = async |sql| {
+        let rows = reader.rows(sql, &[], |row| Ok((row.text(0)?, row.int(1)?)));
+        rows.await.unwrap()
+    };
+    let pair = |name: &str, number| (name.to_owned(), number);
+    let counters = "SELECT name || ' ' || id, CAST(SUM(n) AS BIGINT) FROM counters GROUP BY name, id ORDER BY 1";
+    assert_eq!(
+        numbers(counters).await,
+        [
+            pair("project.artifacts 1", 1),
+            pair("project.bytes 1", 413),
+            pair("project.repositories 1", 1),
+            pair("repository.artifacts 1", 1),
+        ]
+    );
+    let quotas =
+        "SELECT p.name, q.hard FROM quotas q JOIN projects p ON p.id = q.project_id ORDER BY q.id";
+    assert_eq!(
+        numbers(quotas).await,
+        [pair("library", -1), pair("team", -1)]
+    );
+    let listed = "SELECT digest, project_id FROM artifacts WHERE listed ORDER BY id";
+    assert_eq!(numbers(listed).await.len(), 1);
+    let members = "SELECT uid, user_id FROM members ORDER BY id";
+    assert_eq!(numbers(members).await.len(), 1);
+    let robots = "SELECT name, duration FROM robots ORDER BY id";
+    assert_eq!(numbers(robots).await, [pair("ci", 30)]);
+    let counted = "SELECT 'links', CAST(SUM(links) AS BIGINT) FROM project_blobs";
+    assert_eq!(numbers(counted).await, [pair("links", 3)]);
 }

@@ -13,16 +13,24 @@ const FIRST: Migration = Migration {
     version: 1,
     name: "pets",
     sql: "CREATE TABLE pets (id {id}, name {word} NOT NULL);",
+    indexes: "",
+    checks: &[],
 };
 const SECOND: Migration = Migration {
     version: 2,
     name: "ages",
     sql: "ALTER TABLE pets ADD COLUMN age BIGINT; CREATE TABLE owners (id {id}, photo {bytes});",
+    indexes: "CREATE INDEX pets_age ON pets (age);\nCREATE INDEX pets_name ON pets (name);",
+    checks: &[
+        "SELECT 'pet ' || id || ' has no name: give it one' FROM pets WHERE name = '' ORDER BY id LIMIT 100",
+    ],
 };
 const BROKEN: Migration = Migration {
     version: 2,
     name: "broken",
     sql: "CREATE TABLE half (id {id}); INSERT INTO nowhere VALUES (1);",
+    indexes: "",
+    checks: &[],
 };
 
 const ONE: &[Migration] = &[FIRST];
@@ -85,7 +93,9 @@ fn an_empty_database_is_brought_up_and_a_second_time_is_harmless() {
 fn of_nodes_that_start_at_once_each_step_is_taken_by_one() {
     testkit::on_both_empty(async |test| {
         let mut nodes = Vec::new();
-        for number in 0..8 {
+        // A SQLite file has one process.
+        let count = if test.db.is_exclusive() { 1 } else { 8 };
+        for number in 0..count {
             nodes.push(test.node(&number.to_string()).await);
         }
         let taken = join_all(nodes.iter().map(|node| migrate::up(node, TWO))).await;
@@ -190,5 +200,101 @@ fn a_file_that_holds_something_is_copied_before_its_migration() {
                 .with_file_name("test.sqlite.before-2.unfinished")
                 .exists()
         );
+    });
+}
+
+#[test]
+fn rows_in_the_way_of_a_step_are_named_and_nothing_is_changed() {
+    testkit::on_both_empty(async |test| {
+        migrate::up(&test.db, ONE).await.unwrap();
+        for _ in 0..12 {
+            transact!(test.db, |tx| tx
+                .execute("INSERT INTO pets (name) VALUES ('')", &[])
+                .await)
+            .unwrap();
+        }
+        for outcome in [
+            migrate::rehearse(&test.db, TWO).await,
+            migrate::up(&test.db, TWO).await,
+        ] {
+            let Err(Error::Precondition(words)) = outcome else {
+                panic!("{outcome:?}")
+            };
+            assert!(
+                words.contains("version 2 (ages)")
+                    && words.contains("pet 10 has no name: give it one; and 2 more"),
+                "{words}"
+            );
+        }
+        assert_eq!(version(&test.db).await, 1);
+        assert_eq!(tables(&test.db).await, ["pets", "schema_migrations"]);
+    });
+}
+
+async fn indexes(db: &Db) -> Vec<String> {
+    let sql = match db.engine() {
+        "sqlite" => {
+            "SELECT name FROM sqlite_master WHERE type = 'index' AND name LIKE 'pets%' ORDER BY name"
+        }
+        _ => {
+            "SELECT c.relname::TEXT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+              WHERE i.indisvalid AND NOT i.indisprimary AND c.relname LIKE 'pets%' ORDER BY 1"
+        }
+    };
+    let mut reader = db.reader().await.unwrap();
+    reader.rows(sql, &[], |row| row.text(0)).await.unwrap()
+}
+
+#[test]
+fn indexes_come_with_their_step_however_many_nodes_take_it() {
+    testkit::on_both_empty(async |test| {
+        let mut nodes = Vec::new();
+        // A SQLite file has one process.
+        let count = if test.db.is_exclusive() { 1 } else { 4 };
+        for number in 0..count {
+            nodes.push(test.node(&number.to_string()).await);
+        }
+        migrate::up(&test.db, ONE).await.unwrap();
+        transact!(test.db, |tx| tx
+            .execute("INSERT INTO pets (name) VALUES ('rex')", &[])
+            .await)
+        .unwrap();
+        let taken = join_all(nodes.iter().map(|node| migrate::up(node, TWO))).await;
+        assert_eq!(taken.into_iter().flat_map(Result::unwrap).count(), 1);
+        assert_eq!(indexes(&test.db).await, ["pets_age", "pets_name"]);
+        for node in nodes {
+            node.close().await;
+        }
+    });
+}
+
+#[test]
+fn an_index_that_a_build_left_invalid_is_built_again() {
+    testkit::on_both_empty(async |test| {
+        let Some(postgres) = test.postgres() else {
+            return;
+        };
+        migrate::up(&test.db, TWO).await.unwrap();
+        postgres.execute("UPDATE pg_index SET indisvalid = FALSE WHERE indexrelid = 'pets_age'::REGCLASS; DROP INDEX pets_name");
+        assert!(indexes(&test.db).await.is_empty());
+        assert_eq!(migrate::up(&test.db, TWO).await.unwrap(), []);
+        assert_eq!(indexes(&test.db).await, ["pets_age", "pets_name"]);
+    });
+}
+
+#[test]
+fn an_index_that_a_later_step_drops_is_not_missed() {
+    const THIRD: Migration = Migration {
+        version: 3,
+        name: "ageless",
+        sql: "DROP INDEX pets_age;",
+        indexes: "",
+        checks: &[],
+    };
+    const THREE: &[Migration] = &[FIRST, SECOND, THIRD];
+    testkit::on_both_empty(async |test| {
+        migrate::up(&test.db, TWO).await.unwrap();
+        migrate::up(&test.db, THREE).await.unwrap();
+        assert_eq!(indexes(&test.db).await, ["pets_name"]);
     });
 }

@@ -68,6 +68,8 @@ const POSTGRES: &[&str] = &[
     "LOCK TABLE",
     "pg_stat_replication",
     "ALTER COLUMN",
+    "pg_try_advisory",
+    "pg_index",
 ];
 
 #[test]

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests talk to, where this is root on Debian; elsewhere says what is missing and goes on.
 set -euo pipefail
-packages=(build-essential curl postgresql pgbouncer docker.io podman buildah skopeo crun containernetworking-plugins openssl haproxy nginx-light iptables iproute2 e2fsprogs)
+packages=(build-essential curl postgresql pgbouncer docker.io podman buildah skopeo crun containernetworking-plugins openssl haproxy nginx-light iptables iproute2 e2fsprogs rsyslog rsyslog-gnutls python3-aiosmtpd)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok' || missing+=("$package")

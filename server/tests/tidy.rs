@@ -9,16 +9,23 @@ use std::{
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("oci", &[]),
     ("blob", &["oci"]),
+    ("outbound", &[]),
     ("model", &["oci"]),
-    ("db", &["oci", "model"]),
+    ("db", &["oci", "model", "outbound"]),
     ("auth", &["oci", "model", "db"]),
     ("registry", &["oci", "model", "db", "blob", "auth"]),
-    ("jobs", &["oci", "model", "db", "blob", "auth", "registry"]),
-    ("api", &["oci", "model", "db", "blob", "auth", "registry"]),
+    (
+        "jobs",
+        &["oci", "outbound", "model", "db", "blob", "auth", "registry"],
+    ),
+    (
+        "api",
+        &["oci", "outbound", "model", "db", "blob", "auth", "registry"],
+    ),
     (
         "server",
         &[
-            "oci", "model", "db", "blob", "auth", "registry", "jobs", "api",
+            "oci", "outbound", "model", "db", "blob", "auth", "registry", "jobs", "api",
         ],
     ),
 ];

@@ -30,6 +30,7 @@ async fn main() -> model::Result<()> {
         pool_size: 8,
         timeout: Duration::from_secs(10),
         pinned: model::settings::Pinned::default(),
+        trust: outbound::Trust::default(),
     };
     let db = Db::open(&config, Clock::default()).await?;
     migrate::up(&db, migrate::ALL).await?;

@@ -16,7 +16,6 @@ pub mod blobs;
 pub mod changes;
 pub mod consistency;
 pub mod facts;
-pub mod icons;
 pub mod jobs;
 pub mod keys;
 pub mod leases;
@@ -44,6 +43,7 @@ use model::{
     settings::{Pinned, Settings},
     time::{Clock, Hlc, Timestamp},
 };
+use outbound::Trust;
 
 /// Where the database is and how many connections it may have.
 #[derive(Debug, Clone)]
@@ -57,6 +57,8 @@ pub struct Config {
     pub timeout: Duration,
     /// Settings that the configuration says, over what the database keeps.
     pub pinned: Pinned,
+    /// PostgreSQL over TLS: whom to believe when the URL names no authorities of its own.
+    pub trust: Trust,
 }
 
 #[derive(Debug, Clone)]

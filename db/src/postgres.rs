@@ -73,6 +73,7 @@ impl Postgres {
         let tasks = TaskTracker::new();
         let address = Arc::new(Address::parse(
             url,
+            &config.trust,
             &config.node,
             config.timeout,
             tasks.clone(),

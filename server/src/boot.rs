@@ -13,6 +13,7 @@ use auth::{Auth, SecretKey};
 use blob::Store;
 use db::{Db, facts, migrate, projects, users};
 use model::{name, name::ProjectName, time::Clock};
+use outbound::Trust;
 use registry::Registry;
 
 use crate::config::{Config, DatabaseUrl, StorageUrl};
@@ -179,8 +180,8 @@ pub struct Opened {
 }
 
 /// Opens everything for a server. The schema is brought up to date and first rows are made.
-pub async fn open(config: &Config, data: DataDir) -> Result<Opened> {
-    let db = open_database(config).await?;
+pub async fn open(config: &Config, data: DataDir, trust: &Trust) -> Result<Opened> {
+    let db = open_database(config, trust).await?;
     migrate_schema(&db).await?;
     let key = open_key(&db, &config.server.secret_key_file).await?;
     let store = open_store(config).await?;
@@ -209,7 +210,7 @@ pub async fn open_made(config: &Config) -> Result<Opened> {
             file.display()
         );
     }
-    let db = open_database(config).await?;
+    let db = open_database(config, config.outbound().trust()).await?;
     let status = migrate::status(&db, migrate::ALL).await?;
     if status.version == 0 {
         bail!("the database is empty: `seawall serve` makes a registry in it at its first start");
@@ -229,7 +230,7 @@ pub async fn open_made(config: &Config) -> Result<Opened> {
 /// Opens a new database for the store of one that was lost.
 pub async fn open_to_rebuild(config: &Config) -> Result<Opened> {
     let data = DataDir::open(config)?;
-    let db = open_database(config).await?;
+    let db = open_database(config, config.outbound().trust()).await?;
     migrate_schema(&db).await?;
     // One that was interrupted goes on; a database that has lost nothing is not for this.
     let mut reader = db.reader().await?;
@@ -278,7 +279,7 @@ async fn put_together(
 }
 
 /// The database as it is, without migrating it.
-pub async fn open_database(config: &Config) -> Result<Db> {
+pub async fn open_database(config: &Config, trust: &Trust) -> Result<Db> {
     let engine = match &config.database.url {
         DatabaseUrl::Sqlite(path) => {
             refuse_network(path)?;
@@ -292,6 +293,7 @@ pub async fn open_database(config: &Config) -> Result<Db> {
         pool_size: config.database.pool_size,
         timeout: config.database.timeout,
         pinned: config.settings.clone(),
+        trust: trust.clone(),
     };
     Ok(Db::open(&config, Clock::default()).await?)
 }

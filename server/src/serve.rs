@@ -5,6 +5,7 @@ use std::{io::Write, sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 use api::{Api, App, Measures, admission::Admission, health::Health};
 use db::Db;
+use outbound::{Outbound, Trust};
 use tokio::{
     signal::unix::{SignalKind, signal},
     task::JoinHandle,
@@ -27,7 +28,7 @@ const SETTLE: Duration = Duration::from_secs(2);
 const LAST_WORK: Duration = Duration::from_secs(5);
 
 /// Runs the server. Answers when it has drained.
-pub async fn run(config: Config, telemetry: Arc<Telemetry>) -> Result<()> {
+pub async fn run(config: Config, outbound: Outbound, telemetry: Arc<Telemetry>) -> Result<()> {
     let data = DataDir::open(&config)?;
     let listening = config.listening();
     if let Some(what) = listening.without_effect() {
@@ -46,6 +47,7 @@ pub async fn run(config: Config, telemetry: Arc<Telemetry>) -> Result<()> {
     let reload = Reload {
         telemetry: telemetry.clone(),
         tls: listeners.tls().cloned(),
+        trust: outbound.trust().clone(),
     };
     signals.spawn(watch_signals(
         stop.clone(),
@@ -58,7 +60,7 @@ pub async fn run(config: Config, telemetry: Arc<Telemetry>) -> Result<()> {
     // A drain may begin meanwhile: a migration that is not over by then is undone with the process.
     let opening = stop
         .shutdown
-        .run_until_cancelled(boot::open(&config, data))
+        .run_until_cancelled(boot::open(&config, data, outbound.trust()))
         .await;
     let Some(opened) = opening.transpose()? else {
         tracing::info!("asked to stop before the registry was open");
@@ -180,12 +182,17 @@ fn job_config(config: &Config) -> jobs::Config {
 struct Reload {
     telemetry: Arc<Telemetry>,
     tls: Option<Arc<Tls>>,
+    trust: Trust,
 }
 
 impl Reload {
     /// Log files are opened anew; certificates are read again, and broken ones leave the old in use.
     async fn run(&self) {
         self.telemetry.reopen();
+        let trust = self.trust.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || trust.reload()).await {
+            tracing::error!(%error, "certificate authorities were not reloaded");
+        }
         let Some(tls) = self.tls.clone() else { return };
         match tokio::task::spawn_blocking(move || tls.reload()).await {
             Ok(Ok(_)) => {}

@@ -87,6 +87,7 @@ impl TestDatabase {
             pool_size: 8,
             timeout: Duration::from_secs(10),
             pinned: Pinned::default(),
+            trust: outbound::Trust::default(),
         };
         let clock = Clock::default();
         let db = Db::open(&config, clock.clone()).await.expect("opens");

@@ -14,7 +14,6 @@ mod routes;
 mod permissions;
 mod ping;
 mod projects;
-mod robots;
 
 use std::sync::{Arc, OnceLock};
 

@@ -4,6 +4,7 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use model::{Error, Result, error::internal};
+use outbound::Trust;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use tokio_postgres::{
     Config, NoTls,
@@ -20,14 +21,23 @@ const SILENCE: Duration = Duration::from_secs(10);
 pub(super) struct Address {
     /// One for each host.
     hosts: Vec<Config>,
-    tls: Option<MakeRustlsConnect>,
+    tls: Option<Authorities>,
     patience: Duration,
     tasks: TaskTracker,
+}
+
+/// Whose certificates a server may show.
+enum Authorities {
+    /// Those of `sslrootcert`.
+    Named(MakeRustlsConnect),
+    /// Those that all of Seawall trusts, as they are when a connection is made.
+    Trusted(Trust),
 }
 
 impl Address {
     pub(super) fn parse(
         url: &str,
+        trust: &Trust,
         node: &str,
         patience: Duration,
         tasks: TaskTracker,
@@ -60,7 +70,11 @@ impl Address {
         config.keepalives_interval(SILENCE / 4);
         config.keepalives_retries(4);
         config.tcp_user_timeout(SILENCE * 2);
-        let tls = encrypted.then(|| verified(root.as_deref())).transpose()?;
+        let tls = match root {
+            _ if !encrypted => None,
+            Some(file) => Some(Authorities::Named(only(&file)?)),
+            None => Some(Authorities::Trusted(trust.clone())),
+        };
         Ok(Self {
             hosts: one_each(&config)?,
             tls,
@@ -71,9 +85,13 @@ impl Address {
 
     /// Asks all hosts at once and takes the first that may be written to: one that is frozen holds up nobody.
     pub(super) async fn connect(&self) -> Result<Line> {
-        let mut asked: FuturesUnordered<_> =
-            self.hosts.iter().map(|host| self.open(host)).collect();
         let first = async {
+            let tls = self.connector().await;
+            let mut asked: FuturesUnordered<_> = self
+                .hosts
+                .iter()
+                .map(|host| self.open(host, tls.clone()))
+                .collect();
             let mut why = anyhow::anyhow!("database.url names no host");
             while let Some(opened) = asked.next().await {
                 match opened {
@@ -90,8 +108,22 @@ impl Address {
             .map_err(|_| no_answer(self.patience))?
     }
 
-    async fn open(&self, host: &Config) -> Result<Line, tokio_postgres::Error> {
-        let (client, task) = match &self.tls {
+    async fn connector(&self) -> Option<MakeRustlsConnect> {
+        match self.tls.as_ref()? {
+            Authorities::Named(tls) => Some(tls.clone()),
+            Authorities::Trusted(trust) => {
+                let roots = trust.roots_soon().await;
+                Some(MakeRustlsConnect::new((*roots.tls).clone()))
+            }
+        }
+    }
+
+    async fn open(
+        &self,
+        host: &Config,
+        tls: Option<MakeRustlsConnect>,
+    ) -> Result<Line, tokio_postgres::Error> {
+        let (client, task) = match &tls {
             None => {
                 let (client, connection) = host.connect(NoTls).await?;
                 (client, self.tasks.spawn(async { drop(connection.await) }))
@@ -105,7 +137,7 @@ impl Address {
             client,
             task,
             self.patience,
-            self.tls.clone(),
+            tls,
             self.tasks.clone(),
         ))
     }
@@ -214,25 +246,16 @@ fn take_option(text: &str, name: &str) -> (String, Option<String>) {
     (text, found)
 }
 
-/// TLS verified against a file of authorities, or the system's.
-fn verified(root: Option<&str>) -> Result<MakeRustlsConnect> {
+/// TLS verified against the authorities of one file and no others.
+fn only(file: &str) -> Result<MakeRustlsConnect> {
     let mut roots = rustls::RootCertStore::empty();
-    match root {
-        Some(file) => {
-            let context = || format!("reading the certificate authorities in `{file}`");
-            let fault = |error: anyhow::Error| Error::Internal(error.context(context()));
-            for certificate in
-                CertificateDer::pem_file_iter(file).map_err(|error| fault(error.into()))?
-            {
-                let certificate = certificate.map_err(|error| fault(error.into()))?;
-                roots
-                    .add(certificate)
-                    .map_err(|error| fault(error.into()))?;
-            }
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
+    let context = || format!("reading the certificate authorities in `{file}`");
+    let fault = |error: anyhow::Error| Error::Internal(error.context(context()));
+    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| fault(error.into()))? {
+        let certificate = certificate.map_err(|error| fault(error.into()))?;
+        roots
+            .add(certificate)
+            .map_err(|error| fault(error.into()))?;
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)

@@ -182,6 +182,7 @@ fn a_file_that_another_process_holds_is_a_matter_of_time() {
             pool_size: 1,
             timeout,
             pinned: Pinned::default(),
+            trust: outbound::Trust::default(),
         };
         let db = Db::open(&config, Clock::default()).await.unwrap();
         migrate::up(&db, migrate::ALL).await.unwrap();
@@ -274,6 +275,7 @@ fn a_full_disk_is_said_as_such_and_room_helps() {
             pool_size: 1,
             timeout: Duration::from_secs(5),
             pinned: Pinned::default(),
+            trust: outbound::Trust::default(),
         };
         let db = Db::open(&config, Clock::default()).await.unwrap();
         migrate::up(&db, migrate::ALL).await.unwrap();

@@ -4,6 +4,7 @@ use std::{path::Path, process::Command, time::Duration};
 
 use db::{Config, Db, Engine};
 use model::{Error, settings::Pinned, time::Clock};
+use outbound::Trust;
 
 use crate::given::assert_kind;
 
@@ -60,7 +61,7 @@ fn a_connection_that_must_be_encrypted_is_verified() {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let open = async |options: &str| {
+        let open_trusting = async |options: &str, trust: Trust| {
             let engine = Engine::Postgres(format!("{}?{options}", database.url()));
             let config = Config {
                 engine,
@@ -68,9 +69,11 @@ fn a_connection_that_must_be_encrypted_is_verified() {
                 pool_size: 2,
                 timeout: Duration::from_secs(5),
                 pinned: Pinned::default(),
+                trust,
             };
             Db::open(&config, Clock::default()).await
         };
+        let open = async |options: &str| open_trusting(options, Trust::default()).await;
         let root = format!("sslrootcert={}", dir.path().join("ca.pem").display());
         let db = open(&format!("sslmode=verify-full&{root}")).await.unwrap();
         let encrypted = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
@@ -88,6 +91,10 @@ fn a_connection_that_must_be_encrypted_is_verified() {
         assert_kind(open("sslmode=require").await.map(|_| ()), |error| {
             matches!(error, Error::Unavailable(_))
         });
+        // Those of `trust.ca_files` are asked where the URL names none.
+        let ours = Trust::new(&[dir.path().join("ca.pem")]);
+        let db = open_trusting("sslmode=require", ours).await.unwrap();
+        db.close().await;
         assert_kind(open("sslmode=perhaps").await.map(|_| ()), |error| {
             matches!(error, Error::Internal(_))
         });

@@ -1,11 +1,12 @@
-//! Listen addresses and certificates.
+//! Listen addresses and certificates; whom the server believes when it calls, and the way out.
 
 use std::{
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs},
     time::Duration,
 };
 
 use model::time::Timestamp;
+use outbound::{Proxy, Trust, proxy::ProxyUrl};
 
 use super::Finding;
 use crate::listen::{self, Left, ListenerConfig, ProxyProtocol, Tls, TlsConfig};
@@ -103,4 +104,70 @@ pub fn certificates(config: &TlsConfig, now: Timestamp) -> Vec<Finding> {
             }
         })
         .collect()
+}
+
+/// The authorities that count, one finding for each place that they come from.
+pub fn authorities(trust: &Trust) -> Vec<Finding> {
+    let part = "trust";
+    let sources = trust.sources();
+    let alone = sources.len() == 1;
+    sources
+        .into_iter()
+        .map(|source| match (source.file, source.fault) {
+            (None, None) => Finding::ok(
+                part,
+                format!("{} authorities of the system", source.count),
+            ),
+            (None, Some(fault)) => Finding::warning(
+                part,
+                format!("the system has no certificate authorities: {fault}"),
+                if alone {
+                    "install them (package ca-certificates), or name a file in trust.ca_files"
+                } else {
+                    "install them (package ca-certificates), unless those of trust.ca_files suffice"
+                },
+            ),
+            (Some(file), None) => Finding::ok(
+                part,
+                format!("{} authorities in `{}`", source.count, file.display()),
+            ),
+            (Some(file), Some(fault)) => Finding::failed(
+                part,
+                format!("`{}` cannot be used: {fault}", file.display()),
+                "put certificates in PEM there, or correct trust.ca_files; the server goes on with what it read last",
+            ),
+        })
+        .collect()
+}
+
+/// Whether the proxies take connections.
+pub fn proxies(proxy: &Proxy) -> Vec<Finding> {
+    let part = "proxy";
+    let used: Vec<&ProxyUrl> = [&proxy.http, &proxy.https].into_iter().flatten().collect();
+    let mut findings = Vec::new();
+    for (index, url) in used.iter().enumerate() {
+        if used[..index].contains(url) {
+            continue;
+        }
+        findings.push(match reaches(&url.peer()) {
+            Ok(()) => Finding::ok(part, format!("`{url}` takes connections")),
+            Err(error) => Finding::warning(
+                part,
+                format!("`{url}` takes no connections: {error}"),
+                "correct [proxy], or HTTP_PROXY and HTTPS_PROXY where it is left open",
+            ),
+        });
+    }
+    findings
+}
+
+fn reaches(peer: &str) -> std::io::Result<()> {
+    let mut last = std::io::ErrorKind::AddrNotAvailable.into();
+    for address in peer.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, PATIENCE) {
+            Ok(_) => return Ok(()),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
+use outbound::Trust;
 
 use super::{
     Told, block_on,
@@ -68,13 +69,16 @@ async fn look(args: &Args) -> Vec<Finding> {
     );
     let mut findings = vec![Finding::ok(part, seen)];
     findings.extend(files(&config));
+    let outbound = config.outbound();
+    findings.extend(checks::authorities(outbound.trust()));
+    findings.extend(checks::proxies(outbound.proxy()));
     let (key_file, key) = checks::key_file(&config.server.secret_key_file);
     findings.push(key_file);
     let served = Session::is_served(&config).await;
     let is_served = matches!(served, Ok(true));
     match served {
         Ok(true) => findings.extend(ask(&config, key).await),
-        Ok(false) => findings.extend(open(&config, key.as_deref()).await),
+        Ok(false) => findings.extend(open(&config, outbound.trust(), key.as_deref()).await),
         Err(error) => findings.push(Finding::error("server", &error)),
     }
     findings.extend(checks::addresses(&config.listening(), is_served));
@@ -128,7 +132,7 @@ async fn ask(config: &Config, key: Option<String>) -> Vec<Finding> {
 }
 
 /// No server runs: each part is opened here, as far as it is there.
-async fn open(config: &Config, key: Option<&str>) -> Vec<Finding> {
+async fn open(config: &Config, trust: &Trust, key: Option<&str>) -> Vec<Finding> {
     let mut findings = vec![Finding::ok("server", "does not run on this data directory")];
     // Held while the database is open, so that no server starts on it meanwhile.
     let _data = match DataDir::hold(config) {
@@ -147,7 +151,7 @@ async fn open(config: &Config, key: Option<&str>) -> Vec<Finding> {
         ));
         return findings;
     }
-    let db = match boot::open_database(config).await {
+    let db = match boot::open_database(config, trust).await {
         Ok(db) => db,
         Err(error) => {
             findings.push(Finding::failed(

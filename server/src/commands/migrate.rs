@@ -32,7 +32,7 @@ pub fn run(args: &Args) -> Result<()> {
 
 async fn migrate(args: &Args, config: &Config) -> Result<()> {
     let _data = DataDir::open(config)?;
-    let db = boot::open_database(config).await?;
+    let db = boot::open_database(config, config.outbound().trust()).await?;
     let status = migrate::status(&db, migrate::ALL).await?;
     let (what, steps) = if args.check {
         ("pending", status.pending.to_vec())

@@ -15,12 +15,14 @@ pub mod values;
 use std::{num::NonZero, path::Path, thread};
 
 use model::settings::Pinned;
+use outbound::Outbound;
 use serde::Deserialize;
 
 pub use self::{
     error::ConfigError,
     sections::{
-        Auth, Cache, Database, Gc, Limits, Metrics, Redis, Scrub, Server, Storage, Uploads,
+        Auth, Cache, Database, Gc, Limits, Metrics, Proxy, Redis, Scrub, Server, Storage, Trust,
+        Uploads,
     },
     sources::{Flags, Sources},
     urls::{DatabaseUrl, StorageUrl},
@@ -53,6 +55,8 @@ pub struct Config {
     pub auth: Auth,
     #[serde(deserialize_with = "pins::pinned")]
     pub settings: Pinned,
+    pub trust: Trust,
+    pub proxy: Proxy,
     pub log: telemetry::Config,
     pub metrics: Metrics,
 }
@@ -74,6 +78,8 @@ impl Default for Config {
             limits: Limits::default(),
             auth: Auth::default(),
             settings: Pinned::default(),
+            trust: Trust::default(),
+            proxy: Proxy::default(),
             log: telemetry::Config::default(),
             metrics: Metrics::default(),
         }
@@ -126,6 +132,16 @@ impl Config {
         }
     }
 
+    /// What everything is called with.
+    pub fn outbound(&self) -> Outbound {
+        let proxy = outbound::Proxy {
+            http: self.proxy.http.clone(),
+            https: self.proxy.https.clone(),
+            direct: self.proxy.no_proxy.clone(),
+        };
+        Outbound::new(outbound::Trust::new(&self.trust.ca_files), proxy)
+    }
+
     /// Fills in what depends on the machine and on the data directory.
     fn complete(&mut self, host_name: &str) {
         let data = self.server.data.clone();
@@ -138,6 +154,9 @@ impl Config {
         }
         let StorageUrl::File(path) = &mut self.storage.url;
         *path = in_data(path, &data);
+        for file in &mut self.trust.ca_files {
+            *file = in_data(file, &data);
+        }
         place_log(&mut self.log.target, &data);
         if let Some(target) = &mut self.log.access_target {
             place_log(target, &data);

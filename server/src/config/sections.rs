@@ -4,10 +4,11 @@
 use std::{path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
+use outbound::proxy::{NoProxy, ProxyUrl};
 use serde::Deserialize;
 
 use super::{
-    urls::{DatabaseUrl, ExternalUrl, StorageUrl},
+    urls::{DatabaseUrl, ExternalUrl, StorageUrl, no_proxy, proxy_url},
     values::{
         NotYet, duration, head_size, networks, optional_period, optional_size, period, positive,
         size,
@@ -259,6 +260,26 @@ impl Default for Auth {
             anonymous: true,
         }
     }
+}
+
+/// `[trust]`: whom Seawall believes when it calls somebody.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Trust {
+    /// Authorities beside the system's, in PEM.
+    pub ca_files: Vec<PathBuf>,
+}
+
+/// `[proxy]`: the way out. What is left open stands in the environment, as for other programs.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Proxy {
+    #[serde(deserialize_with = "proxy_url")]
+    pub http: Option<ProxyUrl>,
+    #[serde(deserialize_with = "proxy_url")]
+    pub https: Option<ProxyUrl>,
+    #[serde(deserialize_with = "no_proxy")]
+    pub no_proxy: NoProxy,
 }
 
 /// `[metrics]`: figures for Prometheus.

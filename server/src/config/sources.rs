@@ -13,6 +13,13 @@ const DEFAULT_FILE: &str = "/etc/seawall/seawall.toml";
 /// Harbor's variable that says settings for good (see `pins.rs`).
 pub(super) const OVERWRITE: &str = "CONFIG_OVERWRITE_JSON";
 
+/// Where other programs look for a proxy, and which of our keys it stands for. The first that is set counts.
+const PROXY_VARIABLES: [(&str, [&str; 2]); 3] = [
+    ("http", ["HTTP_PROXY", "http_proxy"]),
+    ("https", ["HTTPS_PROXY", "https_proxy"]),
+    ("no_proxy", ["NO_PROXY", "no_proxy"]),
+];
+
 /// The flags that every command which needs the configuration understands.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Flags {
@@ -105,6 +112,7 @@ impl Sources {
             None => Table::new(),
         };
         let mut variables = self.variables;
+        lay_proxies_under(&mut root, &variables)?;
         // In the order of their names the whole comes before its parts, and messages are the same at each start.
         variables.sort();
         for (name, value) in variables {
@@ -144,6 +152,34 @@ impl Sources {
     }
 }
 
+/// What the environment says of proxies counts where the file and our own variables say nothing, not even "none".
+fn lay_proxies_under(root: &mut Table, variables: &[(String, String)]) -> Result<(), ConfigError> {
+    let value = |wanted: &str| {
+        variables
+            .iter()
+            .find(|(name, value)| name == wanted && !value.is_empty())
+    };
+    for (key, names) in PROXY_VARIABLES {
+        let said = match root.get("proxy").map(|section| &section.kind) {
+            Some(Kind::Table(section)) => section.contains_key(key),
+            Some(_) => true,
+            None => false,
+        };
+        let in_file = format!("SEAWALL_PROXY__{}_FILE", key.to_ascii_uppercase());
+        if said || value(&in_file).is_some() {
+            continue;
+        }
+        if let Some((name, text)) = names.into_iter().find_map(value) {
+            let node = Node::new(
+                Kind::Text(text.clone()),
+                Origin::Variable(name.as_str().into()),
+            );
+            tree::overlay(root, &["proxy".to_owned(), key.to_owned()], node)?;
+        }
+    }
+    Ok(())
+}
+
 /// `SEAWALL_SECTION__KEY` as the parts of its key. Names without `__` are not ours: Kubernetes sets `SEAWALL_PORT` and its like
 /// for a service called `seawall`.
 fn key_of(name: &str) -> Option<Vec<String>> {
@@ -154,7 +190,10 @@ fn key_of(name: &str) -> Option<Vec<String>> {
 
 fn key_variable(name: OsString, value: OsString) -> Option<Result<(String, String), ConfigError>> {
     let name = name.into_string().ok()?;
-    if name != OVERWRITE {
+    let is_proxy = PROXY_VARIABLES
+        .iter()
+        .any(|(_, names)| names.contains(&name.as_str()));
+    if !is_proxy && name != OVERWRITE {
         key_of(&name)?;
     }
     let refused = |_| ConfigError::new(format!("variable {name}: the value is not UTF-8"));

@@ -590,3 +590,4 @@ fn what_listening_needs_is_taken_from_all_its_sections() {
 
 mod pins;
 mod sample;
+mod way_out;

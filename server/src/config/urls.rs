@@ -7,6 +7,7 @@ use std::{
 };
 
 use http::Uri;
+use outbound::proxy::{NoProxy, ProxyUrl};
 use serde::{
     Deserialize, Deserializer,
     de::{self, Unexpected},
@@ -124,4 +125,24 @@ impl<'de> Deserialize<'de> for ExternalUrl {
         }
         Ok(Self { https, authority })
     }
+}
+
+/// A proxy may come with a password, so that messages never show its address.
+pub(super) fn proxy_url<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<ProxyUrl>, D::Error> {
+    let form = "`http://[USER:PASSWORD@]HOST:PORT` or `https://…`";
+    let Some(secret) = Option::<Secret>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    let refused = |()| de::Error::invalid_value(Unexpected::Other("a text"), &form);
+    secret.expose().parse().map(Some).map_err(refused)
+}
+
+/// `NO_PROXY`, as other programs have it.
+pub(super) fn no_proxy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NoProxy, D::Error> {
+    let form = "hosts, addresses, networks or `*`, with commas between them";
+    let text = String::deserialize(deserializer)?;
+    text.parse()
+        .map_err(|entry: String| de::Error::invalid_value(Unexpected::Str(&entry), &form))
 }

@@ -4,6 +4,7 @@
 use std::fmt::{self, Write};
 
 use model::time::{Clock, Timestamp};
+use outbound::syslog::Severity;
 use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
@@ -13,7 +14,7 @@ use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
 use super::{
     line::Line,
-    sink::{Severity, Sink},
+    sink::Sink,
     style::{Colour, Style},
 };
 

@@ -20,6 +20,7 @@ use std::{
 use ::api::access::AccessLog;
 use anyhow::Context;
 use model::time::Clock;
+use outbound::{Trust, syslog::Severity};
 use serde::{
     Deserialize, Deserializer,
     de::{self, Unexpected},
@@ -29,9 +30,9 @@ use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::Sub
 use self::{
     events::Events,
     file::RotatingFile,
-    sink::{Output, QUEUE_BYTES, Severity, Sink},
+    sink::{Output, QUEUE_BYTES, Sink},
     style::Style,
-    syslog::{Header, Syslog},
+    syslog::Syslog,
 };
 pub use self::{metrics::Metrics, target::Target};
 use crate::config::values;
@@ -115,11 +116,11 @@ pub struct Telemetry {
 
 impl Telemetry {
     /// Opens the targets and becomes the place where this process's events and figures go; once in a process.
-    /// `node` is the host that syslog messages name.
-    pub fn start(config: &Config, node: &str) -> anyhow::Result<Self> {
+    /// `node` is the host that syslog messages name; `trust` judges a syslog server's certificate.
+    pub fn start(config: &Config, node: &str, trust: &Trust) -> anyhow::Result<Self> {
         let clock = Clock::default();
         let metrics = Metrics::install(clock.now())?;
-        let (events, access) = open_sinks(config, node)?;
+        let (events, access) = open_sinks(config, node, trust)?;
         tracing_subscriber::registry()
             .with(Events::new(events.clone(), clock).with_filter(config.level.0.clone()))
             .try_init()
@@ -175,12 +176,12 @@ fn access_log(sink: Sink) -> AccessLog {
 }
 
 /// The sink of events and that of the access log, which are one when they have the same target.
-fn open_sinks(config: &Config, node: &str) -> anyhow::Result<(Sink, Option<Sink>)> {
-    let events = open_sink("events", &config.target, config, node)?;
+fn open_sinks(config: &Config, node: &str, trust: &Trust) -> anyhow::Result<(Sink, Option<Sink>)> {
+    let events = open_sink("events", &config.target, config, node, trust)?;
     let access = match &config.access_target {
         _ if !config.access => None,
         Some(target) if *target != config.target => {
-            Some(open_sink("access", target, config, node)?)
+            Some(open_sink("access", target, config, node, trust)?)
         }
         Some(_) | None => Some(events.clone()),
     };
@@ -192,6 +193,7 @@ fn open_sink(
     target: &Target,
     config: &Config,
     node: &str,
+    trust: &Trust,
 ) -> anyhow::Result<Sink> {
     let colours = *target == Target::Stderr
         && io::stderr().is_terminal()
@@ -211,8 +213,8 @@ fn open_sink(
             (Output::File(file), None)
         }
         Target::Syslog(address) => (
-            Output::Syslog(Syslog::new(address.clone())),
-            Some(Header::new(node)),
+            Output::Syslog(Syslog::new(address.clone(), trust.clone())),
+            Some(syslog::header(node)),
         ),
     };
     Ok(Sink::start(name, output, style, header, QUEUE_BYTES)?)

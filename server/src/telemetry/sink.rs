@@ -15,13 +15,14 @@ use std::{
 };
 
 use model::time::{Clock, Timestamp};
+use outbound::syslog::{Header, Severity};
 use parking_lot::{Condvar, Mutex};
 
 use super::{
     file::RotatingFile,
     line::Line,
     style::Style,
-    syslog::{Header, Syslog},
+    syslog::{Syslog, write_header},
 };
 
 /// Bytes that wait or are being written; more are dropped.
@@ -35,15 +36,6 @@ const ENOUGH: usize = 64 << 10;
 
 /// A buffer that grew beyond this in a burst is given back afterwards.
 const KEPT_CAPACITY: usize = 256 << 10;
-
-/// How bad it is, in syslog's numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Severity {
-    Error = 3,
-    Warning = 4,
-    Info = 6,
-    Debug = 7,
-}
 
 /// What the writing thread writes to.
 pub(super) enum Output {
@@ -193,7 +185,7 @@ impl Shared {
         body: impl FnOnce(&mut Vec<u8>, Style),
     ) {
         if let Some(header) = &self.header {
-            header.write(line, severity, now);
+            write_header(header, line, severity, now);
         }
         body(line, self.style);
         line.push(b'\n');

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, str::FromStr};
 
+use outbound::syslog::Address;
 use serde::{
     Deserialize, Deserializer,
     de::{self, Unexpected},
@@ -13,18 +14,7 @@ pub enum Target {
     #[default]
     Stderr,
     File(PathBuf),
-    Syslog(SyslogAddress),
-}
-
-/// How a syslog server is reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SyslogAddress {
-    /// A socket such as `/dev/log`, of datagrams or of a stream.
-    Unix(PathBuf),
-    /// `HOST:PORT`
-    Udp(String),
-    /// `HOST:PORT`
-    Tcp(String),
+    Syslog(Address),
 }
 
 impl FromStr for Target {
@@ -36,38 +26,16 @@ impl FromStr for Target {
         }
         match text.split_once(':') {
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(PathBuf::from(path))),
-            Some(("syslog", address)) => match address.split_once(':') {
-                Some(("unix", path)) if !path.is_empty() => {
-                    Ok(Self::Syslog(SyslogAddress::Unix(PathBuf::from(path))))
-                }
-                Some(("udp", peer)) if is_peer(peer) => {
-                    Ok(Self::Syslog(SyslogAddress::Udp(peer.to_owned())))
-                }
-                Some(("tcp", peer)) if is_peer(peer) => {
-                    Ok(Self::Syslog(SyslogAddress::Tcp(peer.to_owned())))
-                }
-                _ => Err(()),
-            },
+            Some(("syslog", address)) => address.parse().map(Self::Syslog),
             _ => Err(()),
         }
     }
 }
 
-/// `HOST:PORT`, where an IPv6 address stands in brackets.
-fn is_peer(text: &str) -> bool {
-    let Some((host, port)) = text.rsplit_once(':') else {
-        return false;
-    };
-    let bracketed = host.starts_with('[') && host.ends_with(']');
-    !host.is_empty()
-        && (bracketed || !host.contains(':'))
-        && port.parse::<u16>().is_ok_and(|port| port > 0)
-}
-
 impl<'de> Deserialize<'de> for Target {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let form = "`stderr`, `file:PATH`, `syslog:unix:/dev/log`, `syslog:udp:HOST:514` or `syslog:tcp:HOST:514`";
+        let form = "`stderr`, `file:PATH`, `syslog:unix:/dev/log`, `syslog:udp:HOST:514`, `syslog:tcp:HOST:514` or `syslog:tls:HOST:6514`";
         text.parse()
             .map_err(|()| de::Error::invalid_value(Unexpected::Str(&text), &form))
     }
@@ -88,15 +56,19 @@ mod tests {
             ),
             (
                 "syslog:unix:/dev/log",
-                Target::Syslog(SyslogAddress::Unix("/dev/log".into())),
+                Target::Syslog(Address::Unix("/dev/log".into())),
             ),
             (
                 "syslog:udp:logs.example.com:514",
-                Target::Syslog(SyslogAddress::Udp(peer("logs.example.com:514"))),
+                Target::Syslog(Address::Udp(peer("logs.example.com:514"))),
             ),
             (
                 "syslog:tcp:[::1]:6514",
-                Target::Syslog(SyslogAddress::Tcp(peer("[::1]:6514"))),
+                Target::Syslog(Address::Tcp(peer("[::1]:6514"))),
+            ),
+            (
+                "syslog:tls:logs.example.com:6514",
+                Target::Syslog(Address::Tls(peer("logs.example.com:6514"))),
             ),
         ] {
             assert_eq!(text.parse(), Ok(target));

@@ -2,9 +2,10 @@ use std::{fs, net::IpAddr, path::Path};
 
 use ::api::access::AccessRecord;
 use model::time::Timestamp;
+use outbound::syslog::Address;
 use serde_json::{Value, json};
 
-use super::{target::SyslogAddress, *};
+use super::*;
 
 mod delivery;
 
@@ -145,7 +146,7 @@ fn config(target: &Path, format: Format) -> Config {
 fn logged(format: Format, log: impl FnOnce()) -> String {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("seawall.log");
-    let (events, _) = open_sinks(&config(&path, format), "node").unwrap();
+    let (events, _) = open_sinks(&config(&path, format), "node", &Trust::default()).unwrap();
     let layer = Events::new(events.clone(), Clock::default());
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
     assert!(events.flush(patience()));
@@ -257,11 +258,16 @@ fn both_logs_share_a_target_unless_told_otherwise() {
         access: false,
         ..apart.clone()
     };
-    assert!(open_sinks(&off, "node").unwrap().1.is_none());
+    assert!(
+        open_sinks(&off, "node", &Trust::default())
+            .unwrap()
+            .1
+            .is_none()
+    );
     assert!(!other.exists());
     for (config, in_one, in_other) in [(shared, 2, 0), (apart, 1, 1)] {
         let _ = fs::remove_file(&one);
-        let (events, access) = open_sinks(&config, "node").unwrap();
+        let (events, access) = open_sinks(&config, "node", &Trust::default()).unwrap();
         let access = access.unwrap();
         events.write(Severity::Info, TIME, |buf, _| {
             buf.extend_from_slice(b"an event");
@@ -278,6 +284,7 @@ fn a_file_that_cannot_be_opened_is_an_error_at_the_start() {
     let error = open_sinks(
         &config(Path::new("/proc/nowhere/log"), Format::Text),
         "node",
+        &Trust::default(),
     )
     .err()
     .unwrap();

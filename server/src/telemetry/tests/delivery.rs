@@ -10,15 +10,15 @@ use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn syslog(address: SyslogAddress, capacity: usize) -> Sink {
-    let header = Some(Header::new("node one"));
+fn sink(address: Address, capacity: usize) -> Sink {
+    let header = Some(syslog::header("node one"));
     let style = Style::Text {
         time: false,
         colours: false,
     };
     Sink::start(
         "events",
-        Output::Syslog(Syslog::new(address)),
+        Output::Syslog(Syslog::new(address, Trust::default())),
         style,
         header,
         capacity,
@@ -64,8 +64,8 @@ fn accept(listener: &TcpListener) -> BufReader<TcpStream> {
 fn syslog_over_udp() {
     let server = UdpSocket::bind("127.0.0.1:0").unwrap();
     server.set_read_timeout(Some(PATIENCE)).unwrap();
-    let sink = syslog(
-        SyslogAddress::Udp(server.local_addr().unwrap().to_string()),
+    let sink = sink(
+        Address::Udp(server.local_addr().unwrap().to_string()),
         QUEUE_BYTES,
     );
     for text in ["first", "zweite Zeile ü"] {
@@ -82,7 +82,7 @@ fn syslog_over_a_socket_of_datagrams() {
     let path = dir.path().join("log");
     let server = UnixDatagram::bind(&path).unwrap();
     server.set_read_timeout(Some(PATIENCE)).unwrap();
-    let sink = syslog(SyslogAddress::Unix(path), QUEUE_BYTES);
+    let sink = sink(Address::Unix(path), QUEUE_BYTES);
     for text in ["first", "second"] {
         send(&sink, text);
         let mut buf = [0; 1000];
@@ -96,7 +96,7 @@ fn syslog_over_a_socket_of_a_stream() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
     let server = UnixListener::bind(&path).unwrap();
-    let sink = syslog(SyslogAddress::Unix(path), QUEUE_BYTES);
+    let sink = sink(Address::Unix(path), QUEUE_BYTES);
     send(&sink, "first");
     send(&sink, "second");
     let (stream, _) = server.accept().unwrap();
@@ -112,8 +112,8 @@ fn syslog_over_a_socket_of_a_stream() {
 #[test]
 fn syslog_over_tcp_counts_octets() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
-    let sink = syslog(
-        SyslogAddress::Tcp(server.local_addr().unwrap().to_string()),
+    let sink = sink(
+        Address::Tcp(server.local_addr().unwrap().to_string()),
         QUEUE_BYTES,
     );
     send(&sink, "first");
@@ -127,7 +127,7 @@ fn syslog_over_tcp_counts_octets() {
 fn a_server_that_restarts_misses_nothing() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = server.local_addr().unwrap();
-    let sink = syslog(SyslogAddress::Tcp(address.to_string()), QUEUE_BYTES);
+    let sink = sink(Address::Tcp(address.to_string()), QUEUE_BYTES);
     send(&sink, "before");
     assert_eq!(read_frame(&mut accept(&server)), message("before"));
     drop(server);
@@ -145,8 +145,8 @@ fn a_server_that_restarts_misses_nothing() {
 fn a_target_that_takes_nothing_delays_nobody_and_every_line_is_accounted_for() {
     const LINES: u64 = 40_000;
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
-    let sink = syslog(
-        SyslogAddress::Tcp(server.local_addr().unwrap().to_string()),
+    let sink = sink(
+        Address::Tcp(server.local_addr().unwrap().to_string()),
         64 << 10,
     );
     let text = "x".repeat(1000);
@@ -184,7 +184,7 @@ fn the_end_of_the_process_does_not_wait_for_a_dead_target() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = server.local_addr().unwrap().to_string();
     drop(server);
-    let sink = syslog(SyslogAddress::Tcp(address), QUEUE_BYTES);
+    let sink = sink(Address::Tcp(address), QUEUE_BYTES);
     send(&sink, "nobody hears this");
     let start = Instant::now();
     let deadline = start + Duration::from_millis(200);
@@ -225,8 +225,8 @@ fn a_moved_file_is_followed_when_told() {
 fn lines_in_a_row_are_gathered_and_none_waits_for_long() {
     let server = UdpSocket::bind("127.0.0.1:0").unwrap();
     server.set_read_timeout(Some(PATIENCE)).unwrap();
-    let sink = syslog(
-        SyslogAddress::Udp(server.local_addr().unwrap().to_string()),
+    let sink = sink(
+        Address::Udp(server.local_addr().unwrap().to_string()),
         QUEUE_BYTES,
     );
     // One by one, each finds the writer in another state; nothing else would wake it.

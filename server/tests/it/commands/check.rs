@@ -4,7 +4,7 @@ use std::{fs, net::TcpListener, process::Command};
 
 use serde_json::Value;
 
-use crate::harness::{Seawall, on_both};
+use crate::harness::{Seawall, on_both, on_both_with};
 
 /// The findings, and whether the command was content.
 fn check(seawall: &Seawall, listen: &str) -> (Vec<Value>, bool) {
@@ -185,4 +185,33 @@ fn every_command_explains_itself_and_can_answer_in_json() {
         );
     }
     assert!(leaves > 30, "{leaves}");
+}
+
+#[test]
+fn authorities_that_cannot_be_read_are_named_and_stop_no_server() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("ca.pem");
+    fs::write(&file, "no certificate").unwrap();
+    let files = format!("[{:?}]", file.display().to_string());
+    let settings = [
+        ("SEAWALL_TRUST__CA_FILES", files.as_str()),
+        ("HTTP_PROXY", "http://me:secret@127.0.0.1:1"),
+    ];
+    on_both_with(&settings, async |seawall| {
+        let (findings, well) = check(seawall, seawall.address());
+        assert!(!well);
+        let of = |part: &str| -> Vec<&Value> {
+            findings
+                .iter()
+                .filter(|finding| finding["part"] == part)
+                .collect()
+        };
+        let broken = of("trust")[1];
+        assert_eq!(broken["state"], "failed");
+        let seen = broken["seen"].as_str().expect("a text");
+        assert!(seen.contains(&file.display().to_string()), "{seen}");
+        let proxy = of("proxy")[0];
+        assert_eq!(proxy["state"], "warning");
+        assert!(!proxy.to_string().contains("secret"), "{proxy}");
+    });
 }

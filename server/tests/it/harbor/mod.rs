@@ -1,4 +1,3 @@
 //! Harbor's REST API, one file a resource.
 
 mod conventions;
-mod robots;

@@ -4,6 +4,7 @@
 mod cleanup;
 mod content;
 mod disk;
+mod generate;
 mod http;
 mod image;
 mod load;
@@ -33,6 +34,9 @@ use crate::{
 
 /// The most that a full run has on disk at one time.
 const NEEDED: u64 = 20_000_000_000;
+
+/// Names a PostgreSQL server to measure with too, as its superuser.
+pub const POSTGRES: &str = "TEST_POSTGRES_URL";
 
 /// `f_type` of tmpfs in statfs(2).
 const TMPFS: i64 = 0x0102_1994;
@@ -126,11 +130,15 @@ fn find_servers(options: &Options) -> (Vec<Server>, Vec<String>) {
             continue;
         }
         let found = match kind {
-            Kind::Seawall => options
+            Kind::SeawallPostgres if env::var_os(POSTGRES).is_none() => {
+                left_out.push(format!("seawall-postgres: {POSTGRES} names no server"));
+                continue;
+            }
+            Kind::Seawall | Kind::SeawallPostgres => options
                 .seawall
                 .canonicalize()
                 .ok()
-                .map(|program| Server::at(Kind::Seawall, program)),
+                .map(|program| Server::at(*kind, program)),
             _ => Server::find(*kind, &directories),
         };
         match found {

@@ -1,6 +1,7 @@
 //! What is measured, and the way each measure goes: round by round, and in a round server by server, each started
 //! for its turn and stopped after it, so that it is alone and what the machine does meanwhile hits all alike.
 
+mod api_lists;
 mod blob_get;
 mod manifest_get;
 mod push_large;
@@ -22,6 +23,7 @@ use clap::ValueEnum;
 use crate::{
     cleanup::Cleanup,
     content::Pool,
+    generate::Amount,
     load::Work,
     process,
     registry::Flow,
@@ -32,6 +34,8 @@ use crate::{
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Measure {
+    /// Pages of Harbor's API on 10,000 repositories with 100,000 artifacts and 500,000 tags
+    ApiLists,
     /// Blobs of 64 MiB and 1 GiB, 1 and 16 connections
     BlobGet,
     /// A manifest by tag, 32 connections
@@ -67,6 +71,8 @@ pub struct Scale {
     /// The most pages in one window.
     pub pages: usize,
     pub uploads: (usize, &'static str, u64),
+    /// What the API's lists are measured on.
+    pub generated: Amount,
     /// No further round for a server that took so long for one measure.
     pub patience: Duration,
 }
@@ -85,6 +91,12 @@ impl Scale {
             listing_limit: Duration::from_mins(1),
             pages: 1000,
             uploads: (64, "256 MiB", 256 << 20),
+            generated: Amount {
+                projects: 100,
+                repositories: 10_000,
+                artifacts: 10,
+                tags: 5,
+            },
             patience: Duration::from_secs(150),
         }
     }
@@ -103,6 +115,12 @@ impl Scale {
             listing_limit: Duration::from_secs(2),
             pages: 10,
             uploads: (4, "8 MiB", 8 << 20),
+            generated: Amount {
+                projects: 3,
+                repositories: 12,
+                artifacts: 3,
+                tags: 2,
+            },
             patience: Duration::from_secs(30),
         }
     }
@@ -170,7 +188,7 @@ impl Setup {
     fn registries(&self) -> Vec<Server> {
         self.servers
             .iter()
-            .filter(|server| server.kind != Kind::Nginx)
+            .filter(|server| !matches!(server.kind, Kind::Nginx | Kind::SeawallPostgres))
             .cloned()
             .collect()
     }
@@ -248,6 +266,7 @@ fn value(unit: Unit, work: &Work) -> f64 {
 /// Runs one measure on all servers that take part in it. A server's failure ends its part and is reported.
 pub fn run(measure: Measure, setup: &Setup, report: &mut Report) {
     match measure {
+        Measure::ApiLists => api_lists::run(setup, report),
         Measure::BlobGet => blob_get::run(setup, report),
         Measure::ManifestGet => manifest_get::run(setup, report),
         Measure::PushLarge => push_large::run(setup, report),

@@ -39,7 +39,9 @@ impl Repository {
     /// On Seawall this gets a token for the repository.
     pub fn open(server: &Running, name: &str) -> anyhow::Result<Self> {
         let authorization = match server.kind {
-            Kind::Seawall => format!("Authorization: Bearer {}\r\n", token(server, name)?),
+            Kind::Seawall | Kind::SeawallPostgres => {
+                format!("Authorization: Bearer {}\r\n", token(server, name)?)
+            }
             Kind::Distribution | Kind::DockerRegistry | Kind::Zot | Kind::Angos | Kind::Nginx => {
                 String::new()
             }
@@ -49,6 +51,15 @@ impl Repository {
             prefix: format!("/v2/{name}"),
             authorization,
         })
+    }
+
+    /// On Seawall, with the administrator's password.
+    pub fn as_admin(server: &Running, name: &str) -> Self {
+        Self {
+            address: server.address,
+            prefix: format!("/v2/{name}"),
+            authorization: as_admin(),
+        }
     }
 
     pub fn connect(&self) -> anyhow::Result<Connection> {
@@ -197,6 +208,75 @@ impl Repository {
     }
 }
 
+/// The administrator of a Seawall, who uses Harbor's API.
+pub struct Admin {
+    address: SocketAddr,
+    headers: String,
+}
+
+impl Admin {
+    pub fn of(server: &Running) -> Self {
+        Self {
+            address: server.address,
+            headers: as_admin(),
+        }
+    }
+
+    pub fn connect(&self) -> anyhow::Result<Connection> {
+        Connection::open(self.address)
+    }
+
+    /// A list or a thing, as the JSON that came.
+    pub fn get(&self, connection: &mut Connection, path: &str) -> anyhow::Result<Vec<u8>> {
+        let answer = connection.call(&self.ask(path))?;
+        expect(&answer, 200, path)?;
+        Ok(answer.body)
+    }
+
+    /// How many rows a page has.
+    pub fn rows(&self, connection: &mut Connection, path: &str) -> anyhow::Result<usize> {
+        let page: serde_json::Value = serde_json::from_slice(&self.get(connection, path)?)?;
+        let rows = page.as_array().or_else(|| page["repository"].as_array());
+        Ok(rows.map_or(1, Vec::len))
+    }
+
+    pub fn create(
+        &self,
+        connection: &mut Connection,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> anyhow::Result<()> {
+        let headers = format!("{}Content-Type: application/json\r\n", self.headers);
+        let body = body.to_string();
+        let answer = connection.call(&Request {
+            method: "POST",
+            target: path,
+            headers: &headers,
+            body: Body::Bytes(body.as_bytes()),
+        })?;
+        expect(&answer, 201, path)
+    }
+
+    /// The bytes of the request that `get` sends.
+    pub fn request(&self, path: &str) -> Vec<u8> {
+        head_of(self.address, &self.ask(path))
+    }
+
+    fn ask<'a>(&'a self, path: &'a str) -> Request<'a> {
+        Request {
+            method: "GET",
+            target: path,
+            headers: &self.headers,
+            body: Body::None,
+        }
+    }
+}
+
+fn as_admin() -> String {
+    let basic = STANDARD.encode(format!("admin:{}", crate::servers::PASSWORD));
+    format!("Authorization: Basic {basic}\r\n")
+}
+
 /// The names in a page of tags.
 pub fn tag_names(page: &[u8]) -> anyhow::Result<Vec<String>> {
     #[derive(Deserialize)]
@@ -215,8 +295,7 @@ fn token(server: &Running, name: &str) -> anyhow::Result<String> {
     }
     let target =
         format!("/service/token?service=harbor-registry&scope=repository:{name}:pull,push");
-    let basic = STANDARD.encode(format!("admin:{}", crate::servers::PASSWORD));
-    let headers = format!("Authorization: Basic {basic}\r\n");
+    let headers = as_admin();
     let request = Request {
         method: "GET",
         target: &target,

@@ -31,6 +31,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(40);
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     Seawall,
+    /// Seawall over PostgreSQL; takes part in what reads the database
+    SeawallPostgres,
     /// Docker's registry, version 3
     Distribution,
     /// Docker's registry, version 2, as Debian packages it
@@ -45,6 +47,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Seawall => "seawall",
+            Self::SeawallPostgres => "seawall-postgres",
             Self::Distribution => "distribution",
             Self::DockerRegistry => "docker-registry",
             Self::Zot => "zot",
@@ -53,9 +56,13 @@ impl Kind {
         }
     }
 
+    pub fn is_seawall(self) -> bool {
+        matches!(self, Self::Seawall | Self::SeawallPostgres)
+    }
+
     fn programs(self) -> &'static [&'static str] {
         match self {
-            Self::Seawall => &["seawall"],
+            Self::Seawall | Self::SeawallPostgres => &["seawall"],
             Self::Distribution => &["distribution", "registry"],
             Self::DockerRegistry => &["docker-registry"],
             Self::Zot => &["zot"],
@@ -66,7 +73,7 @@ impl Kind {
 
     fn ready_path(self) -> &'static str {
         match self {
-            Self::Seawall => "/readyz",
+            Self::Seawall | Self::SeawallPostgres => "/readyz",
             Self::Nginx => "/ready",
             Self::Distribution | Self::DockerRegistry | Self::Zot | Self::Angos => "/v2/",
         }

@@ -16,6 +16,7 @@ pub mod blobs;
 pub mod changes;
 pub mod consistency;
 pub mod facts;
+pub mod icons;
 pub mod jobs;
 pub mod keys;
 pub mod leases;

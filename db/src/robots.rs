@@ -11,7 +11,10 @@ use model::{
 };
 use serde_json::json;
 
-use crate::{Conn, Tx, changes, generations::Touch, projects, value::Row};
+use crate::{
+    Conn, Tx, blobs::json_numbers, changes, dialect::with_numbers, generations::Touch, projects,
+    value::Row,
+};
 
 #[derive(Debug, Clone)]
 pub struct Robot {
@@ -28,6 +31,33 @@ pub struct Robot {
     pub expires_at: Option<Timestamp>,
     pub version: i64,
     pub created_at: Timestamp,
+    pub description: Option<String>,
+    /// Days from its creation to its end, -1 for ever.
+    pub duration: i64,
+    pub creator: Creator,
+    pub updated_at: Timestamp,
+}
+
+/// Who made a robot: a user, or another robot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Creator {
+    User(i64),
+    Robot(i64),
+}
+
+impl Creator {
+    /// Harbor's word for the kind.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::User(_) => "local",
+            Self::Robot(_) => "robot",
+        }
+    }
+
+    pub fn number(self) -> i64 {
+        let (Self::User(id) | Self::Robot(id)) = self;
+        id
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -37,6 +67,19 @@ pub struct NewRobot {
     pub description: Option<String>,
     /// The hash of its secret.
     pub secret: String,
+    /// Days, -1 for ever.
+    pub duration: i64,
+    pub creator: Creator,
+    pub expires_at: Option<Timestamp>,
+    pub permissions: Vec<Permission>,
+}
+
+/// What an update replaces.
+#[derive(Debug, Clone)]
+pub struct Edit {
+    pub description: Option<String>,
+    pub disabled: bool,
+    pub duration: i64,
     pub expires_at: Option<Timestamp>,
     pub permissions: Vec<Permission>,
 }
@@ -53,12 +96,20 @@ fn read(row: &Row<'_>) -> Result<Robot> {
         expires_at: row.opt_time(7)?,
         version: row.int(8)?,
         created_at: row.time(9)?,
+        description: row.opt_text(10)?,
+        duration: row.int(11)?,
+        creator: match row.text(12)?.as_str() {
+            "robot" => Creator::Robot(row.int(13)?),
+            _ => Creator::User(row.int(13)?),
+        },
+        updated_at: row.time(14)?,
     })
 }
 
 pub async fn find(conn: &mut Conn, id: RobotId) -> Result<Option<Robot>> {
     conn.row(
-        "SELECT r.id, r.uid, r.project_id, p.name, r.name, r.secret, r.disabled, r.expires_at, r.version, r.created_at
+        "SELECT r.id, r.uid, r.project_id, p.name, r.name, r.secret, r.disabled, r.expires_at, r.version, r.created_at,
+                r.description, r.duration, r.creator_kind, r.creator_id, r.updated_at
            FROM robots r
            LEFT JOIN projects p ON p.id = r.project_id
           WHERE r.id = $1",
@@ -75,7 +126,8 @@ pub async fn find_name(
     name: &str,
 ) -> Result<Option<Robot>> {
     conn.row(
-        "SELECT r.id, r.uid, r.project_id, p.name, r.name, r.secret, r.disabled, r.expires_at, r.version, r.created_at
+        "SELECT r.id, r.uid, r.project_id, p.name, r.name, r.secret, r.disabled, r.expires_at, r.version, r.created_at,
+                r.description, r.duration, r.creator_kind, r.creator_id, r.updated_at
            FROM robots r
            LEFT JOIN projects p ON p.id = r.project_id
           WHERE r.name = $2
@@ -92,7 +144,8 @@ pub async fn find_name(
 /// In order of numbers, after `after`.
 pub async fn list(conn: &mut Conn, after: RobotId, limit: i64) -> Result<Vec<Robot>> {
     conn.rows(
-        "SELECT r.id, r.uid, r.project_id, p.name, r.name, r.secret, r.disabled, r.expires_at, r.version, r.created_at
+        "SELECT r.id, r.uid, r.project_id, p.name, r.name, r.secret, r.disabled, r.expires_at, r.version, r.created_at,
+                r.description, r.duration, r.creator_kind, r.creator_id, r.updated_at
            FROM robots r
            LEFT JOIN projects p ON p.id = r.project_id
           WHERE r.id > $1
@@ -119,6 +172,40 @@ pub async fn permissions(conn: &mut Conn, id: RobotId) -> Result<Vec<Permission>
     .await
 }
 
+/// A permission of one of several robots, with the name of the project where it holds.
+#[derive(Debug, Clone)]
+pub struct Granted {
+    pub robot: RobotId,
+    pub project_name: Option<String>,
+    pub permission: Permission,
+}
+
+/// All that these robots may do, in the order of robots and scopes.
+pub async fn granted(conn: &mut Conn, robots: &[RobotId]) -> Result<Vec<Granted>> {
+    let list = json_numbers(robots.iter().map(|id| id.0));
+    let sql = with_numbers!(
+        conn,
+        "SELECT g.robot_id, p.name, g.scope, g.resource, g.action
+           FROM robot_permissions g
+           LEFT JOIN projects p ON p.id = g.scope
+          WHERE g.robot_id IN",
+        "$1",
+        "ORDER BY g.robot_id, g.scope, g.resource, g.action LIMIT 1000000"
+    );
+    conn.rows(sql, &[(&list).into()], |row| {
+        Ok(Granted {
+            robot: RobotId(row.int(0)?),
+            project_name: row.opt_text(1)?,
+            permission: Permission {
+                scope: Scope::from_number(row.int(2)?),
+                resource: row.parsed::<Resource>(3)?,
+                action: row.parsed::<Action>(4)?,
+            },
+        })
+    })
+    .await
+}
+
 pub async fn insert(
     tx: &mut Tx,
     new: &NewRobot,
@@ -131,8 +218,8 @@ pub async fn insert(
     let uid = new_uid();
     let id = tx
         .row(
-            "INSERT INTO robots (uid, project_id, name, description, secret, expires_at, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
+            "INSERT INTO robots (uid, project_id, name, description, secret, expires_at, duration, creator_kind, creator_id, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $8, $9, $10, $7, $7)
              ON CONFLICT DO NOTHING
              RETURNING id",
             &[
@@ -143,19 +230,16 @@ pub async fn insert(
                 (&new.secret).into(),
                 new.expires_at.into(),
                 now.into(),
+                new.duration.into(),
+                new.creator.kind().into(),
+                new.creator.number().into(),
             ],
             |row| row.int(0),
         )
         .await?
         .ok_or_else(|| Error::Conflict(format!("a robot named `{full_name}` already exists")))?;
     let id = RobotId(id);
-    for permission in &new.permissions {
-        tx.execute(
-            "INSERT INTO robot_permissions (robot_id, scope, resource, action) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
-            &[id.into(), permission.scope.number().into(), permission.resource.as_str().into(), permission.action.as_str().into()],
-        )
-        .await?;
-    }
+    grant(tx, id, &new.permissions).await?;
     tx.touch(Touch::Rights);
     changes::append(
         tx,
@@ -166,6 +250,47 @@ pub async fn insert(
     )
     .await?;
     Ok(id)
+}
+
+async fn grant(tx: &mut Tx, id: RobotId, permissions: &[Permission]) -> Result<()> {
+    for permission in permissions {
+        tx.execute(
+            "INSERT INTO robot_permissions (robot_id, scope, resource, action) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+            &[id.into(), permission.scope.number().into(), permission.resource.as_str().into(), permission.action.as_str().into()],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// Replaces what may be changed; a robot that runs learns it with its next request.
+pub async fn update(
+    tx: &mut Tx,
+    robot: &Robot,
+    full_name: &str,
+    edit: &Edit,
+    now: Timestamp,
+) -> Result<()> {
+    let rows = tx
+        .execute(
+            "UPDATE robots SET description = $2, disabled = $3, duration = $4, expires_at = $5, version = version + 1, updated_at = $6 WHERE id = $1",
+            &[
+                robot.id.into(),
+                (&edit.description).into(),
+                edit.disabled.into(),
+                edit.duration.into(),
+                edit.expires_at.into(),
+                now.into(),
+            ],
+        )
+        .await?;
+    tx.execute(
+        "DELETE FROM robot_permissions WHERE robot_id = $1",
+        &[robot.id.into()],
+    )
+    .await?;
+    grant(tx, robot.id, &edit.permissions).await?;
+    updated(tx, robot, full_name, rows, now).await
 }
 
 pub async fn set_secret(

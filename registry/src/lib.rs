@@ -5,6 +5,7 @@ pub mod additions;
 pub mod collect;
 pub mod describe;
 pub mod fsck;
+pub mod icons;
 pub mod manifest;
 pub mod mount;
 mod named;
@@ -66,6 +67,7 @@ struct Inner {
     remembered: pull::Remembered,
     judging: scrub::Judging,
     additions: additions::Turns,
+    icons: icons::Small,
 }
 
 impl Registry {
@@ -79,6 +81,7 @@ impl Registry {
             remembered,
             judging: scrub::Judging::default(),
             additions: additions::Turns::default(),
+            icons: icons::Small::default(),
         };
         Self(Arc::new(inner), db)
     }

@@ -77,12 +77,30 @@ async fn project_name(call: &Call) -> Result<Option<String>> {
     }
 }
 
+/// Goes on when the caller may do this in the project of this name, which a body or a row names rather than the path.
+pub(crate) async fn require_in(
+    call: &Call,
+    project: &str,
+    resource: Resource,
+    action: Action,
+) -> Result<()> {
+    match call.app().auth.standing(&call.caller, project).await? {
+        Some(rights) if rights.may(resource, action) => Ok(()),
+        None if call.caller.is_admin() => Err(no_project(project)),
+        _ => Err(refused(call)),
+    }
+}
+
+fn no_project(name: &str) -> Error {
+    let shown: String = name.chars().take(255).collect();
+    Cause::not_found(What::Project, format!("project {shown} not found")).into()
+}
+
 fn missing(call: &Call) -> Error {
     let named = call
         .find_param("project_name")
         .unwrap_or_else(|| call.param("project_name_or_id"));
-    let shown: String = named.chars().take(255).collect();
-    Cause::not_found(What::Project, format!("project {shown} not found")).into()
+    no_project(named)
 }
 
 /// 401 for a stranger, 403 for somebody known.

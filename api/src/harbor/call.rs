@@ -5,7 +5,7 @@ use std::sync::Arc;
 use auth::{Caller, Rights};
 use db::{Db, Reader};
 use http::HeaderName;
-use model::{id::ProjectId, time::Timestamp};
+use model::{id::ProjectId, settings::Settings, time::Timestamp};
 use oci::name::RepoName;
 
 use super::{
@@ -56,6 +56,11 @@ impl Call {
     /// A connection to read with.
     pub(crate) async fn reader(&self) -> Result<Reader> {
         Ok(self.app().registry.db().reader().await?)
+    }
+
+    /// The settings as they are now.
+    pub(crate) async fn settings(&self) -> Result<Arc<Settings>> {
+        Ok(self.app().registry.db().settings().await?)
     }
 
     /// When the request came.

@@ -14,6 +14,7 @@ mod routes;
 mod permissions;
 mod ping;
 mod projects;
+mod robots;
 
 use std::sync::{Arc, OnceLock};
 

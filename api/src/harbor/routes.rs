@@ -4,9 +4,13 @@ use model::permission::{Action::Read, Resource};
 
 use super::{
     access::Access::{Anybody, Inside, Project},
-    permissions, ping, projects,
-    route::{Route, beside, get, tagged},
+    permissions, ping, projects, robots,
+    route::{Route, beside, delete, get, patch, post, put, tagged},
 };
+
+/// A robot belongs to the system or to a project, and only the robot itself tells.
+const OF_ROBOTS: &str =
+    "whoever has the right on robots where this one belongs: on the system, or in its project";
 
 /// All rows: method, path, Harbor's name of the operation, who may, the handler, what it does.
 #[rustfmt::skip]
@@ -14,6 +18,13 @@ pub(super) fn table() -> Vec<Route> {
     let mut all = Vec::new();
     all.extend(tagged("project", vec![
         get("/projects/{project_name_or_id}", "getProject", Project(Resource::Project, Read), projects::get, "One project"),
+    ]));
+    all.extend(tagged("robot", vec![
+        post("/robots",               "CreateRobot",  Inside(OF_ROBOTS), robots::create,  "Make a robot, on the system or in a project"),
+        get("/robots/{robot_id}",     "GetRobotByID", Inside(OF_ROBOTS), robots::get,     "One robot"),
+        put("/robots/{robot_id}",     "UpdateRobot",  Inside(OF_ROBOTS), robots::update,  "Replace a robot's description, duration, permissions, and whether it is disabled"),
+        patch("/robots/{robot_id}",   "RefreshSec",   Inside(OF_ROBOTS), robots::refresh, "Give a robot a new secret"),
+        delete("/robots/{robot_id}",  "DeleteRobot",  Inside(OF_ROBOTS), robots::delete,  "Delete a robot"),
     ]));
     all.extend(tagged("permissions", vec![
         get("/permissions", "getPermissions", Inside("administrators of the system or of any project"), permissions::list, "The rights that robots may be given"),

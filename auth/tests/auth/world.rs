@@ -225,6 +225,8 @@ impl<'a> World<'a> {
             name: name.name,
             description: None,
             secret: hash.to_owned(),
+            duration: -1,
+            creator: robots::Creator::User(1),
             expires_at,
             permissions: permissions.collect(),
         });

@@ -9,9 +9,11 @@ use std::{
     process::Command,
 };
 
+use anyhow::Context;
 use serde_json::json;
 
 use super::{Kind, Server};
+use crate::{POSTGRES, content::digest};
 
 /// The admin's password of a Seawall that lives for one run on loopback.
 pub const PASSWORD: &str = "Bench-12345";
@@ -30,7 +32,7 @@ pub(super) fn command(
     let mut command = Command::new(&server.program);
     command.current_dir(directory);
     match server.kind {
-        Kind::Seawall => {
+        Kind::Seawall | Kind::SeawallPostgres => {
             command
                 .arg("serve")
                 .arg("--data")
@@ -38,6 +40,9 @@ pub(super) fn command(
             command.args(["--listen", &address.to_string()]);
             command.env("SEAWALL_ADMIN_PASSWORD", PASSWORD);
             command.env("SEAWALL_LOG__ACCESS", "false");
+            if server.kind == Kind::SeawallPostgres {
+                command.env("SEAWALL_DATABASE__URL", database(directory)?);
+            }
         }
         Kind::Distribution | Kind::DockerRegistry => {
             command.arg("serve").arg(write(
@@ -73,6 +78,30 @@ pub(super) fn command(
         }
     }
     Ok(command)
+}
+
+/// A database of the directory's own, made anew when the directory is new.
+fn database(directory: &Path) -> anyhow::Result<String> {
+    let url = std::env::var(POSTGRES)?;
+    let (server, _) = url
+        .rsplit_once('/')
+        .context("a URL of PostgreSQL ends in a database")?;
+    let name = format!(
+        "bench_{}",
+        digest(directory.as_os_str().as_encoded_bytes())
+            .get(7..23)
+            .unwrap_or("kept")
+    );
+    if !directory.join("data").exists() {
+        for statement in ["DROP DATABASE IF EXISTS", "CREATE DATABASE"] {
+            let done = Command::new("psql")
+                .args([url.as_str(), "-qc", &format!("{statement} {name}")])
+                .status()
+                .context("psql")?;
+            anyhow::ensure!(done.success(), "psql: {statement} {name}: {done}");
+        }
+    }
+    Ok(format!("{server}/{name}"))
 }
 
 /// Docker's registry syncs what it commits without being asked. The cache is the one that its image turns on.

@@ -4,3 +4,5 @@ CREATE INDEX repositories_project_created ON repositories (project_id, created_a
 CREATE INDEX artifacts_listed ON artifacts (repository_id, pushed_at, id) WHERE listed;
 CREATE INDEX artifacts_of_project ON artifacts (project_id, pushed_at, id) WHERE listed;
 CREATE INDEX artifacts_accessory ON artifacts (repository_id, accessory_of, id) WHERE accessory_of IS NOT NULL;
+CREATE INDEX artifacts_icon ON artifacts (icon) WHERE icon IS NOT NULL;
+CREATE INDEX artifacts_undescribed ON artifacts (id) WHERE kind IS NULL;

@@ -32,6 +32,8 @@ async fn robot(
         name: name.parse().unwrap(),
         description: Some("builds".to_owned()),
         secret: "hash".to_owned(),
+        duration: -1,
+        creator: robots::Creator::User(1),
         expires_at: Some(later(60)),
         permissions: permissions.to_vec(),
     };
@@ -102,6 +104,8 @@ fn a_robots_name_is_taken_once_in_its_place() {
                 name: "ci".parse().unwrap(),
                 description: None,
                 secret: "hash".to_owned(),
+                duration: -1,
+                creator: robots::Creator::User(1),
                 expires_at: None,
                 permissions: Vec::new(),
             };
@@ -232,6 +236,8 @@ fn robots_and_rights_of_a_project_go_with_it() {
             name: "late".parse().unwrap(),
             description: None,
             secret: "hash".to_owned(),
+            duration: -1,
+            creator: robots::Creator::User(1),
             expires_at: None,
             permissions: Vec::new(),
         };

@@ -98,6 +98,11 @@ async fn insert(
         name: new.name.clone(),
         description: new.description.clone(),
         secret,
+        // A life that is no whole number of days counts as the days that it begins with.
+        duration: new
+            .expires_in
+            .map_or(-1, |seconds| (seconds / 86_400).max(1) as i64),
+        creator: robots::Creator::User(1),
         expires_at,
         permissions,
     };

@@ -1,3 +1,4 @@
 //! Harbor's REST API, one file a resource.
 
 mod conventions;
+mod robots;

@@ -25,6 +25,8 @@ pub enum What {
     Job,
     Setting,
     Query,
+    /// The page of a list, which Harbor's API refuses as it does what its schema forbids.
+    Page,
     Request,
 }
 

@@ -5,6 +5,7 @@ pub mod change;
 pub mod error;
 pub mod id;
 pub mod job;
+pub mod listing;
 pub mod name;
 pub mod permission;
 pub mod robot;

@@ -37,6 +37,41 @@ impl Timestamp {
         self.0.div_euclid(1_000_000)
     }
 
+    /// Reads `2026-01-02`, `2026-01-02T03:04:05`, `2026-01-02 03:04:05.678Z`: always UTC, to the microsecond.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.strip_suffix('Z').unwrap_or(text);
+        let (date, time) = text.split_at_checked(10)?;
+        let [year, month, day] = parts(date, '-', [4, 2, 2])?;
+        let mut days = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+        if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) {
+            days[1] = 29;
+        }
+        let most = usize::try_from(month - 1)
+            .ok()
+            .and_then(|month| days.get(month))?;
+        if !(1..=*most).contains(&day) {
+            return None;
+        }
+        let mut micros = days_from_civil(year, month, day) * 86_400_000_000;
+        if time.is_empty() {
+            return Some(Self(micros));
+        }
+        let (clock, fraction) = time.strip_prefix(['T', ' '])?.split_at_checked(8)?;
+        let [hour, minute, second] = parts(clock, ':', [2, 2, 2])?;
+        if hour > 23 || minute > 59 || second > 59 {
+            return None;
+        }
+        micros += (hour * 3600 + minute * 60 + second) * 1_000_000;
+        if !fraction.is_empty() {
+            let digits = fraction.strip_prefix('.').filter(|digits| {
+                (1..=9).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit())
+            })?;
+            let digits = format!("{digits:0<6}");
+            micros += digits[..6].parse::<i64>().ok()?;
+        }
+        Some(Self(micros))
+    }
+
     /// RFC 3339 in UTC with milliseconds, as Harbor's API renders times: `2026-01-02T03:04:05.678Z`.
     pub fn rfc3339(self) -> String {
         let (year, month, day) = civil(self.seconds().div_euclid(86_400));
@@ -53,6 +88,30 @@ impl Timestamp {
 
 fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Three numbers of so many digits each, with a separator between them.
+fn parts(text: &str, separator: char, digits: [usize; 3]) -> Option<[i64; 3]> {
+    let mut parts = text.split(separator);
+    let mut numbers = [0; 3];
+    for (number, digits) in numbers.iter_mut().zip(digits) {
+        let part = parts.next()?;
+        if part.len() != digits || !part.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        *number = part.parse().ok()?;
+    }
+    parts.next().is_none().then_some(numbers)
+}
+
+/// The other way of `civil`.
+fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let y = year - i64::from(month <= 2);
+    let era = y.div_euclid(400);
+    let yoe = y - era * 400;
+    let doy = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
+    let doe = yoe * 365 + yoe / 4 - yoe / 100 + doy;
+    era * 146_097 + doe - 719_468
 }
 
 /// Year, month and day of a count of days since 1970 (Howard Hinnant's `civil_from_days`).
@@ -147,6 +206,41 @@ mod tests {
             (-1, "1969-12-31T23:59:59.999Z"),
         ] {
             assert_eq!(Timestamp(micros).rfc3339(), text);
+        }
+    }
+
+    #[test]
+    fn reads_times_as_people_and_clients_write_them() {
+        for (text, rendered) in [
+            ("2026-01-02T03:04:05", "2026-01-02T03:04:05.000Z"),
+            ("2026-01-02 03:04:05.678Z", "2026-01-02T03:04:05.678Z"),
+            ("2000-02-29", "2000-02-29T00:00:00.000Z"),
+            ("1969-12-31T23:59:59.999999999", "1969-12-31T23:59:59.999Z"),
+            ("0000-03-01", "0000-03-01T00:00:00.000Z"),
+            ("9999-12-31T23:59:59", "9999-12-31T23:59:59.000Z"),
+        ] {
+            let time = Timestamp::parse(text).expect(text);
+            assert_eq!(time.rfc3339(), rendered);
+        }
+        for text in [
+            "",
+            "2026",
+            "2026-1-2",
+            "2026-13-01",
+            "2026-00-01",
+            "2026-02-29",
+            "1900-02-29",
+            "2026-01-32",
+            "2026-01-02T24:00:00",
+            "2026-01-02T03:04",
+            "2026-01-02T03:04:60",
+            "2026-01-02T03:04:05.",
+            "2026-01-02T03:04:05+01:00",
+            "+026-01-02",
+            "2026-01-0ü",
+            "ü026-01-02",
+        ] {
+            assert_eq!(Timestamp::parse(text), None, "{text}");
         }
     }
 

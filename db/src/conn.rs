@@ -56,6 +56,24 @@ impl Conn {
         self.judge(outcome)
     }
 
+    /// As [`Conn::rows`], for a text that `query.rs` built. There are too many of them to be kept prepared.
+    pub(crate) async fn built_rows<T: Send>(
+        &mut self,
+        sql: &str,
+        params: &[Value<'_>],
+        read: impl Fn(&Row<'_>) -> Result<T> + Send,
+    ) -> Result<Vec<T>> {
+        self.check()?;
+        let outcome = match &mut self.driver {
+            Driver::Sqlite(conn) => conn
+                .prepare(sql)
+                .map_err(sqlite_error)
+                .and_then(|mut statement| run(&mut statement, params, usize::MAX, read)),
+            Driver::Postgres(client) => client.line().rows(sql, params, usize::MAX, read).await,
+        };
+        self.judge(outcome)
+    }
+
     /// The first row, when there is one.
     pub async fn row<T: Send>(
         &mut self,
@@ -141,7 +159,16 @@ fn sqlite_rows<T>(
     read: impl Fn(&Row<'_>) -> Result<T>,
 ) -> Result<Vec<T>> {
     let mut statement = conn.prepare_cached(sql).map_err(sqlite_error)?;
-    bind(&mut statement, params)?;
+    run(&mut statement, params, most, read)
+}
+
+fn run<T>(
+    statement: &mut rusqlite::Statement<'_>,
+    params: &[Value<'_>],
+    most: usize,
+    read: impl Fn(&Row<'_>) -> Result<T>,
+) -> Result<Vec<T>> {
+    bind(statement, params)?;
     let (mut rows, mut all) = (statement.raw_query(), Vec::new());
     // Always run to the end, so that an error that comes late is not missed.
     while let Some(row) = rows.next().map_err(sqlite_error)? {
@@ -166,7 +193,7 @@ fn sqlite_execute(
 }
 
 /// SQLite numbers `$…` names in order of appearance; ours are numbers, so each is bound to what it says.
-fn bind(statement: &mut rusqlite::CachedStatement<'_>, params: &[Value<'_>]) -> Result<()> {
+fn bind(statement: &mut rusqlite::Statement<'_>, params: &[Value<'_>]) -> Result<()> {
     for index in 1..=statement.parameter_count() {
         let name = statement.parameter_name(index).unwrap_or_default();
         let number: usize = name

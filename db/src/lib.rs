@@ -7,6 +7,7 @@ mod errors;
 pub mod generations;
 pub mod migrate;
 mod postgres;
+pub mod query;
 mod sqlite;
 pub mod tx;
 pub mod value;

@@ -9,7 +9,13 @@ use model::{
 };
 use serde_json::json;
 
-use crate::{Conn, Tx, changes, dialect::locking, generations::Touch, value::Row};
+use crate::{
+    Conn, Tx, changes,
+    dialect::locking,
+    generations::Touch,
+    query::{Field, Kind as Of, List, Within},
+    value::Row,
+};
 
 #[derive(Debug, Clone)]
 pub struct Project {
@@ -203,4 +209,55 @@ pub async fn delete(tx: &mut Tx, project: &Project, now: Timestamp) -> Result<()
         now,
     )
     .await
+}
+
+/// Projects as clients list them.
+pub static LIST: List<Project> = List {
+    table: "projects p",
+    always: "p.deleted_at IS NULL",
+    joins: "",
+    columns: &[
+        "p.id",
+        "p.uid",
+        "p.name",
+        "p.public",
+        "p.owner_id",
+        "p.created_at",
+    ],
+    read,
+    id: "p.id",
+    fields: &[
+        Field::new(&["project_id", "ProjectID", "id"], "p.id", Of::Number)
+            .indexed()
+            .unique(),
+        Field::new(&["name", "Name"], "p.name", Of::Text)
+            .indexed()
+            .unique(),
+        Field::new(&["public", "Public"], "p.public", Of::Bool).unsorted(),
+        Field::new(&["owner_id", "OwnerID"], "p.owner_id", Of::Number).indexed(),
+        Field::new(
+            &["owner", "Owner"],
+            "(SELECT o.name FROM users o WHERE o.id = p.owner_id)",
+            Of::Text,
+        )
+        .exact(
+            "p.owner_id IN (SELECT o.id FROM users o WHERE o.name = $1 AND o.deleted_at IS NULL)",
+        )
+        .unsorted(),
+        Field::new(&["creation_time", "CreationTime"], "p.created_at", Of::Time),
+        Field::new(&["update_time", "UpdateTime"], "p.updated_at", Of::Time),
+    ],
+    order: &[("name", false)],
+};
+
+/// What somebody sees who is no administrator: public projects and those that he, or a group of his, is a member of.
+pub fn visible_to(user: Option<UserId>) -> Within {
+    match user {
+        None => Within::all().and("p.public", []),
+        Some(user) => Within::all().and(
+            "p.public OR p.id IN (SELECT m.project_id FROM members m WHERE m.user_id = $1
+                 UNION ALL SELECT m.project_id FROM group_users g JOIN members m ON m.group_id = g.group_id WHERE g.user_id = $1)",
+            [user.0.into()],
+        ),
+    }
 }

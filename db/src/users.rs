@@ -9,7 +9,13 @@ use model::{
 };
 use serde_json::json;
 
-use crate::{Conn, Tx, changes, dialect::locking, generations::Touch, value::Row};
+use crate::{
+    Conn, Tx, changes,
+    dialect::locking,
+    generations::Touch,
+    query::{Field, Kind as Of, List},
+    value::Row,
+};
 
 #[derive(Debug, Clone)]
 pub struct User {
@@ -243,3 +249,45 @@ pub async fn delete(tx: &mut Tx, user: &User, now: Timestamp) -> Result<()> {
     )
     .await
 }
+
+/// People as clients list them.
+pub static LIST: List<User> = List {
+    table: "users u",
+    always: "u.deleted_at IS NULL",
+    joins: "",
+    columns: &[
+        "u.id",
+        "u.uid",
+        "u.name",
+        "u.email",
+        "u.realname",
+        "u.password",
+        "u.admin",
+        "u.version",
+        "u.created_at",
+    ],
+    read,
+    id: "u.id",
+    fields: &[
+        Field::new(&["user_id", "UserID", "id"], "u.id", Of::Number)
+            .indexed()
+            .unique(),
+        Field::new(&["username", "Username"], "u.name", Of::Text)
+            .indexed()
+            .unique(),
+        Field::new(&["email", "Email"], "u.email", Of::Text).nullable(),
+        Field::new(
+            &["username_or_email", "UsernameOrEmail"],
+            "u.name",
+            Of::Text,
+        )
+        .exact("(u.name = $1 OR u.email = $1)")
+        .unsorted(),
+        Field::new(&["realname", "Realname"], "u.realname", Of::Text).nullable(),
+        Field::new(&["comment", "Comment"], "u.comment", Of::Text).nullable(),
+        Field::new(&["sysadmin_flag", "SysAdminFlag"], "u.admin", Of::Bool),
+        Field::new(&["creation_time", "CreationTime"], "u.created_at", Of::Time),
+        Field::new(&["update_time", "UpdateTime"], "u.updated_at", Of::Time),
+    ],
+    order: &[("username", false)],
+};

@@ -62,7 +62,7 @@ impl Line {
 
     pub(crate) async fn rows<T: Send>(
         &self,
-        sql: &'static str,
+        sql: &str,
         params: &[Value<'_>],
         most: usize,
         read: impl Fn(&Row<'_>) -> Result<T> + Send,

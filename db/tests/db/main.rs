@@ -27,6 +27,7 @@ mod fixtures;
 mod given;
 mod group_commit;
 mod jobs;
+mod lists;
 mod log;
 mod migrations;
 mod people;

@@ -132,7 +132,7 @@ fn tables(conn: &rusqlite::Connection) -> Vec<String> {
         .collect()
 }
 
-fn plan(conn: &rusqlite::Connection, sql: &str) -> Vec<String> {
+pub fn plan(conn: &rusqlite::Connection, sql: &str) -> Vec<String> {
     let mut statement = conn
         .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
         .unwrap_or_else(|error| panic!("{error}: {sql}"));

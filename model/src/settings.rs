@@ -183,7 +183,7 @@ impl Kind {
             Self::Prefix => {
                 "must be a text of 1 to 64 characters without `:` and control characters".to_owned()
             }
-            Self::Endpoint => "must be empty or `HOST:PORT`".to_owned(),
+            Self::Endpoint => "must be empty or `HOST:PORT`, with `udp://`, `tcp://` or `tls://` before it if wanted".to_owned(),
             Self::OneOf(words) => format!("must be one of {}", words.join(", ")),
             Self::Map => "must be a JSON object".to_owned(),
             Self::TextMap => "must be a JSON object whose values are texts".to_owned(),
@@ -199,7 +199,13 @@ fn whole(number: &serde_json::Number) -> Option<i64> {
     })
 }
 
+/// `HOST:PORT`, with or without `udp://`, `tcp://` or `tls://` before it.
 fn is_endpoint(text: &str) -> bool {
+    let text = match text.split_once("://") {
+        Some(("udp" | "tcp" | "tls", peer)) => peer,
+        Some(_) => return false,
+        None => text,
+    };
     let Some((host, port)) = text.rsplit_once(':') else {
         return false;
     };

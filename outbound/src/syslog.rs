@@ -4,6 +4,7 @@
 //! to go on.
 
 mod connection;
+mod endpoint;
 
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ mod tests;
 use std::{fmt, io, path::PathBuf, process, str::FromStr};
 
 use self::connection::Connection;
+pub use self::endpoint::{EndpointFault, check_endpoint};
 use crate::Trust;
 
 /// How a collector is reached.
@@ -45,7 +47,7 @@ pub enum Facility {
 /// What stands before each message.
 pub struct Header {
     facility: Facility,
-    /// Host, program and process, and the kind of message, with a blank before and after.
+    /// Host, program and process, with a blank before and after.
     origin: String,
 }
 
@@ -116,8 +118,8 @@ fn is_peer(text: &str) -> bool {
 }
 
 impl Header {
-    /// For messages of this node. `kind` is the MSGID, `-` for messages of all kinds.
-    pub fn new(facility: Facility, host: &str, kind: &str) -> Self {
+    /// For messages of `program` on this node.
+    pub fn new(facility: Facility, host: &str, program: &str) -> Self {
         let host: String = host
             .chars()
             .filter(char::is_ascii_graphic)
@@ -126,20 +128,31 @@ impl Header {
         let host = if host.is_empty() { "-" } else { &host };
         Self {
             facility,
-            origin: format!(" {host} seawall {} {kind} ", process::id()),
+            origin: format!(" {host} {program} {} ", process::id()),
         }
     }
 
-    /// `time` as RFC 3339 has it. The structured data follow, `-` when there are none, and after a blank the text.
-    pub fn write(&self, line: &mut Vec<u8>, severity: Severity, time: &[u8]) {
+    /// `time` as RFC 3339 has it; `kind` is the MSGID, `-` for none. The structured data follow, `-` when there are none, and
+    /// after a blank the text.
+    pub fn write(&self, line: &mut Vec<u8>, severity: Severity, time: &[u8], kind: &str) {
         let priority = self.facility as u8 * 8 + severity as u8;
         line.extend_from_slice(format!("<{priority}>1 ").as_bytes());
         line.extend_from_slice(time);
         line.extend_from_slice(self.origin.as_bytes());
+        line.extend_from_slice(kind.as_bytes());
+        line.push(b' ');
     }
 }
 
-/// Writes ` name="value"` into structured data. No line break is left in it, since messages may travel as lines.
+/// Writes text on one line: messages may travel as lines.
+pub fn write_text(line: &mut Vec<u8>, text: &str) {
+    for letter in text.chars() {
+        let letter = if letter.is_control() { ' ' } else { letter };
+        line.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
+    }
+}
+
+/// Writes ` name="value"` into structured data, on one line too.
 pub fn write_param(line: &mut Vec<u8>, name: &str, value: &str) {
     line.push(b' ');
     line.extend_from_slice(name.as_bytes());

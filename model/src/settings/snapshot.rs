@@ -216,7 +216,7 @@ impl Settings {
         self.of("banner_message")
     }
 
-    /// Where the audit is forwarded to, `HOST:PORT`.
+    /// Where the audit is forwarded to: `HOST:PORT`, which is TCP, or with `udp://`, `tcp://` or `tls://` before it.
     pub fn audit_log_forward_endpoint(&self) -> Option<&str> {
         Some(self.of("audit_log_forward_endpoint")).filter(|endpoint| !endpoint.is_empty())
     }

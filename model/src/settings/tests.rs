@@ -68,6 +68,11 @@ fn values_are_kept_as_harbor_writes_them() {
             "[::1]:514",
         ),
         (
+            "audit_log_forward_endpoint",
+            json!("tls://syslog.example.com:6514"),
+            "tls://syslog.example.com:6514",
+        ),
+        (
             "oidc_extra_redirect_parms",
             json!("{\"a\":\"b\"}"),
             "{\"a\":\"b\"}",

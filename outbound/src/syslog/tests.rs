@@ -169,3 +169,22 @@ fn a_good_bye_is_answered_by_whoever_has_read_everything() {
     drop(socket);
     assert!(!sender.close(&|| false), "nobody read that one");
 }
+
+#[tokio::test]
+async fn an_endpoint_that_refuses_is_said_to() {
+    let trust = Trust::default();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = listener.local_addr().unwrap();
+    for text in [
+        peer.to_string(),
+        format!("tcp://{peer}"),
+        format!("udp://{peer}"),
+    ] {
+        check_endpoint(&text, &trust).await.unwrap();
+    }
+    drop(listener);
+    let fault = check_endpoint(&peer.to_string(), &trust).await.unwrap_err();
+    assert!(fault.to_string().contains("could not connect"), "{fault}");
+    let fault = check_endpoint("nonsense", &trust).await.unwrap_err();
+    assert!(matches!(fault, EndpointFault::Form(_)), "{fault}");
+}

@@ -20,7 +20,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// What stands before each line of a node.
 pub(super) fn header(host: &str) -> Header {
-    Header::new(Facility::Daemon, host, "-")
+    Header::new(Facility::Daemon, host, "seawall")
 }
 
 pub(super) fn write_header(
@@ -29,7 +29,7 @@ pub(super) fn write_header(
     severity: Severity,
     now: Timestamp,
 ) {
-    header.write(line, severity, &rfc3339(now));
+    header.write(line, severity, &rfc3339(now), "-");
     // No structured data.
     line.extend_from_slice(b"- ");
 }

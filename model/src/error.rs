@@ -23,6 +23,7 @@ pub enum What {
     Member,
     Robot,
     Job,
+    Rule,
     Setting,
     Query,
     /// The page of a list, which Harbor's API refuses as it does what its schema forbids.

@@ -4,12 +4,14 @@
 pub mod change;
 pub mod error;
 pub mod id;
+pub mod immutable;
 pub mod job;
 pub mod listing;
 pub mod name;
 pub mod permission;
 pub mod robot;
 pub mod role;
+pub mod selector;
 pub mod settings;
 pub mod time;
 

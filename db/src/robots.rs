@@ -12,7 +12,13 @@ use model::{
 use serde_json::json;
 
 use crate::{
-    Conn, Tx, blobs::json_numbers, changes, dialect::with_numbers, generations::Touch, projects,
+    Conn, Tx,
+    blobs::json_numbers,
+    changes,
+    dialect::with_numbers,
+    generations::Touch,
+    projects,
+    query::{Field, Kind as Of, List, Within},
     value::Row,
 };
 
@@ -139,6 +145,54 @@ pub async fn find_name(
         read,
     )
     .await
+}
+
+/// As Harbor lists them; those that scanners use for one scan are none of it.
+pub static LIST: List<Robot> = List {
+    table: "robots r",
+    always: "NOT r.hidden",
+    joins: " LEFT JOIN projects p ON p.id = r.project_id",
+    columns: &[
+        "r.id",
+        "r.uid",
+        "r.project_id",
+        "p.name",
+        "r.name",
+        "r.secret",
+        "r.disabled",
+        "r.expires_at",
+        "r.version",
+        "r.created_at",
+        "r.description",
+        "r.duration",
+        "r.creator_kind",
+        "r.creator_id",
+        "r.updated_at",
+    ],
+    read,
+    id: "r.id",
+    fields: &[
+        Field::new(&["id", "ID"], "r.id", Of::Number)
+            .indexed()
+            .unique(),
+        Field::new(&["name", "Name"], "r.name", Of::Text),
+        Field::new(&["description", "Description"], "r.description", Of::Text).nullable(),
+        Field::new(&["disabled", "Disabled", "disable"], "r.disabled", Of::Bool),
+        Field::new(&["duration", "Duration"], "r.duration", Of::Number),
+        Field::new(&["creation_time", "CreationTime"], "r.created_at", Of::Time),
+        Field::new(&["update_time", "UpdateTime"], "r.updated_at", Of::Time),
+    ],
+    order: &[("id", false)],
+};
+
+/// Of the list: those of the system.
+pub fn of_system() -> Within {
+    Within::all().and("r.project_id IS NULL", [])
+}
+
+/// Of the list: those of a project.
+pub fn of_project(project: ProjectId) -> Within {
+    Within::all().and("r.project_id = $1", [project.0.into()])
 }
 
 /// In order of numbers, after `after`.

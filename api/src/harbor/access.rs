@@ -4,6 +4,7 @@ use auth::Subject;
 use db::projects;
 use model::{
     Error as Cause, What,
+    id::ProjectId,
     permission::{Action, Resource},
 };
 
@@ -70,7 +71,7 @@ async fn project_name(call: &Call) -> Result<Option<String>> {
     match told.parse::<i64>() {
         Ok(id) if !is_name => {
             let mut reader = call.reader().await?;
-            let project = projects::find(&mut reader, model::id::ProjectId(id)).await?;
+            let project = projects::find(&mut reader, ProjectId(id)).await?;
             Ok(project.map(|project| project.name))
         }
         _ => Ok(Some(told.to_owned())),
@@ -88,6 +89,21 @@ pub(crate) async fn require_in(
         Some(rights) if rights.may(resource, action) => Ok(()),
         None if call.caller.is_admin() => Err(no_project(project)),
         _ => Err(refused(call)),
+    }
+}
+
+/// The same for a project that is named by its number.
+pub(crate) async fn require_in_id(
+    call: &Call,
+    project: ProjectId,
+    resource: Resource,
+    action: Action,
+) -> Result<()> {
+    let found = projects::find(&mut *call.reader().await?, project).await?;
+    match found {
+        Some(project) => require_in(call, &project.name, resource, action).await,
+        None if call.caller.is_admin() => Err(no_project(&project.to_string())),
+        None => Err(refused(call)),
     }
 }
 

@@ -52,7 +52,7 @@ impl<T: Serialize + JsonSchema + Send + 'static> Answer for Listed<T> {
     }
 
     fn describe(operation: &mut Operation<'_>) {
-        operation.answers::<Vec<T>>(StatusCode::OK);
+        operation.lists::<T>();
     }
 }
 

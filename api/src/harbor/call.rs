@@ -10,7 +10,7 @@ use oci::name::RepoName;
 
 use super::{
     error::{Error, Result},
-    page::{Asked, Page},
+    page::Asked,
     route::Params,
 };
 use crate::{app::App, request::Ask};
@@ -113,11 +113,6 @@ impl Call {
             )
             .into()
         })
-    }
-
-    /// Which page was asked for.
-    pub(crate) fn page(&self) -> Result<Page> {
-        Page::of(self.ask.query())
     }
 
     /// What the answer must know of the request.

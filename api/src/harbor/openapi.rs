@@ -49,6 +49,44 @@ impl Operation<'_> {
         );
     }
 
+    /// A page of a list, as `q`, `sort`, `page` and `page_size` ask for it.
+    pub(super) fn lists<T: JsonSchema>(&mut self) {
+        for (name, kind, said) in [
+            (
+                "q",
+                "string",
+                "Filters: `k=v`, `k=~v`, `k=[min~max]`, `k={a b}`, with commas between them.",
+            ),
+            (
+                "sort",
+                "string",
+                "Fields with commas between them; `-` before one for descending.",
+            ),
+            ("page", "integer", "Counts from 1."),
+            (
+                "page_size",
+                "integer",
+                "At most 100; 0 or less for everything.",
+            ),
+        ] {
+            self.parameters.push(json!({
+                "name": name, "in": "query", "required": false, "description": said, "schema": { "type": kind },
+            }));
+        }
+        let schema = self.schemas.subschema_for::<Vec<T>>();
+        self.respond(
+            StatusCode::OK,
+            json!({
+                "description": said(StatusCode::OK),
+                "headers": {
+                    "X-Total-Count": { "description": "Rows on all pages.", "schema": { "type": "integer" } },
+                    "Link": { "description": "The pages before and after.", "schema": { "type": "string" } },
+                },
+                "content": { "application/json": { "schema": schema } },
+            }),
+        );
+    }
+
     pub(super) fn answers_nothing(&mut self, status: StatusCode) {
         self.respond(status, json!({ "description": said(status) }));
     }

@@ -1,45 +1,71 @@
 //! Pages of a list: which one was asked for, and the headers that lead to its neighbours.
 
+use db::query::Selection;
 use http::{HeaderName, HeaderValue, Response, header};
+use model::listing::{Listing, Page};
 use oci::query;
 
-use super::error::{Error, Result};
+use super::{
+    answer::Listed,
+    call::Call,
+    error::{Error, Result},
+};
 use crate::{body::Body, request::Ask};
 
 const TOTAL: HeaderName = HeaderName::from_static("x-total-count");
-/// The longest page.
-const MOST: i64 = 100;
+/// The page of who asks for none.
+const SIZE: i64 = 10;
 
-/// `page` and `page_size`: 1 and 10 when they are not told; a size of 0 or less asks for everything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Page {
-    pub(crate) number: i64,
-    pub(crate) size: i64,
+/// What a request asks of a list.
+pub(crate) struct Wanted {
+    pub(crate) listing: Listing,
+    pub(crate) page: Page,
 }
 
-impl Page {
+impl Wanted {
     pub(super) fn of(asked: &str) -> Result<Self> {
-        let number = number(asked, "page", 1)?;
-        let size = number_of(asked, "page_size", 10)?;
-        if size > MOST {
-            return Err(Error::Unprocessable(format!(
-                "page_size in query should be less than or equal to {MOST}"
-            )));
-        }
-        Ok(Self { number, size })
+        let text = |key| query::first(asked, key).unwrap_or_default();
+        Ok(Self {
+            listing: Listing::parse(&text("q"), &text("sort"))?,
+            page: page(asked)?,
+        })
+    }
+}
+
+impl Call {
+    /// What the request asks of a list: `q`, `sort`, `page`, `page_size`.
+    pub(crate) fn wanted(&self) -> Result<Wanted> {
+        Wanted::of(self.ask().query())
     }
 
-    /// Rows before this page; none when everything is asked for.
-    pub(crate) fn offset(self) -> Option<i64> {
-        (self.size > 0).then(|| (self.number - 1).saturating_mul(self.size))
+    /// The rows of a list that were asked for. `known` is what a counter says of the unfiltered one.
+    pub(crate) async fn listed<T: Send, U>(
+        &self,
+        selection: Selection<T>,
+        page: Page,
+        known: Option<i64>,
+        show: impl FnMut(T) -> U,
+    ) -> Result<Listed<U>> {
+        let mut reader = self.reader().await?;
+        let total = selection.total(&mut reader, known).await?;
+        let rows = selection.rows(&mut reader, page, total).await?;
+        Ok(Listed {
+            rows: rows.into_iter().map(show).collect(),
+            total,
+        })
     }
+}
+
+fn page(asked: &str) -> Result<Page> {
+    let (number, size) = numbers(asked)?;
+    Page::new(number, size).map_err(|refused| Error::Unprocessable(refused.to_string()))
+}
+
+fn numbers(asked: &str) -> Result<(i64, i64)> {
+    Ok((number(asked, "page", 1)?, number(asked, "page_size", SIZE)?))
 }
 
 fn number(asked: &str, key: &str, default: i64) -> Result<i64> {
-    Ok(number_of(asked, key, default)?.max(1))
-}
-
-fn number_of(asked: &str, key: &str, default: i64) -> Result<i64> {
     match query::first(asked, key) {
         None => Ok(default),
         Some(text) if text.is_empty() => Ok(default),
@@ -74,19 +100,16 @@ impl Asked {
     pub(super) fn add_pages(&self, total: i64, response: &mut Response<Body>) {
         let headers = response.headers_mut();
         headers.insert(TOTAL, HeaderValue::from(total));
-        let Ok(page) = Page::of(&self.query) else {
+        let Ok((number, size @ 1..)) = numbers(&self.query) else {
             return;
         };
-        if page.size <= 0 {
-            return;
-        }
-        let pages = total.div_euclid(page.size) + i64::from(total % page.size > 0);
+        let (number, pages) = (number.max(1), total.saturating_add(size - 1) / size);
         let mut links = Vec::new();
-        if page.number > 1 && page.number - 1 <= pages {
-            links.push(self.link(page.number - 1, page.size, "prev"));
+        if number > 1 && number - 1 <= pages {
+            links.push(self.link(number - 1, size, "prev"));
         }
-        if page.number < pages {
-            links.push(self.link(page.number + 1, page.size, "next"));
+        if number < pages {
+            links.push(self.link(number + 1, size, "next"));
         }
         if let Ok(link) = HeaderValue::from_str(&links.join(" , "))
             && !links.is_empty()
@@ -146,22 +169,16 @@ mod tests {
 
     #[test]
     fn pages_are_bounded() {
-        assert_eq!(
-            Page::of("").expect("a page"),
-            Page {
-                number: 1,
-                size: 10
-            }
-        );
-        assert_eq!(Page::of("page=0").expect("a page").number, 1);
-        assert_eq!(
-            Page::of("page=3&page_size=20").expect("a page").offset(),
-            Some(40)
-        );
-        assert_eq!(Page::of("page_size=-1").expect("all").offset(), None);
+        let first = Page::Rows {
+            before: 0,
+            count: 10,
+        };
+        assert_eq!(page("").expect("a page"), first);
+        assert_eq!(page("page=0").expect("a page"), first);
+        assert_eq!(page("page_size=-1").expect("all"), Page::All);
         for refused in ["page_size=101", "page=x", "page_size=1.5"] {
             assert!(
-                matches!(Page::of(refused), Err(Error::Unprocessable(_))),
+                matches!(page(refused), Err(Error::Unprocessable(_))),
                 "{refused}"
             );
         }

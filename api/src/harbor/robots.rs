@@ -9,7 +9,8 @@ use db::{
 };
 use model::{
     Error as Cause, What,
-    id::RobotId,
+    id::{ProjectId, RobotId},
+    listing::Match,
     name::check_password,
     permission::{Action, Resource},
     robot::{Scope, full_name},
@@ -20,10 +21,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     access,
-    answer::{Done, Made},
+    answer::{Done, Listed, Made},
     call::Call,
     error::{Error, Result},
     input::Json,
+    page::Wanted as Asked,
 };
 use wanted::Wanted;
 
@@ -166,6 +168,49 @@ pub(super) async fn create(
             creation_time: now.rfc3339(),
             expires_at: expires_at.map_or(NEVER, Timestamp::seconds),
         },
+    })
+}
+
+/// Those of the system; with `q=Level=project,ProjectID=<number>` those of a project.
+pub(super) async fn list(call: Call) -> Result<Listed<Robot>> {
+    let Asked { listing, page } = call.wanted()?;
+    let exact = |key: &str| match listing.filters.get(key) {
+        Some(Match::Exact(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let within = match exact("Level").or(exact("level")) {
+        None | Some("system") => {
+            call.require_on_system(Resource::Robot, Action::List)
+                .await?;
+            robots::of_system()
+        }
+        Some("project") => {
+            let told = exact("ProjectID")
+                .or(exact("project_id"))
+                .unwrap_or_default();
+            let id: i64 = told.parse().ok().filter(|id| *id > 0).ok_or_else(|| {
+                invalid("bad request with project id missing or not a positive number: add ProjectID=<number> to q")
+            })?;
+            access::require_in_id(&call, ProjectId(id), Resource::Robot, Action::List).await?;
+            robots::of_project(ProjectId(id))
+        }
+        Some(other) => return Err(invalid(format!("bad request error level input: {other}"))),
+    };
+    let found = call
+        .listed(robots::LIST.select(&listing, within)?, page, None, |row| {
+            row
+        })
+        .await?;
+    let settings = call.settings().await?;
+    let rows = show(
+        &mut *call.reader().await?,
+        settings.robot_name_prefix(),
+        found.rows,
+    )
+    .await?;
+    Ok(Listed {
+        rows,
+        total: found.total,
     })
 }
 

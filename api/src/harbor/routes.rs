@@ -20,6 +20,7 @@ pub(super) fn table() -> Vec<Route> {
         get("/projects/{project_name_or_id}", "getProject", Project(Resource::Project, Read), projects::get, "One project"),
     ]));
     all.extend(tagged("robot", vec![
+        get("/robots",                "ListRobot",    Inside(OF_ROBOTS), robots::list,    "Robots of the system, or of a project"),
         post("/robots",               "CreateRobot",  Inside(OF_ROBOTS), robots::create,  "Make a robot, on the system or in a project"),
         get("/robots/{robot_id}",     "GetRobotByID", Inside(OF_ROBOTS), robots::get,     "One robot"),
         put("/robots/{robot_id}",     "UpdateRobot",  Inside(OF_ROBOTS), robots::update,  "Replace a robot's description, duration, permissions, and whether it is disabled"),

@@ -339,3 +339,62 @@ fn a_deleted_robot_is_gone() {
             .refused(401, "UNAUTHORIZED");
     });
 }
+
+#[test]
+fn robots_are_listed_where_they_belong() {
+    on_both(async |seawall| {
+        for name in ["one", "two"] {
+            made(
+                seawall,
+                &of_project(name, "library", &[("repository", "pull")]),
+            )
+            .await;
+        }
+        let (_, ops) = made(seawall, &of_system("ops", &[("robot", "list")])).await;
+        let admin = seawall.admin();
+        let system = ops.api_get("/robots").await.expect(200);
+        assert_eq!(system.header("x-total-count"), "1");
+        assert_eq!(system.json()[0]["name"], "robot$ops");
+        let q = "/robots?q=Level%3Dproject%2CProjectID%3D1";
+        let listed = admin.api_get(&format!("{q}&sort=-name")).await.expect(200);
+        let names: Vec<_> = listed
+            .json()
+            .as_array()
+            .expect("robots")
+            .iter()
+            .map(|one| one["name"].clone())
+            .collect();
+        assert_eq!(names, ["robot$library+two", "robot$library+one"]);
+        assert_eq!(
+            listed.json()[0]["permissions"][0]["access"][0]["action"],
+            "pull"
+        );
+        for bad in [
+            "Level%3Dproject",
+            "Level%3Dproject%2CProjectID%3D0",
+            "Level%3Dgalaxy",
+            "nonsense",
+        ] {
+            admin
+                .api_get(&format!("/robots?q={bad}"))
+                .await
+                .refused(400, "BAD_REQUEST");
+        }
+        seawall.make_user("somebody");
+        seawall
+            .user("somebody")
+            .api_get("/robots")
+            .await
+            .refused(403, "FORBIDDEN");
+        seawall
+            .user("somebody")
+            .api_get(q)
+            .await
+            .refused(403, "FORBIDDEN");
+        seawall
+            .stranger()
+            .api_get("/robots")
+            .await
+            .refused(401, "UNAUTHORIZED");
+    });
+}

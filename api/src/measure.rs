@@ -3,6 +3,7 @@
 
 use std::{sync::OnceLock, time::Duration};
 
+use db::activity::Counts;
 use http::StatusCode;
 use metrics::{Counter, Histogram};
 
@@ -37,6 +38,27 @@ pub(crate) enum Kind {
 const KINDS: usize = Kind::Api as usize + 1;
 
 impl Kind {
+    /// What a request that went well adds to the counts of its repository. Pulled manifests are counted where they are answered.
+    pub(crate) fn traffic(self, received: u64, sent: u64) -> Counts {
+        let (received, sent) = (received as i64, sent as i64);
+        match self {
+            Self::ManifestPut => Counts {
+                pushes: 1,
+                bytes_in: received,
+                ..Counts::default()
+            },
+            Self::UploadStart | Self::UploadAppend | Self::UploadFinish => Counts {
+                bytes_in: received,
+                ..Counts::default()
+            },
+            Self::BlobGet => Counts {
+                bytes_out: sent,
+                ..Counts::default()
+            },
+            _ => Counts::default(),
+        }
+    }
+
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",

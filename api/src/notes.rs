@@ -113,11 +113,15 @@ impl Drop for Finish {
         ask.app
             .measures
             .count(notes.kind, self.status, duration, received, self.sent);
+        let path = ask.head.uri.path();
+        let repository = notes.repository(path);
+        if let Some(repository) = repository.filter(|_| self.status.is_success()) {
+            let traffic = notes.kind.traffic(received, self.sent);
+            ask.app.registry.activity().add(repository, traffic);
+        }
         let Some(access) = &ask.app.access else {
             return;
         };
-        let path = ask.head.uri.path();
-        let repository = notes.repository(path);
         let digest = notes.digest.map(|digest| digest.to_string());
         access(&AccessRecord {
             time: ask.time,

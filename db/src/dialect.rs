@@ -1,4 +1,4 @@
-//! What truly differs between the engines, as pairs of texts: row locks and lists of values.
+//! What truly differs between the engines, as pairs of texts: row locks, lists of values, and rows of them.
 
 /// A query that locks what it reads: PostgreSQL wants it said, SQLite has a single writer.
 macro_rules! locking {
@@ -64,4 +64,47 @@ macro_rules! with_numbers {
     };
 }
 
-pub(crate) use {locking, with_list, with_numbers};
+/// A statement over rows that come as one JSON array of objects, $1: `… FROM` + rows, called `given`, + rest. A column is named for
+/// SQLite as `value ->> 'name' AS name` and for PostgreSQL as `name TYPE`; with `by id`, of each id the greatest `at` is given.
+macro_rules! with_rows {
+    ($conn:expr, $before:literal, $sqlite:literal, $postgres:literal, $after:literal) => {
+        if $conn.locks_rows() {
+            concat!(
+                $before,
+                " json_to_recordset(CAST($1 AS JSON)) AS given(",
+                $postgres,
+                ") ",
+                $after
+            )
+        } else {
+            concat!(
+                $before,
+                " (SELECT ",
+                $sqlite,
+                " FROM json_each($1)) AS given ",
+                $after
+            )
+        }
+    };
+    ($conn:expr, $before:literal, $sqlite:literal, $postgres:literal, $after:literal, by id) => {
+        if $conn.locks_rows() {
+            concat!(
+                $before,
+                " (SELECT id, MAX(at) AS at FROM json_to_recordset(CAST($1 AS JSON)) AS one(",
+                $postgres,
+                ") GROUP BY id) AS given ",
+                $after
+            )
+        } else {
+            concat!(
+                $before,
+                " (SELECT ",
+                $sqlite,
+                " FROM json_each($1) GROUP BY 1) AS given ",
+                $after
+            )
+        }
+    };
+}
+
+pub(crate) use {locking, with_list, with_numbers, with_rows};

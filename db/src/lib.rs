@@ -12,6 +12,7 @@ mod sqlite;
 pub mod tx;
 pub mod value;
 
+pub mod activity;
 pub mod artifacts;
 pub mod blobs;
 pub mod changes;

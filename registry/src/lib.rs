@@ -1,6 +1,7 @@
 //! The rules of push, pull, mount, delete, keep and collect, over the database and the store. No HTTP: the same rules
 //! serve requests, jobs and commands.
 
+pub mod activity;
 pub mod additions;
 pub mod collect;
 pub mod describe;
@@ -67,6 +68,7 @@ struct Inner {
     remembered: pull::Remembered,
     judging: scrub::Judging,
     additions: additions::Turns,
+    activity: activity::Activity,
     icons: icons::Small,
 }
 
@@ -81,6 +83,7 @@ impl Registry {
             remembered,
             judging: scrub::Judging::default(),
             additions: additions::Turns::default(),
+            activity: activity::Activity::default(),
             icons: icons::Small::default(),
         };
         Self(Arc::new(inner), db)
@@ -98,6 +101,11 @@ impl Registry {
 
     pub fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    /// Where pulls and pushes are counted.
+    pub fn activity(&self) -> &activity::Activity {
+        &self.0.activity
     }
 
     pub fn config(&self) -> &Config {

@@ -4,8 +4,8 @@ use std::{io::Write, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use api::{Api, App, Measures, admission::Admission, health::Health};
-use db::Db;
 use outbound::{Outbound, Trust};
+use registry::Registry;
 use tokio::{
     signal::unix::{SignalKind, signal},
     task::JoinHandle,
@@ -92,7 +92,7 @@ pub async fn run(config: Config, outbound: Outbound, telemetry: Arc<Telemetry>) 
     };
     tokio::select! {
         biased;
-        () = background.end(&app.writes, opened.registry.db()) => {}
+        () = background.end(&app.writes, &opened.registry) => {}
         () = patience => tracing::warn!("stopped before all work in the background had ended"),
     }
     Ok(())
@@ -114,6 +114,7 @@ impl Background {
             end.clone(),
         ));
         jobs::Runner::start(&opened.registry, &tasks, end.clone(), job_config(config));
+        tasks.spawn(opened.registry.in_background().tell_activity(end.clone()));
         let control = Control::open(
             DataDir::socket(&opened.data.path),
             opened.registry.clone(),
@@ -124,7 +125,7 @@ impl Background {
     }
 
     /// Uploads that were cut put aside what came, jobs give their leases back; then the database is closed.
-    async fn end(self, writes: &TaskTracker, db: &Db) {
+    async fn end(self, writes: &TaskTracker, registry: &Registry) {
         self.end.cancel();
         writes.close();
         if timeout(SETTLE, writes.wait()).await.is_err() {
@@ -135,7 +136,10 @@ impl Background {
         }
         self.tasks.close();
         self.tasks.wait().await;
-        db.close().await;
+        if let Err(error) = registry.flush_activity().await {
+            tracing::warn!(%error, "the last pulls and pushes were not counted");
+        }
+        registry.db().close().await;
     }
 }
 

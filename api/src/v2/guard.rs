@@ -22,6 +22,8 @@ pub(super) struct Granted {
     pub(super) caller: Caller,
     /// The project of the repository.
     pub(super) project: ProjectId,
+    /// He scans what is here, and uses nothing of it.
+    pub(super) is_scanner: bool,
 }
 
 /// A request that may not.
@@ -84,6 +86,7 @@ pub(super) async fn check(
     Ok(Granted {
         caller,
         project: rights.project,
+        is_scanner: rights.may(Resource::Repository, Action::ScannerPull),
     })
 }
 

@@ -12,7 +12,7 @@ use oci::{
 };
 use registry::{manifest::NewManifest, push::Target};
 
-use super::{check_room, empty, shared_text, text};
+use super::{check_room, counting, empty, guard::Granted, shared_text, text};
 use crate::{
     body::{Body, RequestBody},
     headers,
@@ -29,6 +29,7 @@ const MOST_TAGS: usize = 64;
 pub(super) async fn get(
     ask: &Ask,
     notes: &mut Notes,
+    granted: &Granted,
     name: NameRef<'_>,
     reference: &ReferenceRef<'_>,
     verb: ManifestVerb,
@@ -44,6 +45,7 @@ pub(super) async fn get(
     };
     let answer = response.headers_mut();
     if !fresh {
+        counting::pulled(ask, granted, name, reference, verb, &manifest);
         let media_type = manifest.media_type.clone();
         answer.insert(header::CONTENT_TYPE, shared_text(media_type));
         answer.insert(

@@ -1,6 +1,7 @@
 //! The distribution API. A request becomes a `Route` once; what it needs and who does it are two matches on that value.
 
 mod blobs;
+mod counting;
 mod guard;
 mod lists;
 mod manifests;
@@ -88,8 +89,8 @@ async fn dispatch(
             reference,
             verb: verb @ (ManifestVerb::Get | ManifestVerb::Head),
         } => {
-            check(ask, notes, name, Action::Pull).await?;
-            Ok(manifests::get(ask, notes, name, &reference, verb).await?)
+            let granted = check(ask, notes, name, Action::Pull).await?;
+            Ok(manifests::get(ask, notes, &granted, name, &reference, verb).await?)
         }
         Route::Manifest {
             name,

@@ -20,6 +20,7 @@ macro_rules! transact {
     };
 }
 
+mod activity;
 mod blobs;
 mod consistency;
 mod content;

@@ -56,6 +56,10 @@ const PARTS: &[(&str, &str)] = &[
         "FROM members m",
         "a project has hundreds of members, not millions",
     ),
+    (
+        "FROM repositories WHERE name IN",
+        "of the few hundred that one flush names",
+    ),
     ("UNION ALL", "for fsck: of so many manifests as it asks for"),
     ("FROM keys WHERE purpose", "a handful of rows"),
 ];
@@ -67,6 +71,7 @@ const POSTGRES: &[&str] = &[
     "to_regclass",
     "LOCK TABLE",
     "pg_stat_replication",
+    "json_to_recordset",
     "ALTER COLUMN",
     "pg_try_advisory",
     "pg_index",
@@ -190,10 +195,14 @@ fn sqlite_text(literals: &[String]) -> Option<String> {
     {
         return None;
     }
-    // A list comes as one JSON array, as the macros in `dialect` write it.
-    match (first.trim_end().ends_with(" IN"), literals) {
-        (true, [_, param, after, ..]) => Some(format!(
+    // Lists and rows come as one JSON array, as the macros in `dialect` write them.
+    let ends_with = |word| first.trim_end().ends_with(word);
+    match literals {
+        [_, param, after, ..] if ends_with(" IN") => Some(format!(
             "{first} (SELECT value FROM json_each({param})) {after}"
+        )),
+        [_, columns, _, after, ..] if ends_with(" FROM") => Some(format!(
+            "{first} (SELECT {columns} FROM json_each($1)) AS given {after}"
         )),
         _ => Some(first.clone()),
     }

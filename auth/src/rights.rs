@@ -110,7 +110,7 @@ impl Auth {
                 of_robot(&mut reader, robot, standing.public, &mut rights).await?;
             }
             (Holder::Nobody, _) => {}
-            _ => of_person(standing.role, standing.public, &mut rights),
+            _ => of_person(&standing.roles, standing.public, &mut rights),
         }
         self.0
             .standings
@@ -156,8 +156,8 @@ impl Auth {
     }
 }
 
-fn of_person(role: Option<Role>, public: bool, rights: &mut Rights) {
-    if let Some(role) = role {
+fn of_person(roles: &[Role], public: bool, rights: &mut Rights) {
+    for role in roles {
         rights.add(|resource| role.actions(resource));
     }
     if public {

@@ -1,9 +1,11 @@
-//! Who has which role in which project.
+//! Who has which role in which project: people, and groups of people.
+
+use std::collections::HashMap;
 
 use model::{
     Error, Result, What,
     change::Kind,
-    id::{UserId, new_uid},
+    id::{GroupId, MemberId, ProjectId, UserId, new_uid},
     role::Role,
     time::Timestamp,
 };
@@ -11,19 +13,49 @@ use serde_json::json;
 
 use crate::{
     Conn, Tx, changes,
+    dialect::{locking, with_numbers},
     generations::Touch,
     projects::{self, Project},
     users::{self, User},
+    value::Row,
 };
 
 #[derive(Debug, Clone)]
 pub struct Member {
-    pub user: UserId,
-    pub user_name: String,
+    pub id: MemberId,
+    pub entity: Entity,
+    /// The user's or the group's.
+    pub name: String,
     pub role: Role,
 }
 
-/// In order of user names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entity {
+    User(UserId),
+    Group(GroupId),
+}
+
+/// Somebody who is to become a member.
+#[derive(Debug, Clone, Copy)]
+pub enum Candidate<'a> {
+    User(&'a User),
+    Group { id: GroupId, name: &'a str },
+}
+
+fn read(row: &Row<'_>) -> Result<Member> {
+    let group = row.opt_int(2)?.map(|id| Entity::Group(GroupId(id)));
+    Ok(Member {
+        id: MemberId(row.int(0)?),
+        entity: match group {
+            Some(group) => group,
+            None => Entity::User(UserId(row.int(1)?)),
+        },
+        name: row.text(3)?,
+        role: role(row.int(4)?)?,
+    })
+}
+
+/// In order of names, after `after`.
 pub async fn list(
     conn: &mut Conn,
     project: &Project,
@@ -31,27 +63,184 @@ pub async fn list(
     limit: i64,
 ) -> Result<Vec<Member>> {
     conn.rows(
-        "SELECT m.user_id, u.name, m.role
+        "SELECT m.id, m.user_id, m.group_id, COALESCE(u.name, g.name), m.role
            FROM members m
-           JOIN users u ON u.id = m.user_id
-          WHERE m.project_id = $1 AND u.name > $2
-          ORDER BY u.name
+           LEFT JOIN users u ON u.id = m.user_id
+           LEFT JOIN user_groups g ON g.id = m.group_id
+          WHERE m.project_id = $1 AND COALESCE(u.name, g.name) > $2
+          ORDER BY COALESCE(u.name, g.name), m.id
           LIMIT $3",
         &[project.id.into(), after.into(), limit.into()],
-        |row| {
-            Ok(Member {
-                user: UserId(row.int(0)?),
-                user_name: row.text(1)?,
-                role: role(row.int(2)?)?,
-            })
-        },
+        read,
     )
     .await
+}
+
+/// In order of names, by page; with this name alone when one is told.
+pub async fn page(
+    conn: &mut Conn,
+    project: ProjectId,
+    name: &str,
+    offset: i64,
+    limit: i64,
+) -> Result<Vec<Member>> {
+    conn.rows(
+        "SELECT m.id, m.user_id, m.group_id, COALESCE(u.name, g.name), m.role
+           FROM members m
+           LEFT JOIN users u ON u.id = m.user_id
+           LEFT JOIN user_groups g ON g.id = m.group_id
+          WHERE m.project_id = $1 AND ($2 = '' OR COALESCE(u.name, g.name) = $2)
+          ORDER BY COALESCE(u.name, g.name), m.id
+          LIMIT $3 OFFSET $4",
+        &[project.into(), name.into(), limit.into(), offset.into()],
+        read,
+    )
+    .await
+}
+
+/// How many members of each role a project has.
+pub async fn count(conn: &mut Conn, project: ProjectId) -> Result<HashMap<Role, i64>> {
+    let counts = conn
+        .rows(
+            "SELECT m.role, COUNT(*) FROM members m WHERE m.project_id = $1 GROUP BY m.role ORDER BY m.role LIMIT 10",
+            &[project.into()],
+            |row| Ok((role(row.int(0)?)?, row.int(1)?)),
+        )
+        .await?;
+    Ok(counts.into_iter().collect())
+}
+
+pub async fn find(conn: &mut Conn, project: ProjectId, id: MemberId) -> Result<Option<Member>> {
+    conn.row(
+        "SELECT m.id, m.user_id, m.group_id, COALESCE(u.name, g.name), m.role
+           FROM members m
+           LEFT JOIN users u ON u.id = m.user_id
+           LEFT JOIN user_groups g ON g.id = m.group_id
+          WHERE m.id = $1 AND m.project_id = $2",
+        &[id.into(), project.into()],
+        read,
+    )
+    .await
+}
+
+/// The roles that a user has in these projects, himself and by his groups: the greatest first, each once.
+pub async fn roles_of(
+    conn: &mut Conn,
+    user: UserId,
+    projects: &[ProjectId],
+) -> Result<HashMap<i64, Vec<Role>>> {
+    let ids = json!(projects).to_string();
+    let sql = with_numbers!(
+        conn,
+        "SELECT m.project_id, m.role
+           FROM members m
+          WHERE (m.user_id = $1 OR m.group_id IN (SELECT g.group_id FROM group_users g WHERE g.user_id = $1))
+            AND m.project_id IN",
+        "$2",
+        "ORDER BY m.project_id, m.role LIMIT 100000"
+    );
+    let rows = conn
+        .rows(sql, &[user.into(), (&ids).into()], |row| {
+            Ok((row.int(0)?, role(row.int(1)?)?))
+        })
+        .await?;
+    let mut all: HashMap<i64, Vec<Role>> = HashMap::new();
+    for (project, role) in rows {
+        all.entry(project).or_default().push(role);
+    }
+    for roles in all.values_mut() {
+        *roles = Role::sorted(roles);
+    }
+    Ok(all)
 }
 
 pub(crate) fn role(number: i64) -> Result<Role> {
     Role::from_number(number)
         .ok_or_else(|| Error::Internal(anyhow::anyhow!("unknown role {number} in the database")))
+}
+
+/// Makes somebody a member who is none yet.
+pub async fn insert(
+    tx: &mut Tx,
+    project: &Project,
+    candidate: Candidate<'_>,
+    role: Role,
+    now: Timestamp,
+) -> Result<MemberId> {
+    projects::hold(tx, project.id).await?;
+    let (user, group, name) = match candidate {
+        Candidate::User(user) => {
+            users::hold(tx, user).await?;
+            (Some(user.id.0), None, user.name.as_str())
+        }
+        Candidate::Group { id, name } => {
+            hold_group(tx, id, name).await?;
+            (None, Some(id.0), name)
+        }
+    };
+    let id = tx
+        .row(
+            "INSERT INTO members (uid, project_id, user_id, group_id, role, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $6)
+             ON CONFLICT DO NOTHING
+             RETURNING id",
+            &[
+                (&new_uid()).into(),
+                project.id.into(),
+                user.into(),
+                group.into(),
+                role.number().into(),
+                now.into(),
+            ],
+            |row| Ok(MemberId(row.int(0)?)),
+        )
+        .await?
+        .ok_or_else(|| Error::Conflict("The project member specified already exist".to_owned()))?;
+    tell(tx, project, name, group.is_some(), Some(role), now).await?;
+    Ok(id)
+}
+
+async fn hold_group(tx: &mut Tx, id: GroupId, name: &str) -> Result<()> {
+    let sql = locking!(tx, "SELECT 1 FROM user_groups WHERE id = $1", "FOR SHARE");
+    if tx.exists(sql, &[id.into()]).await? {
+        return Ok(());
+    }
+    Err(Error::not_found(
+        What::Member,
+        format!("user group `{name}` not found"),
+    ))
+}
+
+/// Gives a member another role.
+pub async fn set_role(
+    tx: &mut Tx,
+    project: &Project,
+    member: &Member,
+    role: Role,
+    now: Timestamp,
+) -> Result<()> {
+    tx.execute(
+        "UPDATE members SET role = $3, updated_at = $4 WHERE id = $1 AND project_id = $2",
+        &[
+            member.id.into(),
+            project.id.into(),
+            role.number().into(),
+            now.into(),
+        ],
+    )
+    .await?;
+    let is_group = matches!(member.entity, Entity::Group(_));
+    tell(tx, project, &member.name, is_group, Some(role), now).await
+}
+
+pub async fn delete(tx: &mut Tx, project: &Project, member: &Member, now: Timestamp) -> Result<()> {
+    tx.execute(
+        "DELETE FROM members WHERE id = $1 AND project_id = $2",
+        &[member.id.into(), project.id.into()],
+    )
+    .await?;
+    let is_group = matches!(member.entity, Entity::Group(_));
+    tell(tx, project, &member.name, is_group, None, now).await
 }
 
 /// Gives the user this role in the project, instead of the one he had there.
@@ -71,16 +260,7 @@ pub async fn set(
         &[(&new_uid()).into(), project.id.into(), user.id.into(), role.number().into(), now.into()],
     )
     .await?;
-    tx.touch(Touch::Rights);
-    let key = format!("{}/{}", project.name, user.name);
-    changes::append(
-        tx,
-        Kind::MemberSet,
-        &key,
-        &json!({ "role": role.as_str() }),
-        now,
-    )
-    .await
+    tell(tx, project, &user.name, false, Some(role), now).await
 }
 
 pub async fn remove(tx: &mut Tx, project: &Project, user: &User, now: Timestamp) -> Result<()> {
@@ -99,7 +279,29 @@ pub async fn remove(tx: &mut Tx, project: &Project, user: &User, now: Timestamp)
             ),
         ));
     }
+    tell(tx, project, &user.name, false, None, now).await
+}
+
+/// Of a role that somebody has now, or of none.
+async fn tell(
+    tx: &mut Tx,
+    project: &Project,
+    name: &str,
+    is_group: bool,
+    role: Option<Role>,
+    now: Timestamp,
+) -> Result<()> {
     tx.touch(Touch::Rights);
-    let key = format!("{}/{}", project.name, user.name);
-    changes::append(tx, Kind::MemberRemoved, &key, &json!({}), now).await
+    let (key, entity) = (
+        format!("{}/{name}", project.name),
+        if is_group { "group" } else { "user" },
+    );
+    let (kind, payload) = match role {
+        Some(role) => (
+            Kind::MemberSet,
+            json!({ "entity": entity, "role": role.as_str() }),
+        ),
+        None => (Kind::MemberRemoved, json!({ "entity": entity })),
+    };
+    changes::append(tx, kind, &key, &payload, now).await
 }

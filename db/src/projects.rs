@@ -4,7 +4,9 @@ use model::{
     Error, Result, What,
     change::Kind,
     id::{ProjectId, UserId, new_uid},
+    metadata::{self, Metadata},
     name::ProjectName,
+    role::Role,
     time::Timestamp,
 };
 use serde_json::json;
@@ -17,6 +19,9 @@ use crate::{
     value::Row,
 };
 
+/// Why a project cannot be deleted, in Harbor's words.
+pub const NOT_EMPTY: &str = "the project contains repositories, can not be deleted";
+
 #[derive(Debug, Clone)]
 pub struct Project {
     pub id: ProjectId,
@@ -25,6 +30,31 @@ pub struct Project {
     pub public: bool,
     pub owner: UserId,
     pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+#[derive(Debug, Clone)]
+pub struct NewProject {
+    pub name: ProjectName,
+    pub public: bool,
+    /// Becomes the project's first administrator.
+    pub owner: UserId,
+    pub metadata: Metadata,
+    /// How many bytes it may hold, -1 without a limit; none where projects have no quotas.
+    pub storage: Option<i64>,
+}
+
+impl NewProject {
+    /// A private one that may hold as much as it likes.
+    pub fn named(name: ProjectName, owner: UserId) -> Self {
+        Self {
+            name,
+            public: false,
+            owner,
+            metadata: Metadata::new(),
+            storage: Some(-1),
+        }
+    }
 }
 
 fn read(row: &Row<'_>) -> Result<Project> {
@@ -35,12 +65,13 @@ fn read(row: &Row<'_>) -> Result<Project> {
         public: row.bool(3)?,
         owner: UserId(row.int(4)?),
         created_at: row.time(5)?,
+        updated_at: row.time(6)?,
     })
 }
 
 pub async fn find(conn: &mut Conn, id: ProjectId) -> Result<Option<Project>> {
     conn.row(
-        "SELECT id, uid, name, public, owner_id, created_at FROM projects WHERE id = $1 AND deleted_at IS NULL",
+        "SELECT id, uid, name, public, owner_id, created_at, updated_at FROM projects WHERE id = $1 AND deleted_at IS NULL",
         &[id.into()],
         read,
     )
@@ -49,7 +80,7 @@ pub async fn find(conn: &mut Conn, id: ProjectId) -> Result<Option<Project>> {
 
 pub async fn find_name(conn: &mut Conn, name: &str) -> Result<Option<Project>> {
     conn.row(
-        "SELECT id, uid, name, public, owner_id, created_at FROM projects WHERE name = $1 AND deleted_at IS NULL",
+        "SELECT id, uid, name, public, owner_id, created_at, updated_at FROM projects WHERE name = $1 AND deleted_at IS NULL",
         &[name.into()],
         read,
     )
@@ -65,7 +96,7 @@ pub async fn get_name(conn: &mut Conn, name: &str) -> Result<Project> {
 /// In order of names, after `after`.
 pub async fn list(conn: &mut Conn, after: &str, limit: i64) -> Result<Vec<Project>> {
     conn.rows(
-        "SELECT id, uid, name, public, owner_id, created_at FROM projects
+        "SELECT id, uid, name, public, owner_id, created_at, updated_at FROM projects
           WHERE deleted_at IS NULL AND name > $1
           ORDER BY name
           LIMIT $2",
@@ -75,41 +106,63 @@ pub async fn list(conn: &mut Conn, after: &str, limit: i64) -> Result<Vec<Projec
     .await
 }
 
-pub async fn insert(
-    tx: &mut Tx,
-    name: &ProjectName,
-    public: bool,
-    owner: UserId,
-    now: Timestamp,
-) -> Result<ProjectId> {
-    let uid = new_uid();
+/// The project with what it begins with: its administrator, its quota, its metadata.
+pub async fn insert(tx: &mut Tx, new: &NewProject, now: Timestamp) -> Result<ProjectId> {
+    let (uid, name) = (new_uid(), new.name.as_str());
     let id = tx
         .row(
-            "INSERT INTO projects (uid, name, public, owner_id, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, $5)
+            "INSERT INTO projects (uid, name, public, trust, owner_id, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $6)
              ON CONFLICT DO NOTHING
              RETURNING id",
             &[
                 (&uid).into(),
-                name.as_str().into(),
-                public.into(),
-                owner.into(),
+                name.into(),
+                new.public.into(),
+                metadata::trust(&new.metadata).into(),
+                new.owner.into(),
                 now.into(),
             ],
-            |row| row.int(0),
+            |row| Ok(ProjectId(row.int(0)?)),
         )
         .await?
         .ok_or_else(|| Error::Conflict(format!("The project named {name} already exists")))?;
+    begin(tx, id, new, now).await?;
     tx.touch(Touch::Rights);
-    changes::append(
-        tx,
-        Kind::ProjectCreated,
-        name.as_str(),
-        &json!({ "uid": uid, "public": public }),
-        now,
+    let payload = json!({
+        "uid": uid, "public": new.public, "owner": new.owner, "metadata": new.metadata, "storage": new.storage,
+    });
+    changes::append(tx, Kind::ProjectCreated, name, &payload, now).await?;
+    Ok(id)
+}
+
+async fn begin(tx: &mut Tx, id: ProjectId, new: &NewProject, now: Timestamp) -> Result<()> {
+    tx.execute(
+        "INSERT INTO members (uid, project_id, user_id, role, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $5)",
+        &[
+            (&new_uid()).into(),
+            id.into(),
+            new.owner.into(),
+            Role::ProjectAdmin.number().into(),
+            now.into(),
+        ],
     )
     .await?;
-    Ok(ProjectId(id))
+    if let Some(hard) = new.storage {
+        tx.execute(
+            "INSERT INTO quotas (project_id, hard, created_at, updated_at) VALUES ($1, $2, $3, $3)",
+            &[id.into(), hard.into(), now.into()],
+        )
+        .await?;
+    }
+    for (name, value) in &new.metadata {
+        tx.execute(
+            "INSERT INTO project_metadata (project_id, name, value, updated_at) VALUES ($1, $2, $3, $4)",
+            &[id.into(), name.into(), value.into(), now.into()],
+        )
+        .await?;
+    }
+    Ok(())
 }
 
 /// Makes sure that a project is there and stays until the transaction ends; whoever adds something to it calls this.
@@ -126,6 +179,19 @@ pub(crate) async fn hold(tx: &mut Tx, id: ProjectId) -> Result<()> {
         What::Project,
         "the project was deleted just now",
     ))
+}
+
+/// Makes sure that a project is there, and that nobody else changes it until the transaction ends.
+pub(crate) async fn lock(tx: &mut Tx, project: &Project) -> Result<()> {
+    let sql = locking!(
+        tx,
+        "SELECT 1 FROM projects WHERE id = $1 AND deleted_at IS NULL",
+        "FOR UPDATE"
+    );
+    if tx.exists(sql, &[project.id.into()]).await? {
+        return Ok(());
+    }
+    Err(not_found(&project.name))
 }
 
 fn not_found(name: &str) -> Error {
@@ -158,43 +224,14 @@ pub async fn set_public(
     .await
 }
 
-/// Deletes a project that holds no repositories; its members and robots go with it, its name becomes free.
+/// Deletes a project that holds no repositories; what belongs to it goes with it, its name becomes free.
 pub async fn delete(tx: &mut Tx, project: &Project, now: Timestamp) -> Result<()> {
     // Whoever adds something to it holds it FOR SHARE: that is over now, or finds it gone.
-    let sql = locking!(
-        tx,
-        "SELECT 1 FROM projects WHERE id = $1 AND deleted_at IS NULL",
-        "FOR UPDATE"
-    );
-    if !tx.exists(sql, &[project.id.into()]).await? {
-        return Err(not_found(&project.name));
+    lock(tx, project).await?;
+    if holds_repositories(tx, project.id).await? {
+        return Err(Error::Precondition(NOT_EMPTY.to_owned()));
     }
-    if tx
-        .exists(
-            "SELECT 1 FROM repositories WHERE project_id = $1 LIMIT 1",
-            &[project.id.into()],
-        )
-        .await?
-    {
-        return Err(Error::Precondition(
-            "the project contains repositories, can not be deleted".to_owned(),
-        ));
-    }
-    tx.execute(
-        "DELETE FROM members WHERE project_id = $1",
-        &[project.id.into()],
-    )
-    .await?;
-    tx.execute(
-        "DELETE FROM robots WHERE project_id = $1",
-        &[project.id.into()],
-    )
-    .await?;
-    tx.execute(
-        "DELETE FROM robot_permissions WHERE scope = $1",
-        &[project.id.into()],
-    )
-    .await?;
+    end(tx, project.id).await?;
     tx.execute(
         "UPDATE projects SET deleted_at = $2, updated_at = $2 WHERE id = $1",
         &[project.id.into(), now.into()],
@@ -211,6 +248,35 @@ pub async fn delete(tx: &mut Tx, project: &Project, now: Timestamp) -> Result<()
     .await
 }
 
+pub async fn holds_repositories(conn: &mut Conn, id: ProjectId) -> Result<bool> {
+    conn.exists(
+        "SELECT 1 FROM repositories WHERE project_id = $1 LIMIT 1",
+        &[id.into()],
+    )
+    .await
+}
+
+async fn end(tx: &mut Tx, id: ProjectId) -> Result<()> {
+    let id = &[id.into()];
+    tx.execute("DELETE FROM members WHERE project_id = $1", id)
+        .await?;
+    tx.execute("DELETE FROM robots WHERE project_id = $1", id)
+        .await?;
+    tx.execute("DELETE FROM robot_permissions WHERE scope = $1", id)
+        .await?;
+    tx.execute("DELETE FROM quotas WHERE project_id = $1", id)
+        .await?;
+    tx.execute("DELETE FROM project_metadata WHERE project_id = $1", id)
+        .await?;
+    tx.execute("DELETE FROM cve_allowlists WHERE project_id = $1", id)
+        .await?;
+    tx.execute("DELETE FROM immutable_rules WHERE project_id = $1", id)
+        .await?;
+    tx.execute("DELETE FROM labels WHERE project_id = $1", id)
+        .await
+        .map(|_| ())
+}
+
 /// Projects as clients list them.
 pub static LIST: List<Project> = List {
     table: "projects p",
@@ -223,6 +289,7 @@ pub static LIST: List<Project> = List {
         "p.public",
         "p.owner_id",
         "p.created_at",
+        "p.updated_at",
     ],
     read,
     id: "p.id",

@@ -11,38 +11,55 @@ use model::{
 
 use crate::{Conn, members};
 
-/// The project a name stands for, and the caller's role there.
-#[derive(Debug, Clone, Copy)]
+/// The project a name stands for, and the caller's roles there.
+#[derive(Debug, Clone)]
 pub struct Standing {
     pub project: ProjectId,
     pub public: bool,
     pub created_at: Timestamp,
-    pub role: Option<Role>,
+    /// His own, and those of groups that he is in.
+    pub roles: Vec<Role>,
 }
 
-/// `None` when there is no such project. Without a user the role is none.
+/// `None` when there is no such project. Without a user there are no roles.
 pub async fn standing(
     conn: &mut Conn,
     project: &str,
     user: Option<UserId>,
 ) -> Result<Option<Standing>> {
     let user = user.map_or(0, |user| user.0);
-    conn.row(
-        "SELECT p.id, p.public, p.created_at, m.role
-           FROM projects p
-           LEFT JOIN members m ON m.project_id = p.id AND m.user_id = $2
-          WHERE p.name = $1 AND p.deleted_at IS NULL",
-        &[project.into(), user.into()],
-        |row| {
-            Ok(Standing {
-                project: ProjectId(row.int(0)?),
-                public: row.bool(1)?,
-                created_at: row.time(2)?,
-                role: row.opt_int(3)?.map(members::role).transpose()?,
-            })
-        },
-    )
-    .await
+    let rows = conn
+        .rows(
+            "SELECT p.id, p.public, p.created_at, m.role
+               FROM projects p
+               LEFT JOIN members m ON m.project_id = p.id AND m.user_id = $2
+              WHERE p.name = $1 AND p.deleted_at IS NULL
+              UNION ALL
+             SELECT p.id, p.public, p.created_at, m.role
+               FROM projects p
+               JOIN group_users g ON g.user_id = $2
+               JOIN members m ON m.project_id = p.id AND m.group_id = g.group_id
+              WHERE p.name = $1 AND p.deleted_at IS NULL
+              LIMIT 10000",
+            &[project.into(), user.into()],
+            |row| {
+                let role = row.opt_int(3)?.map(members::role).transpose()?;
+                let standing = Standing {
+                    project: ProjectId(row.int(0)?),
+                    public: row.bool(1)?,
+                    created_at: row.time(2)?,
+                    roles: Vec::new(),
+                };
+                Ok((standing, role))
+            },
+        )
+        .await?;
+    let roles: Vec<Role> = rows.iter().filter_map(|(_, role)| *role).collect();
+    let found = rows.into_iter().next();
+    Ok(found.map(|(standing, _)| Standing {
+        roles: Role::sorted(&roles),
+        ..standing
+    }))
 }
 
 /// What a robot may do in one project: its own permissions there and those it has on every project.
@@ -67,10 +84,13 @@ pub async fn of_robot(
     .await
 }
 
-/// Whether the user administers any project.
+/// Whether the user administers any project, himself or by a group.
 pub async fn is_some_project_admin(conn: &mut Conn, user: UserId) -> Result<bool> {
     conn.exists(
-        "SELECT 1 FROM members WHERE user_id = $1 AND role = 1 LIMIT 1",
+        "SELECT 1 FROM members WHERE user_id = $1 AND role = 1
+          UNION ALL
+         SELECT 1 FROM group_users g JOIN members m ON m.group_id = g.group_id AND m.role = 1 WHERE g.user_id = $1
+          LIMIT 1",
         &[user.into()],
     )
     .await

@@ -42,6 +42,7 @@ value_from!(
     Timestamp => |time| Self::Int(time.0),
     Option<Timestamp> => |time| time.map_or(Self::NoInt, |time| Self::Int(time.0)),
     id::UserId => |id| Self::Int(id.0),
+    id::GroupId => |id| Self::Int(id.0),
     id::ProjectId => |id| Self::Int(id.0),
     Option<id::ProjectId> => |id| id.map_or(Self::NoInt, |id| Self::Int(id.0)),
     id::MemberId => |id| Self::Int(id.0),

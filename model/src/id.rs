@@ -20,6 +20,7 @@ macro_rules! row_id {
 
 row_id!(
     UserId,
+    GroupId,
     ProjectId,
     MemberId,
     RobotId,

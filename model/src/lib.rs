@@ -7,6 +7,7 @@ pub mod id;
 pub mod immutable;
 pub mod job;
 pub mod listing;
+pub mod metadata;
 pub mod name;
 pub mod permission;
 pub mod robot;

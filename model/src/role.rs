@@ -21,6 +21,7 @@ pub enum Role {
 }
 
 impl Role {
+    /// The one with the most rights first.
     pub const ALL: [Self; 5] = [
         Self::ProjectAdmin,
         Self::Maintainer,
@@ -36,6 +37,12 @@ impl Role {
 
     pub fn from_number(number: i64) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.number() == number)
+    }
+
+    /// Each of them once, the one with the most rights first.
+    pub fn sorted(roles: &[Self]) -> Vec<Self> {
+        let held = |role: &Self| roles.contains(role);
+        Self::ALL.into_iter().filter(held).collect()
     }
 
     /// Harbor's name of the role, as its API shows it.

@@ -132,7 +132,10 @@ impl Registry {
                     let now = tx.now().await?;
                     let project = match projects::find_name(tx, PROJECT).await? {
                         Some(project) => project.id,
-                        None => projects::insert(tx, &PROJECT.parse()?, false, owner, now).await?,
+                        None => {
+                            let new = projects::NewProject::named(PROJECT.parse()?, owner);
+                            projects::insert(tx, &new, now).await?
+                        }
                     };
                     repositories::ensure(tx, project, &name, now).await
                 })

@@ -223,7 +223,11 @@ async fn people(db: &Db) -> (UserId, ProjectId) {
                 admin: true,
             };
             let owner = users::insert(tx, &new, now).await?;
-            let project = projects::insert(tx, &"library".parse()?, true, owner, now).await?;
+            let library = projects::NewProject {
+                public: true,
+                ..projects::NewProject::named("library".parse()?, owner)
+            };
+            let project = projects::insert(tx, &library, now).await?;
             Ok((owner, project))
         })
     })

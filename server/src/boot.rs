@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use auth::{Auth, SecretKey};
 use blob::Store;
 use db::{Db, facts, migrate, projects, users};
-use model::{name, name::ProjectName, time::Clock};
+use model::{name, time::Clock};
 use outbound::Trust;
 use registry::Registry;
 
@@ -441,8 +441,11 @@ async fn first_rows(db: &Db, auth: &Auth) -> Result<Option<String>> {
                     admin: true,
                 };
                 let owner = users::insert(tx, &admin, now).await?;
-                let library: ProjectName = "library".parse()?;
-                projects::insert(tx, &library, true, owner, now).await?;
+                let library = projects::NewProject {
+                    public: true,
+                    ..projects::NewProject::named("library".parse()?, owner)
+                };
+                projects::insert(tx, &library, now).await?;
                 Ok(true)
             })
         })

@@ -139,13 +139,14 @@ impl<'a> World<'a> {
         {
             self.user_with_hash("root", "", true).await;
         }
-        let (owner, name) = (
-            self.row("root").await.id,
-            name.parse::<ProjectName>().unwrap(),
-        );
+        let owner = self.row("root").await.id;
+        let new = projects::NewProject {
+            public,
+            ..projects::NewProject::named(name.parse().unwrap(), owner)
+        };
         self.write(move |tx, now| {
-            let name = name.clone();
-            Box::pin(async move { projects::insert(tx, &name, public, owner, now).await })
+            let new = new.clone();
+            Box::pin(async move { projects::insert(tx, &new, now).await })
         })
         .await
     }

@@ -11,7 +11,6 @@ use db::{
 use model::{
     Error,
     id::{ArtifactId, BlobId, RepositoryId},
-    name::ProjectName,
     time::Timestamp,
 };
 use oci::{
@@ -63,12 +62,8 @@ pub async fn project(db: &Db, name: &str) -> Project {
         Some(alice) => alice.id,
         None => user(db, "alice").await.id,
     };
-    let wanted: ProjectName = name.parse().unwrap();
-    transact!(db, [wanted], |tx| projects::insert(
-        tx, &wanted, false, owner, NOW
-    )
-    .await)
-    .unwrap();
+    let new = projects::NewProject::named(name.parse().unwrap(), owner);
+    transact!(db, [new], |tx| projects::insert(tx, &new, NOW).await).unwrap();
     projects::get_name(&mut db.reader().await.unwrap(), name)
         .await
         .unwrap()

@@ -34,6 +34,7 @@ mod migrations;
 mod people;
 mod pgbouncer;
 mod plans;
+mod project_rows;
 mod races;
 mod replicas;
 mod robots;

@@ -1,7 +1,7 @@
 //! Users, projects, members, facts, keys.
 
 use db::{facts, keys, members, projects, repositories, rights, users};
-use model::{Error, name::ProjectName, role::Role};
+use model::{Error, role::Role};
 use oci::name::RepoName;
 
 use crate::given::{NOW, assert_kind, changes, later, project, user};
@@ -51,8 +51,8 @@ fn the_first_user_and_project_are_number_1_however_many_starts_came_to_nothing()
                     return Ok(None);
                 }
                 let admin = users::insert(tx, &first, NOW).await?;
-                let name: ProjectName = "library".parse()?;
-                let library = projects::insert(tx, &name, true, admin, NOW).await?;
+                let library = projects::NewProject::named("library".parse()?, admin);
+                let library = projects::insert(tx, &library, NOW).await?;
                 if fails {
                     return Err(Error::Precondition("a start that was cut".to_owned()));
                 }
@@ -189,15 +189,9 @@ fn users_are_listed_by_the_bytes_of_their_names() {
 fn a_project_is_made_once_shown_hidden_and_deleted() {
     testkit::on_both(async |test| {
         let library = project(&test.db, "library").await;
-        let name: ProjectName = "library".parse().unwrap();
-        let outcome = transact!(test.db, [name], |tx| projects::insert(
-            tx,
-            &name,
-            false,
-            library.owner,
-            NOW
-        )
-        .await);
+        let again = projects::NewProject::named("library".parse().unwrap(), library.owner);
+        let outcome = transact!(test.db, [again], |tx| projects::insert(tx, &again, NOW)
+            .await);
         assert_kind(outcome, |error| matches!(error, Error::Conflict(_)));
 
         transact!(test.db, [library], |tx| projects::set_public(
@@ -291,9 +285,12 @@ fn a_member_has_one_role_until_removed() {
         }
         {
             let reader = &mut *test.db.reader().await.unwrap();
-            let listed = members::list(reader, &library, "", 10).await.unwrap();
+            let listed = members::list(reader, &library, "alice", 10).await.unwrap();
             assert_eq!(listed.len(), 1);
-            assert_eq!((listed[0].user, listed[0].role), (bob.id, Role::Maintainer));
+            assert_eq!(
+                (listed[0].entity, listed[0].role),
+                (members::Entity::User(bob.id), Role::Maintainer)
+            );
             assert!(
                 members::list(reader, &library, "bob", 10)
                     .await
@@ -305,14 +302,14 @@ fn a_member_has_one_role_until_removed() {
                 .unwrap()
                 .unwrap();
             assert_eq!(
-                (standing.project, standing.role),
-                (library.id, Some(Role::Maintainer))
+                (standing.project, standing.roles),
+                (library.id, vec![Role::Maintainer])
             );
             let alice = rights::standing(reader, "library", Some(library.owner))
                 .await
                 .unwrap()
                 .unwrap();
-            assert_eq!(alice.role, None);
+            assert_eq!(alice.roles, [Role::ProjectAdmin]);
         }
         transact!(test.db, [library, bob], |tx| members::remove(
             tx, &library, &bob, NOW
@@ -344,7 +341,7 @@ fn who_was_deleted_is_no_member_any_more() {
         .await)
         .unwrap();
         transact!(test.db, [bob], |tx| users::delete(tx, &bob, NOW).await).unwrap();
-        let listed = members::list(&mut test.db.reader().await.unwrap(), &library, "", 10)
+        let listed = members::list(&mut test.db.reader().await.unwrap(), &library, "alice", 10)
             .await
             .unwrap();
         assert!(listed.is_empty());

@@ -59,6 +59,10 @@ const PARTS: &[(&str, &str)] = &[
     (
         "FROM repositories WHERE name IN",
         "of the few hundred that one flush names",
+    ("FROM cve_allowlists", "a project has one"),
+    (
+        "FROM project_metadata",
+        "a project has a dozen keys at most",
     ),
     ("UNION ALL", "for fsck: of so many manifests as it asks for"),
     ("FROM keys WHERE purpose", "a handful of rows"),

@@ -33,7 +33,11 @@ async fn plant(world: &World<'_>, bytes: &'static [u8]) -> Digest {
                     admin: true,
                 };
                 let owner = users::insert(tx, &new, now).await?;
-                let project = projects::insert(tx, &"library".parse()?, true, owner, now).await?;
+                let library = projects::NewProject {
+                    public: true,
+                    ..projects::NewProject::named("library".parse()?, owner)
+                };
+                let project = projects::insert(tx, &library, now).await?;
                 let repository =
                     repositories::ensure(tx, project, &"library/a".parse().expect("a name"), now)
                         .await?;

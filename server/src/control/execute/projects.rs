@@ -20,10 +20,11 @@ pub(super) async fn create(
             Box::pin(async move {
                 let now = tx.now().await?;
                 let owner = users::get_name(tx, &owner).await?;
-                let id = projects::insert(tx, &name, public, owner.id, now).await?;
-                let project = projects::get_name(tx, name.as_str()).await?;
-                members::set(tx, &project, &owner, Role::ProjectAdmin, now).await?;
-                Ok(id)
+                let new = projects::NewProject {
+                    public,
+                    ..projects::NewProject::named(name, owner.id)
+                };
+                projects::insert(tx, &new, now).await
             })
         })
         .await
@@ -120,7 +121,7 @@ pub(super) async fn members(
     let project = projects::get_name(&mut reader, project).await?;
     let rows = members::list(&mut reader, &project, after, PAGE).await?;
     let shown = rows.into_iter().map(|member| answer::Member {
-        user: member.user_name,
+        user: member.name,
         role: member.role.to_string(),
     });
     Ok(shown.collect())

@@ -59,6 +59,7 @@ const PARTS: &[(&str, &str)] = &[
     (
         "FROM repositories WHERE name IN",
         "of the few hundred that one flush names",
+    ),
     ("FROM cve_allowlists", "a project has one"),
     (
         "FROM project_metadata",

@@ -64,6 +64,7 @@ async fn commits(db: &Db, writers: usize) -> model::Result<String> {
                             tx,
                             Kind::TagMoved,
                             key,
+                            None,
                             &json!({ "digest": "sha256:0" }),
                             now,
                         )

@@ -2,6 +2,7 @@
 
 use model::{
     Error, Result, What,
+    audit::Event,
     change::Kind,
     id::{ArtifactId, BlobId, RepositoryId, new_uid},
     time::Timestamp,
@@ -15,7 +16,9 @@ use crate::{
     changes,
     dialect::{locking, with_list, with_numbers},
     generations::Touch,
-    links, tags,
+    links,
+    repositories::Repository,
+    tags,
     value::Row,
 };
 
@@ -46,6 +49,8 @@ pub struct NewArtifact {
     /// The manifest's own bytes, config and layers that the repository holds.
     pub blobs: Vec<BlobId>,
     pub children: Vec<ArtifactId>,
+    /// Pushed under a tag, which tells the audit of it.
+    pub by_tag: bool,
 }
 
 fn read(row: &Row<'_>) -> Result<Artifact> {
@@ -122,8 +127,7 @@ pub async fn hold(
 /// before all it names was there (by a rebuild, or without its foreign layers) gets what came since.
 pub async fn ensure(
     tx: &mut Tx,
-    repository: RepositoryId,
-    repository_name: &str,
+    repository: &Repository,
     new: &NewArtifact,
     now: Timestamp,
 ) -> Result<(ArtifactId, bool)> {
@@ -131,12 +135,12 @@ pub async fn ensure(
         new.digest.to_string(),
         new.subject.as_ref().map(ToString::to_string),
     );
-    if let Some(known) = find_known(tx, repository, &digest).await? {
+    if let Some(known) = find_known(tx, repository.id, &digest).await? {
         let names_all = known.blob == new.blob
             && known.blobs >= new.blobs.len() as i64
             && known.children >= new.children.len() as i64;
         if !names_all {
-            complete(tx, repository, known.id, new).await?;
+            complete(tx, repository.id, known.id, new).await?;
         }
         return Ok((known.id, !names_all));
     }
@@ -149,7 +153,7 @@ pub async fn ensure(
              RETURNING id, uid",
             &[
                 (&uid).into(),
-                repository.into(),
+                repository.id.into(),
                 (&digest).into(),
                 new.blob.into(),
                 (&new.media_type).into(),
@@ -167,17 +171,23 @@ pub async fn ensure(
     if made_by != uid {
         return Ok((id, false)); // another transaction made it meanwhile, with all it names
     }
-    name_contents(tx, repository, id, new).await?;
-    tx.touch(Touch::Repository(repository));
-    let key = format!("{repository_name}@{digest}");
-    changes::append(
-        tx,
+    name_contents(tx, repository.id, id, new).await?;
+    tx.touch(Touch::Repository(repository.id));
+    let key = format!("{}@{digest}", repository.name);
+    let pushed = format!("push artifact: {key}");
+    let payload = json!({ "uid": uid, "mediaType": new.media_type, "subject": subject });
+    let change = changes::New::of(
         Kind::ArtifactPushed,
         &key,
-        &json!({ "uid": uid, "mediaType": new.media_type, "subject": subject }),
-        now,
-    )
-    .await?;
+        Some(repository.project),
+        &payload,
+    );
+    let change = changes::New {
+        event: (!new.by_tag).then_some(Event::CreateArtifact),
+        description: Some(&pushed),
+        ..change
+    };
+    changes::append_new(tx, &change, now).await?;
     Ok((id, true))
 }
 
@@ -286,15 +296,14 @@ const TAGS: i64 = 1000;
 /// False when it has more tags than go in one transaction: some went, call again.
 pub async fn delete(
     tx: &mut Tx,
-    repository: RepositoryId,
-    repository_name: &str,
+    repository: &Repository,
     artifact: &Artifact,
     check_at: Timestamp,
     now: Timestamp,
 ) -> Result<bool> {
     // Whoever tags it or names it in an index holds it FOR SHARE: that is over now, or waits until this has happened.
     let sql = locking!(tx, "SELECT 1 FROM artifacts WHERE id = $1", "FOR UPDATE");
-    let key = format!("{repository_name}@{}", artifact.digest);
+    let key = format!("{}@{}", repository.name, artifact.digest);
     if !tx.exists(sql, &[artifact.id.into()]).await? {
         return Err(Error::not_found(
             What::Manifest,
@@ -307,14 +316,15 @@ pub async fn delete(
             artifact.digest
         )));
     }
-    if tags::delete_of(tx, repository, repository_name, artifact, TAGS, now).await? == TAGS {
+    if tags::delete_of(tx, repository, artifact, TAGS, now).await? == TAGS {
         return Ok(false);
     }
-    links::release(tx, repository, artifact.id, check_at).await?;
+    links::release(tx, repository.id, artifact.id, check_at).await?;
     tx.execute("DELETE FROM artifacts WHERE id = $1", &[artifact.id.into()])
         .await?;
-    tx.touch(Touch::Repository(repository));
-    changes::append(tx, Kind::ArtifactDeleted, &key, &json!({}), now).await?;
+    tx.touch(Touch::Repository(repository.id));
+    let (kind, project) = (Kind::ArtifactDeleted, Some(repository.project));
+    changes::append(tx, kind, &key, project, &json!({}), now).await?;
     Ok(true)
 }
 

@@ -3,7 +3,7 @@
 use model::{
     Result,
     change::Kind,
-    id::{ArtifactId, BlobId, RepositoryId, TagId},
+    id::{ArtifactId, BlobId, ProjectId, RepositoryId, TagId},
     time::Timestamp,
 };
 use oci::digest::Digest;
@@ -16,6 +16,7 @@ use crate::{
     dialect::{locking, with_numbers},
     generations::Touch,
     links,
+    repositories::Repository,
 };
 
 /// The last of up to `limit` manifests after `after`, where the next range ends, and how many they are.
@@ -38,8 +39,7 @@ pub async fn next_artifacts(
 #[derive(Debug, Clone)]
 pub struct Unlinked {
     pub artifact: ArtifactId,
-    pub repository: RepositoryId,
-    pub repository_name: String,
+    pub repository: Repository,
     pub manifest: Digest,
     pub blob: BlobId,
     pub digest: Digest,
@@ -53,7 +53,7 @@ pub async fn unlinked(
     last: ArtifactId,
 ) -> Result<Vec<Unlinked>> {
     conn.rows(
-        "SELECT a.id, a.repository_id, r.name, a.digest, b.id, b.digest, b.state
+        "SELECT a.id, a.repository_id, r.name, a.digest, b.id, b.digest, b.state, r.project_id
            FROM artifacts a
            JOIN repositories r ON r.id = a.repository_id
            JOIN artifact_blobs n ON n.artifact_id = a.id
@@ -61,7 +61,7 @@ pub async fn unlinked(
           WHERE a.id > $1 AND a.id <= $2
             AND (b.state = 2 OR NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.repository_id = a.repository_id AND l.blob_id = b.id))
          UNION ALL
-         SELECT a.id, a.repository_id, r.name, a.digest, b.id, b.digest, b.state
+         SELECT a.id, a.repository_id, r.name, a.digest, b.id, b.digest, b.state, r.project_id
            FROM artifacts a
            JOIN repositories r ON r.id = a.repository_id
            JOIN blobs b ON b.id = a.blob_id
@@ -72,8 +72,11 @@ pub async fn unlinked(
         |row| {
             Ok(Unlinked {
                 artifact: ArtifactId(row.int(0)?),
-                repository: RepositoryId(row.int(1)?),
-                repository_name: row.text(2)?,
+                repository: Repository {
+                    id: RepositoryId(row.int(1)?),
+                    project: ProjectId(row.int(7)?),
+                    name: row.text(2)?,
+                },
                 manifest: row.parsed(3)?,
                 blob: BlobId(row.int(4)?),
                 digest: row.parsed(5)?,
@@ -111,10 +114,10 @@ pub async fn link(tx: &mut Tx, unlinked: &Unlinked, now: Timestamp) -> Result<Li
     }
     tx.execute(
         "INSERT INTO artifact_blobs (artifact_id, blob_id, repository_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-        &[unlinked.artifact.into(), blob.id.into(), unlinked.repository.into()],
+        &[unlinked.artifact.into(), blob.id.into(), unlinked.repository.id.into()],
     )
     .await?;
-    links::add(tx, unlinked.repository, blob.id, None, now).await?;
+    links::add(tx, &unlinked.repository, blob.id, None, now).await?;
     Ok(Linking::Linked)
 }
 
@@ -146,8 +149,7 @@ pub async fn next_tags(conn: &mut Conn, after: TagId, limit: i64) -> Result<Opti
 #[derive(Debug, Clone)]
 pub struct LooseTag {
     pub id: TagId,
-    pub repository: RepositoryId,
-    pub repository_name: String,
+    pub repository: Repository,
     pub name: String,
     pub digest: Digest,
     pub artifact: ArtifactId,
@@ -158,7 +160,7 @@ pub struct LooseTag {
 /// Of the tags over `after` up to `last`.
 pub async fn loose_tags(conn: &mut Conn, after: TagId, last: TagId) -> Result<Vec<LooseTag>> {
     conn.rows(
-        "SELECT t.id, t.repository_id, r.name, t.name, t.digest, t.artifact_id, a.digest
+        "SELECT t.id, t.repository_id, r.name, t.name, t.digest, t.artifact_id, a.digest, r.project_id
            FROM tags t
            JOIN repositories r ON r.id = t.repository_id
            LEFT JOIN artifacts a ON a.id = t.artifact_id AND a.repository_id = t.repository_id
@@ -169,8 +171,11 @@ pub async fn loose_tags(conn: &mut Conn, after: TagId, last: TagId) -> Result<Ve
             let points_at = row.opt_text(6)?.map(|text| text.parse()).transpose();
             Ok(LooseTag {
                 id: TagId(row.int(0)?),
-                repository: RepositoryId(row.int(1)?),
-                repository_name: row.text(2)?,
+                repository: Repository {
+                    id: RepositoryId(row.int(1)?),
+                    project: ProjectId(row.int(7)?),
+                    name: row.text(2)?,
+                },
                 name: row.text(3)?,
                 digest: row.parsed(4)?,
                 artifact: ArtifactId(row.int(5)?),
@@ -213,8 +218,16 @@ pub async fn mend_tag(tx: &mut Tx, tag: &LooseTag, now: Timestamp) -> Result<boo
             .await?;
         (Kind::TagDeleted, said)
     };
-    tx.touch(Touch::Repository(tag.repository));
-    let key = format!("{}:{}", tag.repository_name, tag.name);
-    changes::append_at(tx, kind, &key, &json!({ "digest": digest }), clock, now).await?;
+    let repository = &tag.repository;
+    tx.touch(Touch::Repository(repository.id));
+    let (key, payload) = (
+        format!("{}:{}", repository.name, tag.name),
+        json!({ "digest": digest }),
+    );
+    let change = changes::New {
+        clock: Some(clock),
+        ..changes::New::of(kind, &key, Some(repository.project), &payload)
+    };
+    changes::append_new(tx, &change, now).await?;
     Ok(true)
 }

@@ -60,7 +60,7 @@ pub async fn set_of_system(
 ) -> Result<()> {
     put(tx, SYSTEM, items, expires_at, now).await?;
     let payload = json!({ "items": items, "expires_at": expires_at });
-    changes::append(tx, Kind::SettingChanged, "cve_allowlist", &payload, now).await
+    changes::append(tx, Kind::AllowlistSet, "system", None, &payload, now).await
 }
 
 pub async fn set(
@@ -73,7 +73,8 @@ pub async fn set(
     put(tx, project.id.0, items, expires_at, now).await?;
     let list = json!({ "items": items, "expires_at": expires_at });
     let payload = json!({ "uid": project.uid, "cve_allowlist": list });
-    changes::append(tx, Kind::ProjectUpdated, &project.name, &payload, now).await
+    let (kind, name) = (Kind::AllowlistSet, &project.name);
+    changes::append(tx, kind, name, Some(project.id), &payload, now).await
 }
 
 async fn put(

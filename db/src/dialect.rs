@@ -107,4 +107,20 @@ macro_rules! with_rows {
     };
 }
 
-pub(crate) use {locking, with_list, with_numbers, with_rows};
+/// A query over a log that ends before the oldest transaction which is still open: its rows have lower numbers than some that
+/// are there already. SQLite commits in the order of numbers. The text before ends in a WHERE.
+macro_rules! settled {
+    ($conn:expr, $before:literal, $after:literal) => {
+        if $conn.locks_rows() {
+            concat!(
+                $before,
+                " AND tx < CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT) ",
+                $after
+            )
+        } else {
+            concat!($before, " ", $after)
+        }
+    };
+}
+
+pub(crate) use {locking, settled, with_list, with_numbers, with_rows};

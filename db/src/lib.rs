@@ -14,9 +14,11 @@ pub mod value;
 
 pub mod activity;
 pub mod artifacts;
+pub mod audit;
 pub mod blobs;
 pub mod changes;
 pub mod consistency;
+pub mod cursors;
 pub mod cve_allowlists;
 pub mod facts;
 pub mod icons;
@@ -45,6 +47,7 @@ use futures_util::future::BoxFuture;
 use generations::Generations;
 use model::{
     Result,
+    actor::Actor,
     settings::{Pinned, Settings},
     time::{Clock, Hlc, Timestamp},
 };
@@ -76,7 +79,7 @@ pub enum Engine {
 
 /// The database. A clone is another handle on the same connections.
 #[derive(Clone)]
-pub struct Db(Arc<Inner>, Use);
+pub struct Db(Arc<Inner>, Use, Option<Arc<Actor>>);
 
 /// Who asks. On PostgreSQL each has connections of its own, so that neither waits behind the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +91,6 @@ enum Use {
 struct Inner {
     engine: Opened,
     shared: Shared,
-    pinned: Pinned,
     settings: settings::Remembered,
 }
 
@@ -101,16 +103,25 @@ enum Opened {
 #[derive(Clone)]
 struct Shared {
     node: Arc<str>,
+    system: Arc<Actor>,
+    pinned: Arc<Pinned>,
     clock: Clock,
     hlc: Arc<Hlc>,
     generations: Arc<Generations>,
     job_waiting: Arc<tokio::sync::Notify>,
 }
 
+/// Who begins a transaction on PostgreSQL, and what it needs.
+struct By {
+    shared: Shared,
+    who: Use,
+    actor: Option<Arc<Actor>>,
+}
+
 /// A connection to read with; goes back to its pool when dropped.
 pub struct Reader {
     conn: Option<Conn>,
-    db: Db,
+    db: Arc<Inner>,
 }
 
 impl Db {
@@ -118,6 +129,8 @@ impl Db {
     pub async fn open(config: &Config, clock: Clock) -> Result<Self> {
         let shared = Shared {
             node: config.node.as_str().into(),
+            system: Arc::new(Actor::new(Actor::SYSTEM, None)),
+            pinned: Arc::new(config.pinned.clone()),
             clock,
             hlc: Arc::default(),
             generations: Arc::default(),
@@ -135,10 +148,10 @@ impl Db {
             Arc::new(Inner {
                 engine,
                 shared,
-                pinned: config.pinned.clone(),
                 settings: settings::Remembered::default(),
             }),
             Use::Requests,
+            None,
         );
         let mut reader = db.reader().await?;
         if migrate::current(&mut reader).await? > 0 {
@@ -154,7 +167,13 @@ impl Db {
     /// The same database for jobs and commands: long reads and many small writes that no request should wait for.
     #[must_use]
     pub fn in_background(&self) -> Self {
-        Self(self.0.clone(), Use::Background)
+        Self(self.0.clone(), Use::Background, self.2.clone())
+    }
+
+    /// The same database for somebody: what is written through this handle is told of him. Without one it is the system.
+    #[must_use]
+    pub fn by(&self, actor: Arc<Actor>) -> Self {
+        Self(self.0.clone(), self.1, Some(actor))
     }
 
     /// A connection to read with. On SQLite its queries run on the calling thread.
@@ -165,7 +184,7 @@ impl Db {
         };
         Ok(Reader {
             conn: Some(conn),
-            db: self.clone(),
+            db: self.0.clone(),
         })
     }
 
@@ -179,8 +198,15 @@ impl Db {
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + Sync + 'static,
     {
         match &self.0.engine {
-            Opened::Sqlite(sqlite) => sqlite.write(work).await,
-            Opened::Postgres(postgres) => postgres.write(self.0.shared.clone(), self.1, work).await,
+            Opened::Sqlite(sqlite) => sqlite.write(self.2.clone(), work).await,
+            Opened::Postgres(postgres) => {
+                let by = By {
+                    shared: self.0.shared.clone(),
+                    who: self.1,
+                    actor: self.2.clone(),
+                };
+                postgres.write(by, work).await
+            }
         }
     }
 
@@ -191,7 +217,7 @@ impl Db {
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + Sync + 'static,
     {
         match &self.0.engine {
-            Opened::Sqlite(sqlite) => sqlite.write_for_long(work).await,
+            Opened::Sqlite(sqlite) => sqlite.write_for_long(self.2.clone(), work).await,
             Opened::Postgres(_) => self.write(work).await,
         }
     }
@@ -213,7 +239,7 @@ impl Db {
         if let Some(settings) = remembered.flatten() {
             return Ok(settings);
         }
-        let read = settings::load(&mut *self.reader().await?, &self.0.pinned).await?;
+        let read = settings::load(&mut *self.reader().await?, &self.0.shared.pinned).await?;
         let read = Arc::new(read);
         if self.is_exclusive() {
             self.0.settings.keep(generation, &read);
@@ -280,7 +306,7 @@ impl std::ops::DerefMut for Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        if let (Some(conn), Opened::Sqlite(sqlite)) = (self.conn.take(), &self.db.0.engine) {
+        if let (Some(conn), Opened::Sqlite(sqlite)) = (self.conn.take(), &self.db.engine) {
             sqlite.put_back(conn);
         }
     }

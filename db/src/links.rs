@@ -3,7 +3,7 @@
 
 use model::{
     Result,
-    id::{ArtifactId, BlobId, RepositoryId},
+    id::{ArtifactId, BlobId, ProjectId, RepositoryId},
     time::Timestamp,
 };
 use oci::digest::Digest;
@@ -13,6 +13,7 @@ use crate::{
     blobs::{self, Blob, json_list, json_numbers},
     dialect::{with_list, with_numbers},
     generations::Touch,
+    repositories::Repository,
 };
 
 /// The content as this repository may read it; `None` when it does not hold it or it is gone.
@@ -58,7 +59,7 @@ pub async fn held(tx: &mut Tx, repository: RepositoryId, digests: &[Digest]) -> 
 /// manifest names it in the same transaction.
 pub async fn add(
     tx: &mut Tx,
-    repository: RepositoryId,
+    repository: &Repository,
     blob: BlobId,
     check_at: Option<Timestamp>,
     now: Timestamp,
@@ -66,17 +67,17 @@ pub async fn add(
     tx.execute(
         "INSERT INTO repository_blobs (repository_id, blob_id, added_at, check_at) VALUES ($1, $2, $3, $4)
          ON CONFLICT (repository_id, blob_id) DO UPDATE SET added_at = excluded.added_at, check_at = excluded.check_at",
-        &[repository.into(), blob.into(), now.into(), check_at.into()],
+        &[repository.id.into(), blob.into(), now.into(), check_at.into()],
     )
     .await?;
-    tx.touch(Touch::Repository(repository));
+    tx.touch(Touch::Repository(repository.id));
     Ok(())
 }
 
 /// Takes a content from the repository, unless a manifest of it names it. Lock the content first. True when it went.
 pub async fn remove_unless_named(
     tx: &mut Tx,
-    repository: RepositoryId,
+    repository: &Repository,
     blob: BlobId,
 ) -> Result<bool> {
     let removed = tx
@@ -84,18 +85,17 @@ pub async fn remove_unless_named(
             "DELETE FROM repository_blobs
               WHERE repository_id = $1 AND blob_id = $2
                 AND NOT EXISTS (SELECT 1 FROM artifact_blobs WHERE repository_id = $1 AND blob_id = $2)",
-            &[repository.into(), blob.into()],
+            &[repository.id.into(), blob.into()],
         )
         .await?;
-    tx.touch(Touch::Repository(repository));
+    tx.touch(Touch::Repository(repository.id));
     Ok(removed > 0)
 }
 
 /// A link that the collector should look at.
 #[derive(Debug, Clone)]
 pub struct Due {
-    pub repository: RepositoryId,
-    pub repository_name: String,
+    pub repository: Repository,
     pub blob: BlobId,
     pub digest: Digest,
     pub size: u64,
@@ -104,7 +104,7 @@ pub struct Due {
 /// Links whose time has come, the oldest first.
 pub async fn due(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<Due>> {
     conn.rows(
-        "SELECT l.repository_id, r.name, l.blob_id, b.digest, b.size
+        "SELECT l.repository_id, r.name, l.blob_id, b.digest, b.size, r.project_id
            FROM repository_blobs l
            JOIN blobs b ON b.id = l.blob_id
            JOIN repositories r ON r.id = l.repository_id
@@ -114,8 +114,11 @@ pub async fn due(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<Due>
         &[now.into(), limit.into()],
         |row| {
             Ok(Due {
-                repository: RepositoryId(row.int(0)?),
-                repository_name: row.text(1)?,
+                repository: Repository {
+                    id: RepositoryId(row.int(0)?),
+                    project: ProjectId(row.int(5)?),
+                    name: row.text(1)?,
+                },
                 blob: BlobId(row.int(2)?),
                 digest: row.parsed(3)?,
                 size: row.int(4)?.unsigned_abs(),
@@ -138,13 +141,13 @@ pub async fn any_due(conn: &mut Conn, now: Timestamp) -> Result<bool> {
 /// others it notes that nothing needs asking. Lock the contents first.
 pub async fn collect(
     tx: &mut Tx,
-    repository: RepositoryId,
+    repository: &Repository,
     contents: &[BlobId],
     now: Timestamp,
 ) -> Result<Vec<BlobId>> {
     let list = json_numbers(contents.iter().map(|id| id.0));
     // The deletion of a manifest touches links and not contents: without this its new check_at could be lost.
-    hold(tx, repository, &list).await?;
+    hold(tx, repository.id, &list).await?;
     // `+check_at`: the index over all that is due would be read from its beginning each time.
     let sql = with_numbers!(
         tx,
@@ -158,7 +161,7 @@ pub async fn collect(
     let ended = tx
         .rows(
             sql,
-            &[repository.into(), (&list).into(), now.into()],
+            &[repository.id.into(), (&list).into(), now.into()],
             |row| Ok(BlobId(row.int(0)?)),
         )
         .await?;
@@ -169,11 +172,11 @@ pub async fn collect(
             "$2",
             ""
         );
-        tx.execute(sql, &[repository.into(), (&list).into(), now.into()])
+        tx.execute(sql, &[repository.id.into(), (&list).into(), now.into()])
             .await?;
     }
     if !ended.is_empty() {
-        tx.touch(Touch::Repository(repository));
+        tx.touch(Touch::Repository(repository.id));
     }
     Ok(ended)
 }

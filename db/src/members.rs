@@ -196,7 +196,8 @@ pub async fn insert(
         )
         .await?
         .ok_or_else(|| Error::Conflict("The project member specified already exist".to_owned()))?;
-    tell(tx, project, name, group.is_some(), Some(role), now).await?;
+    let told = (Kind::MemberAdded, Some(role));
+    tell(tx, project, name, group.is_some(), told, now).await?;
     Ok(id)
 }
 
@@ -230,7 +231,8 @@ pub async fn set_role(
     )
     .await?;
     let is_group = matches!(member.entity, Entity::Group(_));
-    tell(tx, project, &member.name, is_group, Some(role), now).await
+    let told = (Kind::MemberUpdated, Some(role));
+    tell(tx, project, &member.name, is_group, told, now).await
 }
 
 pub async fn delete(tx: &mut Tx, project: &Project, member: &Member, now: Timestamp) -> Result<()> {
@@ -240,7 +242,8 @@ pub async fn delete(tx: &mut Tx, project: &Project, member: &Member, now: Timest
     )
     .await?;
     let is_group = matches!(member.entity, Entity::Group(_));
-    tell(tx, project, &member.name, is_group, None, now).await
+    let told = (Kind::MemberRemoved, None);
+    tell(tx, project, &member.name, is_group, told, now).await
 }
 
 /// Gives the user this role in the project, instead of the one he had there.
@@ -253,14 +256,23 @@ pub async fn set(
 ) -> Result<()> {
     projects::hold(tx, project.id).await?;
     users::hold(tx, user).await?;
-    tx.execute(
-        "INSERT INTO members (uid, project_id, user_id, role, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $5)
-         ON CONFLICT (project_id, user_id) DO UPDATE SET role = excluded.role, updated_at = excluded.updated_at",
-        &[(&new_uid()).into(), project.id.into(), user.id.into(), role.number().into(), now.into()],
-    )
-    .await?;
-    tell(tx, project, &user.name, false, Some(role), now).await
+    let uid = new_uid();
+    let kept = tx
+        .row(
+            "INSERT INTO members (uid, project_id, user_id, role, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $5)
+             ON CONFLICT (project_id, user_id) DO UPDATE SET role = excluded.role, updated_at = excluded.updated_at
+             RETURNING uid",
+            &[(&uid).into(), project.id.into(), user.id.into(), role.number().into(), now.into()],
+            |row| row.text(0),
+        )
+        .await?;
+    let kind = if kept.as_ref() == Some(&uid) {
+        Kind::MemberAdded
+    } else {
+        Kind::MemberUpdated
+    };
+    tell(tx, project, &user.name, false, (kind, Some(role)), now).await
 }
 
 pub async fn remove(tx: &mut Tx, project: &Project, user: &User, now: Timestamp) -> Result<()> {
@@ -279,7 +291,8 @@ pub async fn remove(tx: &mut Tx, project: &Project, user: &User, now: Timestamp)
             ),
         ));
     }
-    tell(tx, project, &user.name, false, None, now).await
+    let told = (Kind::MemberRemoved, None);
+    tell(tx, project, &user.name, false, told, now).await
 }
 
 /// Of a role that somebody has now, or of none.
@@ -288,7 +301,7 @@ async fn tell(
     project: &Project,
     name: &str,
     is_group: bool,
-    role: Option<Role>,
+    (kind, role): (Kind, Option<Role>),
     now: Timestamp,
 ) -> Result<()> {
     tx.touch(Touch::Rights);
@@ -296,12 +309,9 @@ async fn tell(
         format!("{}/{name}", project.name),
         if is_group { "group" } else { "user" },
     );
-    let (kind, payload) = match role {
-        Some(role) => (
-            Kind::MemberSet,
-            json!({ "entity": entity, "role": role.as_str() }),
-        ),
-        None => (Kind::MemberRemoved, json!({ "entity": entity })),
-    };
-    changes::append(tx, kind, &key, &payload, now).await
+    let mut payload = json!({ "entity": entity });
+    if let Some(role) = role {
+        payload["role"] = role.as_str().into();
+    }
+    changes::append(tx, kind, &key, Some(project.id), &payload, now).await
 }

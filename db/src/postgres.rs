@@ -23,7 +23,7 @@ use self::{
     pool::{Own, Pool},
 };
 use crate::{
-    Config, Conn, Shared, Tx, Use,
+    By, Config, Conn, Tx, Use,
     conn::Driver,
     errors::{is_read_only, is_repeatable},
 };
@@ -119,12 +119,12 @@ impl Postgres {
         Ok(Conn::new(Driver::Postgres(Client::Own(own))))
     }
 
-    pub(crate) async fn write<T, F>(&self, shared: Shared, who: Use, work: F) -> Result<T>
+    pub(crate) async fn write<T, F>(&self, by: By, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + Sync + 'static,
     {
-        let pool = match who {
+        let pool = match by.who {
             Use::Requests => self.pool.clone(),
             Use::Background => self.job_pool.clone(),
         };
@@ -133,7 +133,7 @@ impl Postgres {
         let task = self.tasks.spawn(async move {
             let mut attempt = 1;
             loop {
-                match transact(&pool, patience, &shared, &work).await {
+                match transact(&pool, patience, &by, &work).await {
                     Err(error) if is_repeatable(&error) && attempt < ATTEMPTS => {
                         tokio::time::sleep(Duration::from_millis(5 << attempt)).await;
                         attempt += 1;
@@ -183,12 +183,7 @@ fn no_answer(patience: Duration) -> Error {
     ))
 }
 
-async fn transact<T, F>(
-    pool: &Arc<Pool>,
-    patience: Duration,
-    shared: &Shared,
-    work: &F,
-) -> Result<T>
+async fn transact<T, F>(pool: &Arc<Pool>, patience: Duration, by: &By, work: &F) -> Result<T>
 where
     F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T>>,
 {
@@ -196,9 +191,10 @@ where
     let (own, now) = begin(pool, patience).await?;
     let mut tx = Tx::new(
         Conn::new(Driver::Postgres(Client::Own(own))),
-        shared.clone(),
+        by.shared.clone(),
     );
-    tx.begin(Some(Timestamp(now.0 + shared.clock.shift())));
+    let now = Timestamp(now.0 + by.shared.clock.shift());
+    tx.begin(by.actor.as_ref(), Some(now));
     let answer = work(&mut tx).await;
     let outcome = tx.conn.outcome(answer);
     let Driver::Postgres(Client::Own(own)) = &mut tx.conn.driver else {

@@ -107,5 +107,6 @@ async fn tell(
     now: Timestamp,
 ) -> Result<()> {
     let payload = json!({ "uid": project.uid, "metadata": changed });
-    changes::append(tx, Kind::ProjectUpdated, &project.name, &payload, now).await
+    let (kind, name) = (Kind::ProjectMetadataSet, &project.name);
+    changes::append(tx, kind, name, Some(project.id), &payload, now).await
 }

@@ -132,7 +132,7 @@ pub async fn insert(tx: &mut Tx, new: &NewProject, now: Timestamp) -> Result<Pro
     let payload = json!({
         "uid": uid, "public": new.public, "owner": new.owner, "metadata": new.metadata, "storage": new.storage,
     });
-    changes::append(tx, Kind::ProjectCreated, name, &payload, now).await?;
+    changes::append(tx, Kind::ProjectCreated, name, Some(id), &payload, now).await?;
     Ok(id)
 }
 
@@ -218,6 +218,7 @@ pub async fn set_public(
         tx,
         Kind::ProjectUpdated,
         &project.name,
+        Some(project.id),
         &json!({ "uid": project.uid, "public": public }),
         now,
     )
@@ -242,6 +243,7 @@ pub async fn delete(tx: &mut Tx, project: &Project, now: Timestamp) -> Result<()
         tx,
         Kind::ProjectDeleted,
         &project.name,
+        Some(project.id),
         &json!({ "uid": project.uid }),
         now,
     )

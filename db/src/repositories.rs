@@ -11,11 +11,26 @@ use serde_json::json;
 
 use crate::{Conn, Tx, changes, projects};
 
-pub async fn find(conn: &mut Conn, name: &str) -> Result<Option<RepositoryId>> {
+/// A repository as whoever changes something in it needs it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Repository {
+    pub id: RepositoryId,
+    pub project: ProjectId,
+    /// With its project's name.
+    pub name: String,
+}
+
+pub async fn find(conn: &mut Conn, name: &str) -> Result<Option<Repository>> {
     conn.row(
-        "SELECT id FROM repositories WHERE name = $1",
+        "SELECT id, project_id FROM repositories WHERE name = $1",
         &[name.into()],
-        |row| Ok(RepositoryId(row.int(0)?)),
+        |row| {
+            Ok(Repository {
+                id: RepositoryId(row.int(0)?),
+                project: ProjectId(row.int(1)?),
+                name: name.to_owned(),
+            })
+        },
     )
     .await
 }
@@ -26,9 +41,9 @@ pub async fn ensure(
     project: ProjectId,
     name: &RepoName,
     now: Timestamp,
-) -> Result<RepositoryId> {
-    if let Some(id) = find(tx, name.as_str()).await? {
-        return Ok(id);
+) -> Result<Repository> {
+    if let Some(known) = find(tx, name.as_str()).await? {
+        return Ok(known);
     }
     projects::hold(tx, project).await?;
     let uid = new_uid();
@@ -53,15 +68,14 @@ pub async fn ensure(
             model::Error::Internal(anyhow::anyhow!("repository `{name}` came and went"))
         });
     };
-    changes::append(
-        tx,
-        Kind::RepositoryCreated,
-        name.as_str(),
-        &json!({ "uid": uid }),
-        now,
-    )
-    .await?;
-    Ok(id)
+    let payload = json!({ "uid": uid });
+    let kind = Kind::RepositoryCreated;
+    changes::append(tx, kind, name.as_str(), Some(project), &payload, now).await?;
+    Ok(Repository {
+        id,
+        project,
+        name: name.to_string(),
+    })
 }
 
 /// The names of repositories that hold at least one artifact, sorted by byte, after `after`.

@@ -299,6 +299,7 @@ pub async fn insert(
         tx,
         Kind::RobotCreated,
         full_name,
+        new.project,
         &json!({ "uid": uid }),
         now,
     )
@@ -394,6 +395,7 @@ async fn updated(
         tx,
         Kind::RobotUpdated,
         full_name,
+        robot.project,
         &json!({ "uid": robot.uid }),
         now,
     )
@@ -416,6 +418,7 @@ pub async fn delete(tx: &mut Tx, robot: &Robot, full_name: &str, now: Timestamp)
         tx,
         Kind::RobotDeleted,
         full_name,
+        robot.project,
         &json!({ "uid": robot.uid }),
         now,
     )

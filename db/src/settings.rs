@@ -42,7 +42,7 @@ pub async fn set_all(tx: &mut Tx, wanted: &Changes, now: Timestamp) -> Result<()
         }
         tx.touch(Touch::Rights);
         let payload = json!({ "value": value });
-        changes::append(tx, Kind::SettingChanged, name, &payload, now).await?;
+        changes::append(tx, Kind::SettingChanged, name, None, &payload, now).await?;
     }
     Ok(())
 }

@@ -4,11 +4,12 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
-use model::{Error, Result, error::internal};
+use model::{Error, Result, actor::Actor, error::internal};
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use tokio::sync::{mpsc, oneshot};
@@ -72,17 +73,17 @@ impl Sqlite {
 
     /// A disk that hangs holds up nobody for ever: after its turn came late, a transaction has as long again. It may happen
     /// all the same.
-    pub(crate) async fn write<T, F>(&self, work: F) -> Result<T>
+    pub(crate) async fn write<T, F>(&self, actor: Option<Arc<Actor>>, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + Sync + 'static,
     {
-        tokio::time::timeout(self.timeout * 2, self.write_for_long(work))
+        tokio::time::timeout(self.timeout * 2, self.write_for_long(actor, work))
             .await
             .map_err(|_| unavailable("the database's writer did not answer in time"))?
     }
 
-    pub(crate) async fn write_for_long<T, F>(&self, work: F) -> Result<T>
+    pub(crate) async fn write_for_long<T, F>(&self, actor: Option<Arc<Actor>>, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + Sync + 'static,
@@ -94,6 +95,7 @@ impl Sqlite {
             .ok_or_else(|| unavailable("the database is closed"))?;
         let (reply, answer) = oneshot::channel();
         let pending = Box::new(Transaction {
+            actor,
             work,
             outcome: None,
             reply: Some(reply),
@@ -178,6 +180,7 @@ trait Pending: Send {
 }
 
 struct Transaction<T, F> {
+    actor: Option<Arc<Actor>>,
     work: F,
     outcome: Option<Result<T>>,
     reply: Option<oneshot::Sender<Result<T>>>,
@@ -189,6 +192,7 @@ where
     F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + Sync + 'static,
 {
     fn run(&mut self, tx: &mut Tx) -> bool {
+        tx.begin(self.actor.as_ref(), None);
         let answer = catch_unwind(AssertUnwindSafe(|| {
             let future = (self.work)(tx);
             future.now_or_never().unwrap_or_else(|| {
@@ -272,7 +276,6 @@ fn commit_group(tx: &mut Tx, group: &mut [Box<dyn Pending>]) -> Result<()> {
 fn run_group(tx: &mut Tx, group: &mut [Box<dyn Pending>]) -> Result<()> {
     for pending in group {
         execute(tx, "SAVEPOINT one")?;
-        tx.begin(None);
         if !pending.run(tx) {
             execute(tx, "ROLLBACK TO one")?;
         }

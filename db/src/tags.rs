@@ -2,6 +2,7 @@
 
 use model::{
     Error, Result, What,
+    audit::Event,
     change::Kind,
     id::{ArtifactId, RepositoryId, new_uid},
     time::Timestamp,
@@ -16,16 +17,26 @@ use crate::{
     changes,
     dialect::{locking, with_numbers},
     generations::Touch,
+    repositories::Repository,
 };
+
+/// Why a tag is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Its manifest was pushed: that is what the audit tells.
+    Push,
+    /// Somebody tagged a manifest that is there.
+    Tagging,
+}
 
 /// Points a tag at a manifest of its repository.
 pub async fn set(
     tx: &mut Tx,
-    repository: RepositoryId,
-    repository_name: &str,
+    repository: &Repository,
     tag: &Tag,
     artifact: ArtifactId,
     digest: &Digest,
+    cause: Cause,
     now: Timestamp,
 ) -> Result<()> {
     let (text, node) = (digest.to_string(), tx.node());
@@ -39,7 +50,7 @@ pub async fn set(
             "FOR UPDATE"
         );
         let before = tx
-            .row(sql, &[repository.into(), tag.as_str().into()], |row| {
+            .row(sql, &[repository.id.into(), tag.as_str().into()], |row| {
                 row.int(0)
             })
             .await?;
@@ -47,7 +58,7 @@ pub async fn set(
         let uid = new_uid();
         let values = &[
             (&uid).into(),
-            repository.into(),
+            repository.id.into(),
             tag.as_str().into(),
             artifact.into(),
             (&text).into(),
@@ -57,17 +68,21 @@ pub async fn set(
         ];
         set = tx.execute(SET, values).await? > 0;
     }
-    tx.touch(Touch::Repository(repository));
-    let key = format!("{repository_name}:{tag}");
-    changes::append_at(
-        tx,
-        Kind::TagMoved,
-        &key,
-        &json!({ "digest": text }),
-        clock,
-        now,
-    )
-    .await
+    tx.touch(Touch::Repository(repository.id));
+    let (key, payload) = (
+        format!("{}:{tag}", repository.name),
+        json!({ "digest": text }),
+    );
+    let pushed = format!("push artifact: {}@{text}", repository.name);
+    let mut change = changes::New {
+        clock: Some(clock),
+        ..changes::New::of(Kind::TagMoved, &key, Some(repository.project), &payload)
+    };
+    if cause == Cause::Push {
+        change.event = Some(Event::CreateArtifact);
+        change.description = Some(&pushed);
+    }
+    changes::append_new(tx, &change, now).await
 }
 
 const SET: &str =
@@ -82,46 +97,31 @@ const SET: &str =
       WHERE tags.clock < excluded.clock";
 
 /// Removes one tag and nothing else.
-pub async fn delete(
-    tx: &mut Tx,
-    repository: RepositoryId,
-    repository_name: &str,
-    tag: &Tag,
-    now: Timestamp,
-) -> Result<()> {
+pub async fn delete(tx: &mut Tx, repository: &Repository, tag: &Tag, now: Timestamp) -> Result<()> {
+    let key = format!("{}:{tag}", repository.name);
     let (digest, clock) = tx
         .row(
             "DELETE FROM tags WHERE repository_id = $1 AND name = $2 RETURNING digest, clock",
-            &[repository.into(), tag.as_str().into()],
+            &[repository.id.into(), tag.as_str().into()],
             |row| Ok((row.text(0)?, row.int(1)?)),
         )
         .await?
-        .ok_or_else(|| {
-            Error::not_found(
-                What::Manifest,
-                format!("artifact {repository_name}:{tag} not found"),
-            )
-        })?;
-    tx.touch(Touch::Repository(repository));
-    // Later than the tag itself, which another node's faster clock may have written.
-    let clock = tx.tick_after(clock, now);
-    let key = format!("{repository_name}:{tag}");
-    changes::append_at(
-        tx,
-        Kind::TagDeleted,
-        &key,
-        &json!({ "digest": digest }),
-        clock,
-        now,
-    )
-    .await
+        .ok_or_else(|| Error::not_found(What::Manifest, format!("artifact {key} not found")))?;
+    tx.touch(Touch::Repository(repository.id));
+    let payload = json!({ "digest": digest });
+    let change = changes::New {
+        // Later than the tag itself, which another node's faster clock may have written.
+        clock: Some(tx.tick_after(clock, now)),
+        ..changes::New::of(Kind::TagDeleted, &key, Some(repository.project), &payload)
+    };
+    changes::append_new(tx, &change, now).await
 }
 
-/// Removes up to `limit` tags of a manifest that is about to go; answers how many went.
+/// Removes up to `limit` tags of a manifest that is about to go; answers how many went. Of them the audit tells nothing: it
+/// tells of the manifest.
 pub(crate) async fn delete_of(
     tx: &mut Tx,
-    repository: RepositoryId,
-    repository_name: &str,
+    repository: &Repository,
     artifact: &Artifact,
     limit: i64,
     now: Timestamp,
@@ -156,14 +156,14 @@ pub(crate) async fn delete_of(
         (&*origin).into(),
         clock.into(),
         kind.into(),
-        repository_name.into(),
+        (&repository.name).into(),
         (&payload).into(),
         now.into(),
     ];
     tx.execute(sql, values).await?;
     let sql = with_numbers!(tx, "DELETE FROM tags WHERE id IN", "$1", "");
     tx.execute(sql, &[(&list).into()]).await?;
-    tx.touch(Touch::Repository(repository));
+    tx.touch(Touch::Repository(repository.id));
     Ok(going.len() as i64)
 }
 

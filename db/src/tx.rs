@@ -2,7 +2,7 @@
 
 use std::{mem, ops, sync::Arc};
 
-use model::{Result, time::Timestamp};
+use model::{Result, actor::Actor, time::Timestamp};
 
 use crate::{Conn, Shared, conn::Stage, generations::Touch, value::Value};
 
@@ -10,6 +10,7 @@ use crate::{Conn, Shared, conn::Stage, generations::Touch, value::Value};
 pub struct Tx {
     pub(crate) conn: Conn,
     shared: Shared,
+    actor: Arc<Actor>,
     now: Option<Timestamp>,
     touched: Vec<Touch>,
     wakes_jobs: bool,
@@ -19,6 +20,7 @@ impl Tx {
     pub(crate) fn new(conn: Conn, shared: Shared) -> Self {
         Self {
             conn,
+            actor: shared.system.clone(),
             shared,
             now: None,
             touched: Vec::new(),
@@ -27,8 +29,9 @@ impl Tx {
     }
 
     /// A transaction begins; `now` when the database has told its time already.
-    pub(crate) fn begin(&mut self, now: Option<Timestamp>) {
+    pub(crate) fn begin(&mut self, actor: Option<&Arc<Actor>>, now: Option<Timestamp>) {
         self.conn.stage = Stage::Transaction;
+        self.actor = actor.unwrap_or(&self.shared.system).clone();
         self.now = now;
     }
 
@@ -63,6 +66,16 @@ impl Tx {
     /// The name of the node that writes.
     pub fn node(&self) -> Arc<str> {
         self.shared.node.clone()
+    }
+
+    /// Who writes: the audit names him.
+    pub fn actor(&self) -> Arc<Actor> {
+        self.actor.clone()
+    }
+
+    /// What the configuration says of a setting, which then counts before what the database keeps.
+    pub(crate) fn pinned(&self, setting: &str) -> Option<&str> {
+        self.shared.pinned.values.get(setting).map(String::as_str)
     }
 
     /// Says what this transaction makes out of date, once it is committed.

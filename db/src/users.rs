@@ -153,7 +153,8 @@ pub async fn insert(tx: &mut Tx, new: &NewUser, now: Timestamp) -> Result<UserId
         .ok_or_else(|| Error::Conflict(format!("a user with the name `{}` or its e-mail address already exists", new.name)))?;
     tx.touch(Touch::Rights);
     let payload = json!({ "uid": uid, "email": new.email, "admin": new.admin });
-    changes::append(tx, Kind::UserCreated, new.name.as_str(), &payload, now).await?;
+    let kind = Kind::UserCreated;
+    changes::append(tx, kind, new.name.as_str(), None, &payload, now).await?;
     Ok(UserId(id))
 }
 
@@ -198,6 +199,7 @@ async fn update(
         tx,
         Kind::UserUpdated,
         &user.name,
+        None,
         &json!({ "uid": user.uid }),
         now,
     )
@@ -244,6 +246,7 @@ pub async fn delete(tx: &mut Tx, user: &User, now: Timestamp) -> Result<()> {
         tx,
         Kind::UserDeleted,
         &user.name,
+        None,
         &json!({ "uid": user.uid }),
         now,
     )

@@ -1,48 +1,83 @@
 //! What a row of the change log says: every change that others may follow is one of these.
 
-/// The kind of a change; its key names the thing in words that mean the same on every node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    UserCreated,
-    UserUpdated,
-    UserDeleted,
-    ProjectCreated,
-    ProjectUpdated,
-    ProjectDeleted,
-    MemberSet,
-    MemberRemoved,
-    RobotCreated,
-    RobotUpdated,
-    RobotDeleted,
-    RepositoryCreated,
-    ArtifactPushed,
-    ArtifactDeleted,
-    TagMoved,
-    TagDeleted,
-    SettingChanged,
+use crate::audit::Event;
+
+/// Names a kind once, with what the audit tells of it.
+macro_rules! kinds {
+    ($($name:ident: $text:literal => $event:expr),+ $(,)?) => {
+        /// The kind of a change; its key names the thing in words that mean the same on every node.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Kind {
+            $($name),+
+        }
+
+        impl Kind {
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// As the table keeps it.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text),+
+                }
+            }
+
+            /// What the audit says of it, with the change's key as the resource.
+            pub fn audit(self) -> Event {
+                match self {
+                    $(Self::$name => $event),+
+                }
+            }
+        }
+    };
 }
 
-impl Kind {
-    /// As the table keeps it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::UserCreated => "user.created",
-            Self::UserUpdated => "user.updated",
-            Self::UserDeleted => "user.deleted",
-            Self::ProjectCreated => "project.created",
-            Self::ProjectUpdated => "project.updated",
-            Self::ProjectDeleted => "project.deleted",
-            Self::MemberSet => "member.set",
-            Self::MemberRemoved => "member.removed",
-            Self::RobotCreated => "robot.created",
-            Self::RobotUpdated => "robot.updated",
-            Self::RobotDeleted => "robot.deleted",
-            Self::RepositoryCreated => "repository.created",
-            Self::ArtifactPushed => "artifact.pushed",
-            Self::ArtifactDeleted => "artifact.deleted",
-            Self::TagMoved => "tag.moved",
-            Self::TagDeleted => "tag.deleted",
-            Self::SettingChanged => "setting.changed",
-        }
+kinds!(
+    UserCreated: "user.created" => Event::CreateUser,
+    UserUpdated: "user.updated" => Event::UpdateUser,
+    UserDeleted: "user.deleted" => Event::DeleteUser,
+    GroupCreated: "group.created" => Event::CreateGroup,
+    GroupUpdated: "group.updated" => Event::UpdateGroup,
+    GroupDeleted: "group.deleted" => Event::DeleteGroup,
+    ProjectCreated: "project.created" => Event::CreateProject,
+    ProjectUpdated: "project.updated" => Event::UpdateProject,
+    ProjectDeleted: "project.deleted" => Event::DeleteProject,
+    ProjectMetadataSet: "project.metadata.set" => Event::UpdateProject,
+    MemberAdded: "member.added" => Event::CreateMember,
+    MemberUpdated: "member.updated" => Event::UpdateMember,
+    MemberRemoved: "member.removed" => Event::DeleteMember,
+    RobotCreated: "robot.created" => Event::CreateRobot,
+    RobotUpdated: "robot.updated" => Event::UpdateRobot,
+    RobotDeleted: "robot.deleted" => Event::DeleteRobot,
+    RepositoryCreated: "repository.created" => Event::CreateRepository,
+    RepositoryUpdated: "repository.updated" => Event::UpdateRepository,
+    RepositoryDeleted: "repository.deleted" => Event::DeleteRepository,
+    // A copied artifact is pushed.
+    ArtifactPushed: "artifact.pushed" => Event::CreateArtifact,
+    ArtifactDeleted: "artifact.deleted" => Event::DeleteArtifact,
+    ArtifactLabelAdded: "artifact.label.added" => Event::UpdateArtifact,
+    ArtifactLabelRemoved: "artifact.label.removed" => Event::UpdateArtifact,
+    TagMoved: "tag.moved" => Event::CreateTag,
+    TagDeleted: "tag.deleted" => Event::DeleteTag,
+    LabelCreated: "label.created" => Event::CreateLabel,
+    LabelUpdated: "label.updated" => Event::UpdateLabel,
+    LabelDeleted: "label.deleted" => Event::DeleteLabel,
+    ImmutableRuleCreated: "immutable-rule.created" => Event::CreateImmutableRule,
+    ImmutableRuleUpdated: "immutable-rule.updated" => Event::UpdateImmutableRule,
+    ImmutableRuleDeleted: "immutable-rule.deleted" => Event::DeleteImmutableRule,
+    AllowlistSet: "allowlist.set" => Event::UpdateAllowlist,
+    QuotaUpdated: "quota.updated" => Event::UpdateQuota,
+    SettingChanged: "setting.changed" => Event::UpdateConfiguration,
+);
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_kinds_have_one_name() {
+        let names: BTreeSet<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+        assert_eq!(names.len(), Kind::ALL.len());
     }
 }

@@ -1,6 +1,8 @@
 //! Our words and pure rules: identifiers, names, time, errors, roles and permissions, jobs, changes, settings.
 //! No I/O; everything above the ground floor may import this.
 
+pub mod actor;
+pub mod audit;
 pub mod change;
 pub mod error;
 pub mod id;

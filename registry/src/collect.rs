@@ -17,12 +17,9 @@ use db::{
     blobs::{self, Blob, State},
     links::{self, Due},
     replicas,
+    repositories::Repository,
 };
-use model::{
-    Error, Result,
-    id::{BlobId, RepositoryId},
-    time::Timestamp,
-};
+use model::{Error, Result, id::BlobId, time::Timestamp};
 use oci::digest::Digest;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -268,10 +265,10 @@ impl Registry {
                 Box::pin(async move {
                     let digests: BTreeSet<Digest> = due.iter().map(|link| link.digest).collect();
                     blobs::lock(tx, &digests.into_iter().collect::<Vec<_>>()).await?;
-                    let mut by_repository: BTreeMap<RepositoryId, Vec<BlobId>> = BTreeMap::new();
+                    let mut by_repository: BTreeMap<&Repository, Vec<BlobId>> = BTreeMap::new();
                     for link in &due {
                         by_repository
-                            .entry(link.repository)
+                            .entry(&link.repository)
                             .or_default()
                             .push(link.blob);
                     }

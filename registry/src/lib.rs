@@ -24,6 +24,7 @@ use std::{sync::Arc, time::Duration};
 
 use blob::Store;
 use db::Db;
+use model::actor::Actor;
 
 pub use store_fault::store_error;
 
@@ -93,6 +94,12 @@ impl Registry {
     #[must_use]
     pub fn in_background(&self) -> Self {
         Self(self.0.clone(), self.1.in_background())
+    }
+
+    /// The same registry for somebody: what he changes is told of him.
+    #[must_use]
+    pub fn by(&self, actor: Arc<Actor>) -> Self {
+        Self(self.0.clone(), self.1.by(actor))
     }
 
     pub fn db(&self) -> &Db {

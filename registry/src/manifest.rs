@@ -6,11 +6,13 @@ use bytes::Bytes;
 use db::{
     Tx, artifacts,
     blobs::{self, Blob, State},
-    links, repositories, tags,
+    links,
+    repositories::{self, Repository},
+    tags::{self, Cause},
 };
 use model::{
     Error, Result, What,
-    id::{ArtifactId, BlobId, RepositoryId},
+    id::{ArtifactId, BlobId},
     time::Timestamp,
 };
 use oci::{
@@ -137,11 +139,10 @@ impl Registry {
                     else {
                         return Ok(false);
                     };
-                    let artifact =
-                        keep_artifact(tx, repository, &target.name, &parsed, own, now).await?;
+                    let artifact = keep_artifact(tx, &repository, &parsed, own, now).await?;
                     for tag in &parsed.tags {
-                        let name = target.name.as_str();
-                        tags::set(tx, repository, name, tag, artifact, &parsed.digest, now).await?;
+                        let (digest, cause) = (&parsed.digest, Cause::Push);
+                        tags::set(tx, &repository, tag, artifact, digest, cause, now).await?;
                     }
                     Ok(true)
                 })
@@ -160,7 +161,7 @@ impl Registry {
                     let repository =
                         repository.ok_or_else(|| not_found(&name, &format!(":{tag}")))?;
                     let now = tx.now().await?;
-                    tags::delete(tx, repository, name.as_str(), &tag, now).await
+                    tags::delete(tx, &repository, &tag, now).await
                 })
             })
             .await
@@ -182,10 +183,10 @@ impl Registry {
                     let missing = || not_found(&name, &format!("@{digest}"));
                     let repository = repositories::find(tx, name.as_str()).await?;
                     let repository = repository.ok_or_else(missing)?;
-                    let artifact = artifacts::find(tx, repository, &digest).await?;
+                    let artifact = artifacts::find(tx, repository.id, &digest).await?;
                     let artifact = artifact.ok_or_else(missing)?;
-                    let (name, now) = (name.as_str(), tx.now().await?);
-                    artifacts::delete(tx, repository, name, &artifact, now.plus(grace), now).await
+                    let now = tx.now().await?;
+                    artifacts::delete(tx, &repository, &artifact, now.plus(grace), now).await
                 })
             })
             .await
@@ -208,10 +209,10 @@ impl Registry {
                         .await?
                         .ok_or_else(missing)?;
                     blobs::lock(tx, &[digest]).await?;
-                    let blob = links::find(tx, repository, &digest)
+                    let blob = links::find(tx, repository.id, &digest)
                         .await?
                         .ok_or_else(missing)?;
-                    if !links::remove_unless_named(tx, repository, blob.id).await? {
+                    if !links::remove_unless_named(tx, &repository, blob.id).await? {
                         return Err(Error::Unsupported(format!(
                             "a manifest of `{name}` names `{digest}`: delete the manifest first"
                         )));
@@ -277,19 +278,19 @@ fn check_annotations(manifest: &Manifest) -> Result<()> {
 /// The artifact's row with all it names, whose contents are held already.
 async fn keep_artifact(
     tx: &mut Tx,
-    repository: RepositoryId,
-    name: &RepoName,
+    repository: &Repository,
     parsed: &Parsed,
     own: BlobId,
     now: Timestamp,
 ) -> Result<ArtifactId> {
     let manifest = &parsed.manifest;
-    let named = Named::find(tx, repository, manifest).await?;
+    let named = Named::find(tx, repository.id, manifest).await?;
     if let Some(missing) = named.missing(manifest) {
         return Err(Error::MissingBlob(missing));
     }
-    let new = named.artifact(manifest, &parsed.digest, (own, parsed.size))?;
-    let (artifact, is_new) = artifacts::ensure(tx, repository, name.as_str(), &new, now).await?;
+    let mut new = named.artifact(manifest, &parsed.digest, (own, parsed.size))?;
+    new.by_tag = !parsed.tags.is_empty();
+    let (artifact, is_new) = artifacts::ensure(tx, repository, &new, now).await?;
     // After the artifact's row: whoever deletes it takes both in this order.
     if is_new {
         links::add(tx, repository, own, None, now).await?;

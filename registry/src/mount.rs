@@ -32,7 +32,7 @@ impl Registry {
                         return Ok(false);
                     };
                     blobs::hold(tx, &[digest], Lock::Share).await?;
-                    let held = links::held(tx, source, &[digest]).await?;
+                    let held = links::held(tx, source.id, &[digest]).await?;
                     let Some(blob) = held.into_iter().find(|blob| blob.state.is_readable()) else {
                         return Ok(false);
                     };
@@ -40,7 +40,7 @@ impl Registry {
                     let now = tx.now().await?;
                     let repository =
                         repositories::ensure(tx, target.project, &target.name, now).await?;
-                    links::add(tx, repository, blob.id, Some(now.plus(expire)), now).await?;
+                    links::add(tx, &repository, blob.id, Some(now.plus(expire)), now).await?;
                     Ok(true)
                 })
             })

@@ -97,6 +97,7 @@ impl Named {
                 .chain([own.0])
                 .collect(),
             children: self.children.iter().map(|child| child.0).collect(),
+            by_tag: false,
         })
     }
 }

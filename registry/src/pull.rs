@@ -147,6 +147,7 @@ impl Registry {
             return Ok(Some(id));
         }
         let found = repositories::find(&mut *self.db().reader().await?, name.as_str()).await?;
+        let found = found.map(|repository| repository.id);
         if let (Some(generation), Some(id)) = (generation, found) {
             remembered.insert(name.as_str().into(), (generation, id));
         }

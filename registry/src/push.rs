@@ -146,7 +146,7 @@ impl Registry {
                     let Some(blob) = settle(tx, &digest, size, &place, true, now).await? else {
                         return Ok(false);
                     };
-                    links::add(tx, repository, blob, Some(now.plus(expire)), now).await?;
+                    links::add(tx, &repository, blob, Some(now.plus(expire)), now).await?;
                     if let Some(Finished { key, epoch }) = finished
                         && !uploads::finish(
                             tx,

@@ -20,12 +20,10 @@ use std::{
 use blob::{Found, Verdict};
 use db::{
     blobs::{self, State},
-    consistency, links, projects, repositories,
+    consistency, links, projects,
+    repositories::{self, Repository},
 };
-use model::{
-    Result,
-    id::{RepositoryId, UserId},
-};
+use model::{Result, id::UserId};
 use oci::{digest::Digest, name::RepoName};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -86,8 +84,7 @@ pub struct RebuildReport {
 struct Rebuild<'a> {
     registry: &'a Registry,
     verify: bool,
-    repository: RepositoryId,
-    name: RepoName,
+    repository: Repository,
     cancel: &'a CancellationToken,
     progress: &'a (dyn Fn(&RebuildProgress) + Send + Sync),
     report: RebuildReport,
@@ -105,13 +102,12 @@ impl Registry {
         let start = Instant::now();
         self.check_store().await?;
         let name: RepoName = REPOSITORY.parse().expect("a repository's name");
-        let repository = self.recovered(options.owner, name.clone()).await?;
+        let repository = self.recovered(options.owner, name).await?;
         let report = RebuildReport::default();
         let mut rebuild = Rebuild {
             registry: self,
             verify: options.verify,
             repository,
-            name,
             cancel,
             progress: &progress,
             report,
@@ -124,7 +120,7 @@ impl Registry {
         Ok(report)
     }
 
-    async fn recovered(&self, owner: UserId, name: RepoName) -> Result<RepositoryId> {
+    async fn recovered(&self, owner: UserId, name: RepoName) -> Result<Repository> {
         self.db()
             .write(move |tx| {
                 let name = name.clone();
@@ -231,12 +227,12 @@ impl Rebuild<'_> {
     }
 
     async fn insert(&mut self, taken: Vec<Taken>) -> Result<()> {
-        let (repository, files) = (self.repository, taken.len() as u64);
+        let (repository, files) = (self.repository.clone(), taken.len() as u64);
         let made = self
             .registry
             .db()
             .write(move |tx| {
-                let taken = taken.clone();
+                let (repository, taken) = (repository.clone(), taken.clone());
                 Box::pin(async move {
                     let now = tx.now().await?;
                     let (mut made, mut unchecked) = (0, Vec::new());
@@ -253,7 +249,7 @@ impl Rebuild<'_> {
                         .await?;
                         // A twin in the same batch was first.
                         let Some(id) = id else { continue };
-                        links::add(tx, repository, id, Some(now.plus(KEEP_UNNAMED)), now).await?;
+                        links::add(tx, &repository, id, Some(now.plus(KEEP_UNNAMED)), now).await?;
                         made += 1;
                         if !verified {
                             unchecked.push(id);

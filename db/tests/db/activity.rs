@@ -152,7 +152,7 @@ fn a_pull_is_told_by_repository_artifact_tag_and_index() {
         tag(&test.db, app, "v1", child, 1).await;
         tag(&test.db, app, "moved", other, 3).await;
         let one = |artifact: ArtifactId, tag: Option<&str>, at: i64| Pulled {
-            repository: app,
+            repository: app.id,
             artifact,
             tag: tag.map(str::to_owned),
             at: Timestamp(at),
@@ -163,11 +163,11 @@ fn a_pull_is_told_by_repository_artifact_tag_and_index() {
             one(child, Some("moved"), 450),
             one(child, Some("gone"), 450),
         ];
-        let seen = test.db.generations().of(app);
+        let seen = test.db.generations().of(app.id);
         for _ in 0..2 {
             let pulled = pulled.clone();
             transact!(test.db, [pulled], |tx| {
-                activity::add_pulls(tx, &[(app, 2), (RepositoryId(9999), 1)]).await?;
+                activity::add_pulls(tx, &[(app.id, 2), (RepositoryId(9999), 1)]).await?;
                 activity::set_pulled(tx, &pulled).await
             })
             .unwrap();
@@ -179,7 +179,7 @@ fn a_pull_is_told_by_repository_artifact_tag_and_index() {
             number(
                 &test.db,
                 "SELECT pulls FROM repositories WHERE id = $1",
-                app.0
+                app.id.0
             )
             .await,
             Some(4)
@@ -188,7 +188,7 @@ fn a_pull_is_told_by_repository_artifact_tag_and_index() {
             number(
                 &test.db,
                 "SELECT pulled_at FROM repositories WHERE id = $1",
-                app.0
+                app.id.0
             )
             .await,
             Some(500)
@@ -198,10 +198,10 @@ fn a_pull_is_told_by_repository_artifact_tag_and_index() {
         assert_eq!(number(&test.db, artifact, index.0).await, Some(500));
         assert_eq!(number(&test.db, artifact, other.0).await, None);
         let tag = "SELECT pulled_at FROM tags WHERE repository_id = $1 AND name = 'v1'";
-        assert_eq!(number(&test.db, tag, app.0).await, Some(400));
+        assert_eq!(number(&test.db, tag, app.id.0).await, Some(400));
         let tag = "SELECT pulled_at FROM tags WHERE repository_id = $1 AND name = 'moved'";
-        assert_eq!(number(&test.db, tag, app.0).await, None);
+        assert_eq!(number(&test.db, tag, app.id.0).await, None);
         // What pulls remember is read on as it is.
-        assert_eq!(test.db.generations().of(app), seen);
+        assert_eq!(test.db.generations().of(app.id), seen);
     });
 }

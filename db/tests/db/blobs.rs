@@ -22,7 +22,7 @@ fn a_content_is_read_only_where_it_is_held() {
         {
             let reader = &mut *test.db.reader().await.unwrap();
             assert_eq!(
-                links::find(reader, app, &digest(1))
+                links::find(reader, app.id, &digest(1))
                     .await
                     .unwrap()
                     .unwrap()
@@ -30,7 +30,7 @@ fn a_content_is_read_only_where_it_is_held() {
                 layer
             );
             assert!(
-                links::find(reader, app, &digest(2))
+                links::find(reader, app.id, &digest(2))
                     .await
                     .unwrap()
                     .is_none()
@@ -46,7 +46,7 @@ fn a_content_is_read_only_where_it_is_held() {
         }
         let held = transact!(test.db, |tx| {
             blobs::hold(tx, &[digest(2), digest(1)], Lock::Share).await?;
-            links::held(tx, app, &[digest(2), digest(1)]).await
+            links::held(tx, app.id, &[digest(2), digest(1)]).await
         })
         .unwrap();
         assert_eq!(held.iter().map(|blob| blob.id).collect::<Vec<_>>(), [layer]);
@@ -61,7 +61,7 @@ fn a_content_is_read_only_where_it_is_held() {
             .unwrap()
         );
         assert!(
-            links::find(&mut test.db.reader().await.unwrap(), app, &digest(1))
+            links::find(&mut test.db.reader().await.unwrap(), app.id, &digest(1))
                 .await
                 .unwrap()
                 .is_none()

@@ -78,7 +78,7 @@ fn a_tag_that_was_pushed_meanwhile_is_left_alone() {
         assert_eq!(last_change(&test.db).await, before);
         assert!(loose(&test.db).await.is_empty(), "they are as pushed");
         let reader = &mut *test.db.reader().await.unwrap();
-        let all = db::tags::list(reader, app, "", 10).await.unwrap();
+        let all = db::tags::list(reader, app.id, "", 10).await.unwrap();
         assert_eq!(all, ["points", "says"]);
     });
 }
@@ -102,7 +102,7 @@ fn a_manifest_that_was_deleted_meanwhile_gets_nothing() {
         assert_eq!(found.len(), 2);
         let going = find(&test.db, app, 10).await.unwrap();
         transact!(test.db, [going], |tx| {
-            artifacts::delete(tx, app, "library/app", &going, NOW, NOW).await
+            artifacts::delete(tx, app, &going, NOW, NOW).await
         })
         .unwrap();
         for unlinked in found {

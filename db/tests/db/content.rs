@@ -125,19 +125,15 @@ fn a_manifest_is_kept_once_with_what_it_names() {
         let (config, layer) = (held(&test.db, app, 1).await, held(&test.db, app, 2).await);
         let image = manifest(&test.db, app, 10, &[config, layer, layer], &[]).await;
         let index = manifest(&test.db, app, 11, &[], &[image]).await;
-        let seen = test.db.generations().of(app);
+        let seen = test.db.generations().of(app.id);
         let again = new_artifact(10, own_bytes(test, 10).await, &[config]);
         let same = transact!(test.db, [again], |tx| artifacts::ensure(
-            tx,
-            app,
-            "library/app",
-            &again,
-            NOW
+            tx, app, &again, NOW
         )
         .await);
         assert_eq!(same.unwrap(), (image, false));
         assert_eq!(
-            test.db.generations().of(app),
+            test.db.generations().of(app.id),
             seen,
             "nothing changed, so nothing is out of date"
         );
@@ -153,7 +149,7 @@ fn a_manifest_is_kept_once_with_what_it_names() {
         );
         assert_eq!(artifacts::find_parent(reader, index).await.unwrap(), None);
         let children = transact!(test.db, |tx| {
-            artifacts::hold(tx, app, &[digest(11), digest(10), digest(99)]).await
+            artifacts::hold(tx, app.id, &[digest(11), digest(10), digest(99)]).await
         })
         .unwrap();
         assert_eq!(
@@ -177,7 +173,7 @@ fn a_manifest_that_an_index_names_is_not_deleted() {
         );
         let delete = async |artifact: artifacts::Artifact| {
             transact!(test.db, [artifact], |tx| {
-                artifacts::delete(tx, app, "library/app", &artifact, later(5), NOW).await
+                artifacts::delete(tx, app, &artifact, later(5), NOW).await
             })
         };
         assert_kind(delete(found.clone()).await, |error| {
@@ -190,7 +186,7 @@ fn a_manifest_that_an_index_names_is_not_deleted() {
         });
         let reader = &mut *test.db.reader().await.unwrap();
         assert!(
-            artifacts::find_tagged(reader, app, "latest")
+            artifacts::find_tagged(reader, app.id, "latest")
                 .await
                 .unwrap()
                 .is_none()
@@ -200,7 +196,7 @@ fn a_manifest_that_an_index_names_is_not_deleted() {
         let due = links::due(reader, later(5), 10).await.unwrap();
         assert_eq!(
             due.iter()
-                .filter(|due| due.blob == layer && due.repository == app)
+                .filter(|due| due.blob == layer && due.repository == *app)
                 .count(),
             1
         );
@@ -216,7 +212,7 @@ fn a_manifest_that_was_kept_without_all_it_names_is_completed_by_the_next_push()
         let new = new_artifact(10, own_bytes(test, 10).await, &[layer]);
         let push = async || {
             transact!(test.db, [new], |tx| {
-                artifacts::ensure(tx, app, "library/app", &new, NOW).await
+                artifacts::ensure(tx, app, &new, NOW).await
             })
             .unwrap()
         };
@@ -252,7 +248,7 @@ fn what_somebody_uploaded_again_stays_fresh_when_a_manifest_that_names_it_goes()
         .unwrap();
         let found = find(&test.db, app, 10).await.unwrap();
         transact!(test.db, [found], |tx| {
-            artifacts::delete(tx, app, "library/app", &found, later(5), NOW).await
+            artifacts::delete(tx, app, &found, later(5), NOW).await
         })
         .unwrap();
         assert!(!due_at(later(99)).await);
@@ -278,19 +274,13 @@ fn referrers_come_in_pages_and_by_type() {
                 annotations: (number == 1).then(|| r#"{"a":"b"}"#.to_owned()),
                 ..new_artifact(number, own, &[])
             };
-            let id = transact!(test.db, [new], |tx| artifacts::ensure(
-                tx,
-                app,
-                "library/app",
-                &new,
-                NOW
-            )
-            .await);
+            let id = transact!(test.db, [new], |tx| artifacts::ensure(tx, app, &new, NOW)
+                .await);
             made.push(id.unwrap().0);
         }
         let reader = &mut *test.db.reader().await.unwrap();
         let start = ArtifactId(0);
-        let first = artifacts::referrers(reader, app, &digest(99), None, start, 2)
+        let first = artifacts::referrers(reader, app.id, &digest(99), None, start, 2)
             .await
             .unwrap();
         assert_eq!(
@@ -304,7 +294,7 @@ fn referrers_come_in_pages_and_by_type() {
             ),
             (Some(r#"{"a":"b"}"#), None)
         );
-        let rest = artifacts::referrers(reader, app, &digest(99), None, made[1], 10)
+        let rest = artifacts::referrers(reader, app.id, &digest(99), None, made[1], 10)
             .await
             .unwrap();
         assert_eq!(
@@ -315,7 +305,7 @@ fn referrers_come_in_pages_and_by_type() {
         );
         let of_type = artifacts::referrers(
             reader,
-            app,
+            app.id,
             &digest(99),
             Some("application/sbom"),
             start,
@@ -331,12 +321,12 @@ fn referrers_come_in_pages_and_by_type() {
             [made[1], made[3]]
         );
         assert!(
-            artifacts::referrers(reader, app, &digest(98), None, start, 10)
+            artifacts::referrers(reader, app.id, &digest(98), None, start, 10)
                 .await
                 .unwrap()
                 .is_empty()
         );
-        let elsewhere = RepositoryId(app.0 + 1);
+        let elsewhere = RepositoryId(app.id.0 + 1);
         assert!(
             artifacts::referrers(reader, elsewhere, &digest(99), None, start, 10)
                 .await

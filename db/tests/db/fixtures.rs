@@ -49,15 +49,17 @@ async fn take_over(db: &Db) {
     assert_eq!(robots::list(reader, RobotId(0), 10).await.unwrap().len(), 1);
     let app = repositories::find(reader, "library/app").await.unwrap();
     let app = app.unwrap();
-    let tagged = artifacts::find_tagged(reader, app, "v1").await.unwrap();
+    let tagged = artifacts::find_tagged(reader, app.id, "v1").await.unwrap();
     let tagged = tagged.unwrap();
     let contents = blobs::list(reader, BlobId(0), 10).await.unwrap();
     assert_eq!(contents.len(), 3);
     for content in contents {
-        let held = links::find(reader, app, &content.digest).await.unwrap();
+        let held = links::find(reader, app.id, &content.digest).await.unwrap();
         assert_eq!(held.map(|held| held.id), Some(content.id));
     }
-    let children = artifacts::find(reader, app, &tagged.digest).await.unwrap();
+    let children = artifacts::find(reader, app.id, &tagged.digest)
+        .await
+        .unwrap();
     assert_eq!(children.map(|found| found.id), Some(tagged.id));
     counts_came_out_right(reader).await;
 }

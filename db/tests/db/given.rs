@@ -5,12 +5,13 @@ use db::{
     artifacts::{self, Artifact, NewArtifact},
     blobs, links,
     projects::{self, Project},
-    repositories, tags,
+    repositories::{self, Repository},
+    tags::{self, Cause},
     users::{self, NewUser, User},
 };
 use model::{
     Error,
-    id::{ArtifactId, BlobId, RepositoryId},
+    id::{ArtifactId, BlobId},
     time::Timestamp,
 };
 use oci::{
@@ -70,7 +71,7 @@ pub async fn project(db: &Db, name: &str) -> Project {
 }
 
 /// A repository; its project is made with it when there is none.
-pub async fn repository(db: &Db, name: &str) -> RepositoryId {
+pub async fn repository(db: &Db, name: &str) -> &'static Repository {
     let name: RepoName = name.parse().unwrap();
     let found = projects::find_name(&mut db.reader().await.unwrap(), name.project())
         .await
@@ -79,11 +80,12 @@ pub async fn repository(db: &Db, name: &str) -> RepositoryId {
         Some(project) => project,
         None => project(db, name.project()).await,
     };
-    transact!(db, [name], |tx| repositories::ensure(
+    let made = transact!(db, [name], |tx| repositories::ensure(
         tx, project.id, &name, NOW
     )
-    .await)
-    .unwrap()
+    .await);
+    // As long as the test, so that closures may name it.
+    Box::leak(Box::new(made.unwrap()))
 }
 
 /// A content in the store that no repository holds.
@@ -96,7 +98,7 @@ pub async fn blob(db: &Db, number: u64) -> BlobId {
 }
 
 /// A content that a repository holds; the collector asks about it after a day.
-pub async fn held(db: &Db, repository: RepositoryId, number: u64) -> BlobId {
+pub async fn held(db: &Db, repository: &'static Repository, number: u64) -> BlobId {
     let blob = blob(db, number).await;
     transact!(db, |tx| links::add(
         tx,
@@ -123,13 +125,14 @@ pub fn new_artifact(number: u64, own: BlobId, contents: &[BlobId]) -> NewArtifac
         annotations: None,
         blobs: contents.iter().copied().chain([own]).collect(),
         children: vec![],
+        by_tag: false,
     }
 }
 
 /// A manifest whose bytes have this number, naming contents and manifests of the repository.
 pub async fn manifest(
     db: &Db,
-    repository: RepositoryId,
+    repository: &'static Repository,
     number: u64,
     contents: &[BlobId],
     children: &[ArtifactId],
@@ -139,30 +142,34 @@ pub async fn manifest(
         children: children.to_vec(),
         ..new_artifact(number, own, contents)
     };
-    transact!(db, [new], |tx| artifacts::ensure(
-        tx,
-        repository,
-        "library/app",
-        &new,
-        NOW
-    )
-    .await)
+    transact!(db, [new], |tx| artifacts::ensure(tx, repository, &new, NOW)
+        .await)
     .unwrap()
     .0
 }
 
-pub async fn tag(db: &Db, repository: RepositoryId, name: &str, artifact: ArtifactId, number: u64) {
+pub async fn tag(
+    db: &Db,
+    repository: &'static Repository,
+    name: &str,
+    artifact: ArtifactId,
+    number: u64,
+) {
     let (name, digest): (Tag, Digest) = (name.parse().unwrap(), digest(number));
     transact!(db, [name], |tx| {
-        tags::set(tx, repository, "library/app", &name, artifact, &digest, NOW).await
+        tags::set(tx, repository, &name, artifact, &digest, Cause::Push, NOW).await
     })
     .unwrap();
 }
 
-pub async fn find(db: &Db, repository: RepositoryId, number: u64) -> Option<Artifact> {
-    artifacts::find(&mut db.reader().await.unwrap(), repository, &digest(number))
-        .await
-        .unwrap()
+pub async fn find(db: &Db, repository: &Repository, number: u64) -> Option<Artifact> {
+    artifacts::find(
+        &mut db.reader().await.unwrap(),
+        repository.id,
+        &digest(number),
+    )
+    .await
+    .unwrap()
 }
 
 /// The kinds and keys of all changes, the oldest first.

@@ -15,6 +15,7 @@ fn changes_are_read_back_newest_first_in_pages_and_trimmed_by_age() {
                     tx,
                     Kind::SettingChanged,
                     key,
+                    None,
                     &json!({ "value": key }),
                     later(second),
                 )
@@ -70,6 +71,7 @@ fn a_change_carries_the_transaction_that_made_it() {
                 tx,
                 Kind::SettingChanged,
                 key,
+                None,
                 &json!({}),
                 NOW
             )

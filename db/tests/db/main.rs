@@ -21,6 +21,7 @@ macro_rules! transact {
 }
 
 mod activity;
+mod audit;
 mod blobs;
 mod consistency;
 mod content;

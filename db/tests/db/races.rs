@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use db::tags::Cause;
 use db::{
     artifacts,
     blobs::{self, Lock},
@@ -89,7 +90,7 @@ fn a_push_that_waited_for_the_collector_sees_what_it_took() {
         let push = signs.waits(test, async {
             transact!(test.db, |tx| {
                 blobs::hold(tx, &[digest(1)], Lock::Share).await?;
-                links::held(tx, app, &[digest(1)]).await
+                links::held(tx, app.id, &[digest(1)]).await
             })
         });
         let (collected, held) = tokio::join!(collect, push);
@@ -113,7 +114,7 @@ fn the_collector_waits_for_a_push_and_then_leaves_its_content_alone() {
             transact!(test.db, [new, begun, go_on], |tx| {
                 blobs::hold(tx, &[digest(1)], Lock::Share).await?;
                 hold(&begun, &go_on).await;
-                artifacts::ensure(tx, app, "library/app", &new, NOW).await
+                artifacts::ensure(tx, app, &new, NOW).await
             })
         };
         let collect = signs.waits(test, async {
@@ -140,16 +141,16 @@ fn a_manifest_is_not_deleted_while_it_is_tagged() {
         let (begun, go_on) = (&signs.begun, &signs.go_on);
         let push = async {
             transact!(test.db, [new, begun, go_on], |tx| {
-                let (artifact, _) = artifacts::ensure(tx, app, "library/app", &new, NOW).await?;
+                let (artifact, _) = artifacts::ensure(tx, app, &new, NOW).await?;
                 hold(&begun, &go_on).await;
                 let tag = "v1".parse().unwrap();
-                tags::set(tx, app, "library/app", &tag, artifact, &digest(10), NOW).await?;
+                tags::set(tx, app, &tag, artifact, &digest(10), Cause::Push, NOW).await?;
                 Ok(artifact)
             })
         };
         let delete = signs.waits(test, async {
             transact!(test.db, [found], |tx| {
-                artifacts::delete(tx, app, "library/app", &found, NOW, NOW).await
+                artifacts::delete(tx, app, &found, NOW, NOW).await
             })
         });
         let (pushed, deleted) = tokio::join!(push, delete);
@@ -158,7 +159,7 @@ fn a_manifest_is_not_deleted_while_it_is_tagged() {
         // The deletion came second, so the tag went with the manifest.
         let reader = &mut *test.db.reader().await.unwrap();
         assert!(
-            artifacts::find_tagged(reader, app, "v1")
+            artifacts::find_tagged(reader, app.id, "v1")
                 .await
                 .unwrap()
                 .is_none()
@@ -172,29 +173,23 @@ fn a_manifest_that_was_deleted_meanwhile_is_made_again() {
         let app = repository(&test.db, "library/app").await;
         let own = held(&test.db, app, 10).await;
         let new = new_artifact(10, own, &[]);
-        let first = transact!(test.db, [new], |tx| artifacts::ensure(
-            tx,
-            app,
-            "library/app",
-            &new,
-            NOW
-        )
-        .await);
+        let first = transact!(test.db, [new], |tx| artifacts::ensure(tx, app, &new, NOW)
+            .await);
         let found = find(&test.db, app, 10).await.unwrap();
         let signs = Signs::new();
         let (begun, go_on) = (&signs.begun, &signs.go_on);
         let delete = async {
             transact!(test.db, [found, begun, go_on], |tx| {
-                artifacts::delete(tx, app, "library/app", &found, NOW, NOW).await?;
+                artifacts::delete(tx, app, &found, NOW, NOW).await?;
                 hold(&begun, &go_on).await;
                 Ok(())
             })
         };
         let push = signs.waits(test, async {
             transact!(test.db, [new], |tx| {
-                let (artifact, _) = artifacts::ensure(tx, app, "library/app", &new, NOW).await?;
+                let (artifact, _) = artifacts::ensure(tx, app, &new, NOW).await?;
                 let tag = "v1".parse().unwrap();
-                tags::set(tx, app, "library/app", &tag, artifact, &digest(10), NOW).await?;
+                tags::set(tx, app, &tag, artifact, &digest(10), Cause::Push, NOW).await?;
                 Ok(artifact)
             })
         });
@@ -220,14 +215,14 @@ fn an_index_is_not_left_without_the_manifest_it_names() {
         let (begun, go_on) = (&signs.begun, &signs.go_on);
         let push = async {
             transact!(test.db, [new, begun, go_on], |tx| {
-                artifacts::hold(tx, app, &[digest(10)]).await?;
+                artifacts::hold(tx, app.id, &[digest(10)]).await?;
                 hold(&begun, &go_on).await;
-                artifacts::ensure(tx, app, "library/app", &new, NOW).await
+                artifacts::ensure(tx, app, &new, NOW).await
             })
         };
         let delete = signs.waits(test, async {
             transact!(test.db, [found], |tx| {
-                artifacts::delete(tx, app, "library/app", &found, NOW, NOW).await
+                artifacts::delete(tx, app, &found, NOW, NOW).await
             })
         });
         let (pushed, deleted) = tokio::join!(push, delete);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use db::tags::Cause;
 use db::{Db, artifacts, tags};
 use model::{Error, id::RepositoryId, time::Clock};
 use oci::name::Tag;
@@ -31,32 +32,20 @@ fn a_tag_moves_and_goes() {
             manifest(&test.db, app, 2, &[], &[]).await,
         );
         tag(&test.db, app, "v1", one, 1).await;
-        let before = test.db.generations().of(app);
+        let before = test.db.generations().of(app.id);
         tag(&test.db, app, "v1", two, 2).await;
-        assert_ne!(test.db.generations().of(app), before);
-        let found = artifacts::find_tagged(&mut test.db.reader().await.unwrap(), app, "v1")
+        assert_ne!(test.db.generations().of(app.id), before);
+        let found = artifacts::find_tagged(&mut test.db.reader().await.unwrap(), app.id, "v1")
             .await
             .unwrap();
         assert_eq!(found.unwrap().digest, digest(2));
 
         let name: Tag = "v1".parse().unwrap();
-        transact!(test.db, [name], |tx| tags::delete(
-            tx,
-            app,
-            "library/app",
-            &name,
-            NOW
-        )
-        .await)
+        transact!(test.db, [name], |tx| tags::delete(tx, app, &name, NOW)
+            .await)
         .unwrap();
-        let again = transact!(test.db, [name], |tx| tags::delete(
-            tx,
-            app,
-            "library/app",
-            &name,
-            NOW
-        )
-        .await);
+        let again = transact!(test.db, [name], |tx| tags::delete(tx, app, &name, NOW)
+            .await);
         assert_kind(again, |error| matches!(error, Error::NotFound(..)));
         assert!(find(&test.db, app, 2).await.is_some(), "the manifest stays");
         let moves = changes(&test.db)
@@ -88,14 +77,14 @@ fn tags_are_listed_by_the_bytes_of_their_names() {
         let reader = &mut *test.db.reader().await.unwrap();
         for (index, name) in sorted.iter().enumerate() {
             assert_eq!(
-                tags::list(reader, app, name, 100).await.unwrap(),
+                tags::list(reader, app.id, name, 100).await.unwrap(),
                 sorted[index + 1..]
             );
         }
         let mut pages: Vec<String> = Vec::new();
         loop {
             let after = pages.last().cloned().unwrap_or_default();
-            let page = tags::list(reader, app, &after, 4).await.unwrap();
+            let page = tags::list(reader, app.id, &after, 4).await.unwrap();
             if page.is_empty() {
                 break;
             }
@@ -103,7 +92,7 @@ fn tags_are_listed_by_the_bytes_of_their_names() {
         }
         assert_eq!(pages, sorted);
         assert_eq!(
-            tags::list(reader, app, "a!", 2).await.unwrap(),
+            tags::list(reader, app.id, "a!", 2).await.unwrap(),
             ["a-", "a."],
             "after a name that is none"
         );
@@ -121,15 +110,15 @@ fn a_clock_that_goes_back_still_moves_the_tag_forward() {
             transact!(test.db, [name], |tx| tags::set(
                 tx,
                 app,
-                "library/app",
                 &name,
                 image,
                 &digest,
+                Cause::Push,
                 now
             )
             .await)
             .unwrap();
-            let clock = clock(&test.db, app, "v1").await;
+            let clock = clock(&test.db, app.id, "v1").await;
             assert!(clock > last, "{clock} after {last}");
             last = clock;
         }
@@ -139,7 +128,6 @@ fn a_clock_that_goes_back_still_moves_the_tag_forward() {
         transact!(other, [name], |tx| tags::delete(
             tx,
             app,
-            "library/app",
             &name,
             later(-3_600)
         )
@@ -148,15 +136,15 @@ fn a_clock_that_goes_back_still_moves_the_tag_forward() {
         transact!(other, [name], |tx| tags::set(
             tx,
             app,
-            "library/app",
             &name,
             image,
             &digest,
+            Cause::Push,
             later(-3_600)
         )
         .await)
         .unwrap();
-        assert!(clock(&test.db, app, "v1").await > last);
+        assert!(clock(&test.db, app.id, "v1").await > last);
         other.close().await;
         let log = db::changes::list(&mut test.db.reader().await.unwrap(), None, 100)
             .await
@@ -182,23 +170,15 @@ fn a_deletion_is_later_than_a_tag_of_a_node_that_is_ahead() {
         transact!(test.db, [name], |tx| tags::set(
             tx,
             app,
-            "library/app",
             &name,
             image,
             &digest,
+            Cause::Push,
             ahead
         )
         .await)
         .unwrap();
-        transact!(behind, [name], |tx| tags::delete(
-            tx,
-            app,
-            "library/app",
-            &name,
-            NOW
-        )
-        .await)
-        .unwrap();
+        transact!(behind, [name], |tx| tags::delete(tx, app, &name, NOW).await).unwrap();
         behind.close().await;
         let newest = db::changes::list(&mut test.db.reader().await.unwrap(), None, 1)
             .await
@@ -247,11 +227,11 @@ fn of_many_who_move_a_tag_at_once_each_does_and_the_last_stays() {
             moves.is_sorted_by(|a, b| a.clock < b.clock),
             "no two have the same clock"
         );
-        let stays = artifacts::find_tagged(&mut test.db.reader().await.unwrap(), app, "v1")
+        let stays = artifacts::find_tagged(&mut test.db.reader().await.unwrap(), app.id, "v1")
             .await
             .unwrap()
             .unwrap();
         assert!(moves[7].payload.contains(&stays.digest.to_string()));
-        assert_eq!(clock(&test.db, app, "v1").await, moves[7].clock);
+        assert_eq!(clock(&test.db, app.id, "v1").await, moves[7].clock);
     });
 }

@@ -44,7 +44,7 @@ async fn plant(world: &World<'_>, bytes: &'static [u8]) -> Digest {
                 let id = blobs::insert(tx, &digest, 0, bytes.len() as u64, "data", now)
                     .await?
                     .expect("new");
-                links::add(tx, repository, id, Some(now), now).await
+                links::add(tx, &repository, id, Some(now), now).await
             })
         })
         .await;

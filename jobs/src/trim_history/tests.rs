@@ -27,6 +27,7 @@ fn old_changes_and_jobs_go_and_young_ones_stay() {
                             tx,
                             Kind::SettingChanged,
                             "key",
+                            None,
                             &serde_json::Value::Null,
                             now,
                         )

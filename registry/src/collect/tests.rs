@@ -376,7 +376,7 @@ async fn plant(world: &World<'_>, count: usize) {
                 for (digest, text) in &batch {
                     let id: Option<BlobId> =
                         blobs::insert(tx, digest, 0, text.len() as u64, "data", now).await?;
-                    links::add(tx, repository, id.unwrap(), Some(now), now).await?;
+                    links::add(tx, &repository, id.unwrap(), Some(now), now).await?;
                 }
                 Ok(())
             })

@@ -37,7 +37,7 @@ impl Check<'_> {
     async fn unlinked(&mut self, unlinked: Unlinked) -> Result<()> {
         let what = format!(
             "{}@{} names {}",
-            unlinked.repository_name, unlinked.manifest, unlinked.digest
+            unlinked.repository.name, unlinked.manifest, unlinked.digest
         );
         let mut linking = None;
         if unlinked.state == State::Deleting {
@@ -82,7 +82,7 @@ impl Check<'_> {
                     .map_or("nothing".to_owned(), ToString::to_string);
                 let what = format!(
                     "{}:{} says {} and points at {points_at}",
-                    tag.repository_name, tag.name, tag.digest
+                    tag.repository.name, tag.name, tag.digest
                 );
                 let mut repaired = false;
                 if self.options.repair {

@@ -3,9 +3,11 @@ use std::{collections::BTreeSet, fs, time::Duration};
 use db::{
     artifacts::{self, NewArtifact},
     blobs::{self, State},
-    repositories, tags, uploads,
+    repositories::{self, Repository},
+    tags::{self, Cause},
+    uploads,
 };
-use model::id::{ArtifactId, BlobId, RepositoryId};
+use model::id::{ArtifactId, BlobId};
 use oci::digest::{Algorithm, Digest};
 
 use super::{FsckReport, Kind};
@@ -420,32 +422,34 @@ async fn artifact(world: &World<'_>, name: &str, digest: Digest, own: BlobId, na
                 annotations: None,
                 blobs,
                 children: Vec::new(),
+                by_tag: false,
             };
-            artifacts::ensure(tx, repository, &name, &new, now).await
+            artifacts::ensure(tx, &repository, &new, now).await
         })
     });
     made.await.unwrap();
 }
 
-async fn find(world: &World<'_>, name: &str, manifest: Digest) -> (ArtifactId, RepositoryId) {
+async fn find(world: &World<'_>, name: &str, manifest: Digest) -> (ArtifactId, Repository) {
     let mut reader = world.database.db.reader().await.unwrap();
     let repository = repositories::find(&mut reader, name)
         .await
         .unwrap()
         .unwrap();
-    let artifact = artifacts::find(&mut reader, repository, &manifest)
+    let artifact = artifacts::find(&mut reader, repository.id, &manifest)
         .await
         .unwrap()
         .unwrap();
     (artifact.id, repository)
 }
 
-async fn tag(world: &World<'_>, repository: RepositoryId, artifact: ArtifactId, digest: Digest) {
+async fn tag(world: &World<'_>, repository: Repository, artifact: ArtifactId, digest: Digest) {
     let made = world.database.db.write(move |tx| {
+        let repository = repository.clone();
         Box::pin(async move {
             let now = tx.now().await?;
-            let name = "loose".parse().expect("a tag");
-            tags::set(tx, repository, "library/x", &name, artifact, &digest, now).await
+            let (name, cause) = ("loose".parse().expect("a tag"), Cause::Push);
+            tags::set(tx, &repository, &name, artifact, &digest, cause, now).await
         })
     });
     made.await.unwrap();

@@ -89,7 +89,7 @@ impl Rebuild<'_> {
         }
         let known = artifacts::find(
             &mut *self.registry.db().reader().await?,
-            self.repository,
+            self.repository.id,
             &blob.digest,
         )
         .await?;
@@ -119,12 +119,12 @@ impl Rebuild<'_> {
     }
 
     async fn put(&mut self, found: Found) -> Result<()> {
-        let (repository, name, digest) = (self.repository, self.name.clone(), found.blob.digest);
+        let (repository, digest) = (self.repository.clone(), found.blob.digest);
         let missing = self
             .registry
             .db()
             .write(move |tx| {
-                let (found, name) = (found.clone(), name.clone());
+                let (found, repository) = (found.clone(), repository.clone());
                 Box::pin(async move {
                     let now = tx.now().await?;
                     let Found { blob, manifest } = found;
@@ -134,9 +134,9 @@ impl Rebuild<'_> {
                         .chain([blob.digest])
                         .collect();
                     blobs::hold(tx, &contents, Lock::Share).await?;
-                    let named = Named::find(tx, repository, &manifest).await?;
+                    let named = Named::find(tx, repository.id, &manifest).await?;
                     let new = named.artifact(&manifest, &blob.digest, (blob.id, blob.size))?;
-                    artifacts::ensure(tx, repository, name.as_str(), &new, now).await?;
+                    artifacts::ensure(tx, &repository, &new, now).await?;
                     Ok(named.count_missing(&manifest))
                 })
             })

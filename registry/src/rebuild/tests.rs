@@ -74,7 +74,7 @@ fn every_manifest_is_back_with_all_it_names() {
             .await
             .unwrap()
             .unwrap();
-        let child = artifacts::find(&mut reader, repository, &child)
+        let child = artifacts::find(&mut reader, repository.id, &child)
             .await
             .unwrap()
             .unwrap();

@@ -27,7 +27,9 @@ pub(super) async fn tags(
     after: &str,
 ) -> Result<Vec<answer::Tag>> {
     let mut reader = house.db().reader().await?;
-    let id = repositories::find(&mut reader, repository.as_str()).await?;
+    let id = repositories::find(&mut reader, repository.as_str())
+        .await?
+        .map(|known| known.id);
     let id = id.ok_or_else(|| {
         Error::not_found(
             What::Repository,

@@ -1,0 +1,261 @@
+//! The audit: who did what, for people. What changes something stands here because it stands in `changes`; what does not
+//! (somebody signs in, or fails to; pulls, many at a time) is told here by itself.
+
+use std::{net::IpAddr, sync::Arc};
+
+use model::{Result, actor::Actor, audit::Event, id::ProjectId, time::Timestamp};
+use serde_json::json;
+
+use crate::{
+    Conn, Tx,
+    blobs::json_numbers,
+    cursors::Cursor,
+    dialect::{settled, with_numbers},
+    value::Row,
+};
+
+/// One row: an event type that is switched off leaves none. $11 and $12 are what the configuration pins, else none.
+macro_rules! insert_audit {
+    () => {
+        "INSERT INTO audit (at, project_id, actor, address, event, operation, resource_type, resource, description, succeeded, forward_only)
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+                COALESCE($11, (SELECT value FROM settings WHERE name = 'skip_audit_log_database'), '') = 'true'
+           FROM (SELECT ',' || REPLACE(COALESCE($12, (SELECT value FROM settings WHERE name = 'disabled_audit_log_event_types'), ''), ' ', '') || ',' AS list) AS off
+          WHERE REPLACE(off.list, ',' || $5 || ',', '') = off.list"
+    };
+}
+pub(crate) use insert_audit;
+
+/// What a row says beside its event.
+pub(crate) struct Told {
+    pub actor: Arc<Actor>,
+    pub address: Option<String>,
+    pub description: String,
+    pub skip: Option<String>,
+    pub off: Option<String>,
+}
+
+impl Told {
+    pub fn of(tx: &Tx, event: Event, resource: &str, description: Option<&str>) -> Self {
+        let actor = tx.actor();
+        Self {
+            address: actor.address.map(|address| address.to_string()),
+            actor,
+            description: description.map_or_else(|| event.describe(resource), str::to_owned),
+            skip: tx.pinned("skip_audit_log_database").map(str::to_owned),
+            off: tx
+                .pinned("disabled_audit_log_event_types")
+                .map(str::to_owned),
+        }
+    }
+}
+
+/// Something that changed nothing.
+#[derive(Debug, Clone)]
+pub struct New {
+    pub at: Timestamp,
+    pub project: Option<ProjectId>,
+    pub actor: String,
+    pub address: Option<IpAddr>,
+    pub event: Event,
+    pub resource: String,
+    /// What the event says of itself when none.
+    pub description: Option<String>,
+    pub succeeded: bool,
+}
+
+pub async fn append(tx: &mut Tx, new: &New) -> Result<()> {
+    append_all(tx, std::slice::from_ref(new)).await
+}
+
+/// As [`append`], for many in one statement.
+pub async fn append_all(tx: &mut Tx, all: &[New]) -> Result<()> {
+    let rows: Vec<_> = all
+        .iter()
+        .map(|new| {
+            let description = new.description.clone();
+            json!({
+                "at": new.at.0,
+                "project_id": new.project.map(|project| project.0),
+                "actor": new.actor,
+                "address": new.address.map(|address| address.to_string()),
+                "event": new.event.as_str(),
+                "operation": new.event.operation(),
+                "resource_type": new.event.resource_type(),
+                "resource": new.resource,
+                "description": description.unwrap_or_else(|| new.event.describe(&new.resource)),
+                "succeeded": new.succeeded,
+            })
+        })
+        .collect();
+    let rows = serde_json::Value::from(rows).to_string();
+    let (skip, off) = (
+        tx.pinned("skip_audit_log_database").map(str::to_owned),
+        tx.pinned("disabled_audit_log_event_types")
+            .map(str::to_owned),
+    );
+    let sql = if tx.locks_rows() {
+        "WITH e AS (SELECT * FROM json_to_recordset(CAST($1 AS JSON))
+                     AS e(at BIGINT, project_id BIGINT, actor TEXT, address TEXT, event TEXT, operation TEXT,
+                          resource_type TEXT, resource TEXT, description TEXT, succeeded BOOLEAN))
+         INSERT INTO audit (at, project_id, actor, address, event, operation, resource_type, resource, description, succeeded, forward_only)
+         SELECT e.at, e.project_id, e.actor, e.address, e.event, e.operation, e.resource_type, e.resource, e.description, e.succeeded,
+                COALESCE($2, (SELECT value FROM settings WHERE name = 'skip_audit_log_database'), '') = 'true'
+           FROM e,
+                (SELECT ',' || REPLACE(COALESCE($3, (SELECT value FROM settings WHERE name = 'disabled_audit_log_event_types'), ''), ' ', '') || ',' AS list) AS off
+          WHERE REPLACE(off.list, ',' || e.event || ',', '') = off.list"
+    } else {
+        "INSERT INTO audit (at, project_id, actor, address, event, operation, resource_type, resource, description, succeeded, forward_only)
+         SELECT told.value ->> 'at', told.value ->> 'project_id', told.value ->> 'actor', told.value ->> 'address', told.value ->> 'event', told.value ->> 'operation',
+                told.value ->> 'resource_type', told.value ->> 'resource', told.value ->> 'description', told.value ->> 'succeeded',
+                COALESCE($2, (SELECT value FROM settings WHERE name = 'skip_audit_log_database'), '') = 'true'
+           FROM json_each($1) AS told,
+                (SELECT ',' || REPLACE(COALESCE($3, (SELECT value FROM settings WHERE name = 'disabled_audit_log_event_types'), ''), ' ', '') || ',' AS list) AS off
+          WHERE REPLACE(off.list, ',' || (told.value ->> 'event') || ',', '') = off.list"
+    };
+    tx.execute(sql, &[(&rows).into(), (&skip).into(), (&off).into()])
+        .await
+        .map(|_| ())
+}
+
+/// A row as it was written.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub cursor: Cursor,
+    pub at: Timestamp,
+    pub project: Option<ProjectId>,
+    pub actor: String,
+    pub address: Option<String>,
+    pub event: String,
+    pub operation: String,
+    pub resource_type: String,
+    pub resource: String,
+    pub description: Option<String>,
+    pub succeeded: bool,
+    /// It is not shown, and goes once it was forwarded.
+    pub forward_only: bool,
+}
+
+fn read(row: &Row<'_>) -> Result<Entry> {
+    Ok(Entry {
+        cursor: Cursor {
+            tx: row.int(0)?,
+            id: row.int(1)?,
+        },
+        at: row.time(2)?,
+        project: row.opt_int(3)?.map(ProjectId),
+        actor: row.text(4)?,
+        address: row.opt_text(5)?,
+        event: row.text(6)?,
+        operation: row.text(7)?,
+        resource_type: row.text(8)?,
+        resource: row.text(9)?,
+        description: row.opt_text(10)?,
+        succeeded: row.bool(11)?,
+        forward_only: row.bool(12)?,
+    })
+}
+
+/// What follows a place, in the order in which everybody reads it.
+pub async fn after(conn: &mut Conn, cursor: Cursor, limit: i64) -> Result<Vec<Entry>> {
+    let sql = settled!(
+        conn,
+        "SELECT tx, id, at, project_id, actor, address, event, operation, resource_type, resource, description, succeeded, forward_only
+           FROM audit
+          WHERE (tx, id) > ($1, $2)",
+        "ORDER BY tx, id LIMIT $3"
+    );
+    conn.rows(
+        sql,
+        &[cursor.tx.into(), cursor.id.into(), limit.into()],
+        read,
+    )
+    .await
+}
+
+/// The place after all that is settled, where a reader begins that wants nothing of the past.
+pub async fn end(conn: &mut Conn) -> Result<Cursor> {
+    let sql = settled!(
+        conn,
+        "SELECT tx, id FROM audit WHERE tx >= 0",
+        "ORDER BY tx DESC, id DESC LIMIT 1"
+    );
+    let last = conn.row(sql, &[], |row| {
+        Ok(Cursor {
+            tx: row.int(0)?,
+            id: row.int(1)?,
+        })
+    });
+    Ok(last.await?.unwrap_or_default())
+}
+
+/// Forgets those of these rows that were kept for forwarding alone.
+pub async fn forget_forwarded(tx: &mut Tx, ids: &[i64]) -> Result<u64> {
+    let list = json_numbers(ids.iter().copied());
+    let sql = with_numbers!(
+        tx,
+        "DELETE FROM audit WHERE forward_only AND id IN",
+        "$1",
+        ""
+    );
+    tx.execute(sql, &[(&list).into()]).await
+}
+
+/// What should go.
+#[derive(Debug, Clone)]
+pub struct Purge {
+    pub before: Timestamp,
+    /// Those of these types alone; all when empty.
+    pub events: Vec<Event>,
+    /// A reader that stands here has still to read what follows.
+    pub read_until: Option<Cursor>,
+    /// Counts and deletes nothing.
+    pub dry_run: bool,
+}
+
+/// One batch: how many went, and where the next one begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Purged {
+    pub gone: u64,
+    pub next: Option<(Timestamp, i64)>,
+}
+
+/// Looks at up to `limit` rows, the oldest first, and drops those that should go. Begin with the next batch at what the one
+/// before says.
+pub async fn trim(
+    tx: &mut Tx,
+    purge: &Purge,
+    begin: (Timestamp, i64),
+    limit: i64,
+) -> Result<Purged> {
+    let rows = tx
+        .rows(
+            "SELECT at, id, tx, event FROM audit WHERE (at, id) > ($1, $2) AND at < $3 ORDER BY at, id LIMIT $4",
+            &[begin.0.into(), begin.1.into(), purge.before.into(), limit.into()],
+            |row| {
+                let cursor = Cursor { tx: row.int(2)?, id: row.int(1)? };
+                Ok((row.time(0)?, cursor, row.text(3)?))
+            },
+        )
+        .await?;
+    let is_full = rows.len() as i64 == limit;
+    let next = rows.last().filter(|_| is_full);
+    let next = next.map(|(at, cursor, _)| (*at, cursor.id));
+    let going: Vec<i64> = rows
+        .iter()
+        .filter(|(_, cursor, event)| {
+            let is_read = purge.read_until.is_none_or(|until| *cursor <= until);
+            let is_meant =
+                purge.events.is_empty() || purge.events.iter().any(|one| one.as_str() == event);
+            is_read && is_meant
+        })
+        .map(|(_, cursor, _)| cursor.id)
+        .collect();
+    let gone = going.len() as u64;
+    if gone > 0 && !purge.dry_run {
+        let list = json_numbers(going);
+        let sql = with_numbers!(tx, "DELETE FROM audit WHERE id IN", "$1", "");
+        tx.execute(sql, &[(&list).into()]).await?;
+    }
+    Ok(Purged { gone, next })
+}

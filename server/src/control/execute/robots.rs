@@ -24,8 +24,10 @@ use crate::control::{
 pub(super) async fn create(house: &House, new: NewRobot) -> Result<answer::Credential> {
     check(&new)?;
     let secret = auth::robots::new_secret()?;
+    let project = new.project.as_ref().map(ProjectName::as_str);
+    let name = signs_in_as(house, project, new.name.as_str()).await?;
     let (new, hash) = (std::sync::Arc::new(new), secret.hash);
-    let (name, expires_at) = house
+    let expires_at = house
         .db()
         .write(move |tx| {
             let (new, hash) = (new.clone(), hash.clone());
@@ -63,11 +65,7 @@ fn check(new: &NewRobot) -> Result<()> {
     Ok(())
 }
 
-async fn insert(
-    tx: &mut Tx,
-    new: &NewRobot,
-    secret: String,
-) -> Result<(String, Option<Timestamp>)> {
+async fn insert(tx: &mut Tx, new: &NewRobot, secret: String) -> Result<Option<Timestamp>> {
     let now = tx.now().await?;
     let mut project = None;
     let mut permissions = Vec::new();
@@ -107,7 +105,7 @@ async fn insert(
         permissions,
     };
     robots::insert(tx, &robot, &name, now).await?;
-    Ok((name, expires_at))
+    Ok(expires_at)
 }
 
 fn granted(scope: Scope, right: Right) -> Result<Permission> {
@@ -137,14 +135,17 @@ async fn reached(tx: &mut Tx, reach: &Reach) -> Result<Vec<Scope>> {
 pub(super) async fn list(house: &House, after: i64) -> Result<Vec<answer::Robot>> {
     let now = house.db().now().await?;
     let mut reader = house.db().reader().await?;
+    let settings = house.db().settings().await?;
+    let prefix = settings.robot_name_prefix();
     let mut shown = Vec::new();
     for row in robots::list(&mut reader, RobotId(after), PAGE).await? {
-        shown.push(show(&mut reader, row, now).await?);
+        let name = robot::full_name(prefix, row.project_name.as_deref(), &row.name);
+        shown.push(show(&mut reader, row, name, now).await?);
     }
     Ok(shown)
 }
 
-async fn show(conn: &mut Conn, row: Robot, now: Timestamp) -> Result<answer::Robot> {
+async fn show(conn: &mut Conn, row: Robot, name: String, now: Timestamp) -> Result<answer::Robot> {
     let mut permissions = Vec::new();
     for permission in robots::permissions(conn, row.id).await? {
         permissions.push(answer::Permission {
@@ -164,7 +165,7 @@ async fn show(conn: &mut Conn, row: Robot, now: Timestamp) -> Result<answer::Rob
     };
     Ok(answer::Robot {
         id: row.id.0,
-        name: full_name(row.project_name.as_deref(), &row.name),
+        name,
         project: row.project_name,
         state: state.to_owned(),
         expires_at: row.expires_at.map(Timestamp::rfc3339),
@@ -201,7 +202,9 @@ pub(super) async fn refresh_secret(
     robot: FullName,
     given: Option<Password>,
 ) -> Result<answer::Credential> {
-    let (_, name) = get(&mut *house.db().reader().await?, &robot).await?;
+    get(&mut *house.db().reader().await?, &robot).await?;
+    let project = robot.project.as_ref().map(ProjectName::as_str);
+    let name = signs_in_as(house, project, robot.name.as_str()).await?;
     let (hash, made_up) = if let Some(Password(secret)) = given {
         check_password(&secret)?;
         (house.auth.hash_password(secret).await?, None)
@@ -242,7 +245,17 @@ pub(super) async fn delete(house: &House, robot: FullName) -> Result<()> {
         .await
 }
 
-/// The robot and its full name.
+/// A robot's full name as it signs in, with the prefix that the settings say.
+async fn signs_in_as(house: &House, project: Option<&str>, name: &str) -> Result<String> {
+    let settings = house.db().settings().await?;
+    Ok(robot::full_name(
+        settings.robot_name_prefix(),
+        project,
+        name,
+    ))
+}
+
+/// The robot, and its name in the change log, which a changed prefix leaves alone.
 async fn get(conn: &mut Conn, robot: &FullName) -> Result<(Robot, String)> {
     let project = robot.project.as_ref().map(ProjectName::as_str);
     let name = full_name(project, robot.name.as_str());

@@ -3,6 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use auth::Auth;
+use bytes::Bytes;
+use outbound::Outbound;
 use registry::Registry;
 use tokio_util::task::TaskTracker;
 
@@ -12,6 +14,8 @@ use crate::{access::AccessLog, admission::Admission, health::Health, measure::Me
 pub struct App {
     pub registry: Registry,
     pub auth: Auth,
+    /// Whatever is called outside.
+    pub outbound: Outbound,
     pub config: Config,
     pub admission: Admission,
     pub health: Arc<Health>,
@@ -21,7 +25,13 @@ pub struct App {
     pub access: Option<AccessLog>,
     /// Renders the process's metrics in Prometheus' text format; none when metrics are switched off.
     pub metrics: Option<Box<dyn Fn() -> String + Send + Sync>>,
+    /// Reads the certificate of the authority that clients must trust to trust this server, in PEM; none without TLS of our own
+    /// or a file for it. Blocks.
+    pub authority: Option<Authority>,
 }
+
+/// Gives the file's content, or none when there is no such certificate.
+pub type Authority = Arc<dyn Fn() -> Option<Bytes> + Send + Sync>;
 
 #[derive(Debug, Clone)]
 pub struct Config {

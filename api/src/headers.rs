@@ -1,6 +1,6 @@
 //! Names of headers that `http` does not know, made once.
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue, Response};
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) const API_VERSION: HeaderName =
@@ -21,3 +21,10 @@ pub(crate) const OF_PROXIES: [HeaderName; 6] = [
     HeaderName::from_static("x-forwarded-proto"),
     HeaderName::from_static("x-real-ip"),
 ];
+
+/// By this header clients of the distribution API know that they speak to a registry.
+pub(crate) fn add_api_version<B>(response: &mut Response<B>) {
+    response
+        .headers_mut()
+        .insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+}

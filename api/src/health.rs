@@ -45,11 +45,11 @@ struct State {
 }
 
 #[derive(Debug, Clone, Serialize)]
-struct Fault {
-    part: &'static str,
+pub(crate) struct Fault {
+    pub(crate) part: &'static str,
     /// Paths and addresses of the house, so strangers do not hear it.
     #[serde(skip_serializing_if = "String::is_empty")]
-    why: String,
+    pub(crate) why: String,
 }
 
 #[derive(Serialize)]
@@ -120,6 +120,11 @@ impl Health {
                 () = tokio::time::sleep(EVERY) => {}
             }
         }
+    }
+
+    /// What does not work.
+    pub(crate) fn faults(&self) -> Vec<Fault> {
+        self.state.read().faults().cloned().collect()
     }
 
     /// Whether the store may be written: not when its identity is missing or another's.

@@ -14,6 +14,7 @@ mod identity;
 pub mod idle_body;
 mod measure;
 mod notes;
+mod read_only;
 mod request;
 
 // The faces.
@@ -22,6 +23,6 @@ pub mod health;
 mod token;
 mod v2;
 
-pub use app::{App, Config};
+pub use app::{App, Authority, Config};
 pub use measure::Measures;
 pub use request::Api;

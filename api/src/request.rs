@@ -20,7 +20,7 @@ use crate::{
     forwarded, harbor, headers, health,
     measure::Kind,
     notes::{Finish, Notes},
-    token, v2,
+    read_only, token, v2,
 };
 
 /// The HTTP faces as one service.
@@ -148,6 +148,9 @@ async fn dispatch(ask: &Arc<Ask>, notes: &mut Notes, body: RequestBody) -> Respo
         .connection
         .as_ref()
         .is_some_and(|connection| connection.metrics_only);
+    if let Some(refused) = read_only::refused(ask).await {
+        return refused;
+    }
     if !metrics_only && (path.starts_with("/v2/") || path == "/v2") {
         return v2::serve(ask, notes, body).await;
     }

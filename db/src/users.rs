@@ -64,6 +64,15 @@ pub async fn find(conn: &mut Conn, id: UserId) -> Result<Option<User>> {
     .await
 }
 
+/// Whether anybody has an account beside the first administrator.
+pub async fn is_somebody_beside_admin(conn: &mut Conn) -> Result<bool> {
+    conn.exists(
+        "SELECT 1 FROM users WHERE id > 1 AND deleted_at IS NULL LIMIT 1",
+        &[],
+    )
+    .await
+}
+
 /// By user name, or else by e-mail address, as Harbor lets people sign in.
 pub async fn find_login(conn: &mut Conn, login: &str) -> Result<Option<User>> {
     if login.contains('\0') {

@@ -72,7 +72,7 @@ pub async fn run(config: Config, outbound: Outbound, telemetry: Arc<Telemetry>) 
             boot::ADMIN
         ));
     }
-    let app = Arc::new(app(&config, &opened, &telemetry, health));
+    let app = Arc::new(app(&config, &opened, outbound, &telemetry, health));
     let background = Background::start(&config, &opened, &app).await?;
     front.open(Api::new(app.clone()));
     show(&format!(
@@ -143,11 +143,18 @@ impl Background {
     }
 }
 
-fn app(config: &Config, opened: &Opened, telemetry: &Arc<Telemetry>, health: Arc<Health>) -> App {
+fn app(
+    config: &Config,
+    opened: &Opened,
+    outbound: Outbound,
+    telemetry: &Arc<Telemetry>,
+    health: Arc<Health>,
+) -> App {
     let metrics = telemetry.clone();
     App {
         registry: opened.registry.clone(),
         auth: opened.auth.clone(),
+        outbound,
         config: api::Config {
             external_url: config.server.external_url.as_ref().map(ToString::to_string),
             body_idle: config.limits.body_idle,
@@ -167,6 +174,7 @@ fn app(config: &Config, opened: &Opened, telemetry: &Arc<Telemetry>, health: Arc
             .then(|| -> Box<dyn Fn() -> String + Send + Sync> {
                 Box::new(move || metrics.metrics.render())
             }),
+        authority: listen::authority(&config.tls),
     }
 }
 

@@ -58,7 +58,7 @@ impl Call {
         Ok(self.app().registry.db().reader().await?)
     }
 
-    /// The settings as they are now.
+    /// The settings as they are now. On PostgreSQL a query: for whoever needs one.
     pub(crate) async fn settings(&self) -> Result<Arc<Settings>> {
         Ok(self.app().registry.db().settings().await?)
     }

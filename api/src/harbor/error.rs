@@ -15,6 +15,8 @@ pub(crate) enum Error {
     House(model::Error),
     /// What Harbor's generated server refuses before its handler runs (422).
     Unprocessable(String),
+    /// A refusal (401) in Harbor's own words.
+    Unauthorized(&'static str),
     /// A body that is no JSON (415).
     MediaType(String),
 }
@@ -34,6 +36,7 @@ impl Error {
                 "UNPROCESSABLE_ENTITY",
                 why,
             ),
+            Self::Unauthorized(why) => error::plain(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", why),
             Self::MediaType(why) => error::plain(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "UNSUPPORTED_MEDIA_TYPE",

@@ -11,10 +11,13 @@ mod page;
 mod route;
 mod routes;
 
+mod configurations;
+mod health;
 mod permissions;
 mod ping;
 mod projects;
 mod robots;
+mod systeminfo;
 
 use std::sync::{Arc, OnceLock};
 

@@ -1,11 +1,15 @@
 //! The table: every route with who may call it, in the order of Harbor's groups.
 
-use model::permission::{Action::Read, Resource};
+use model::permission::{
+    Action::{Read, Update},
+    Resource,
+};
 
 use super::{
-    access::Access::{Anybody, Inside, Project},
-    permissions, ping, projects, robots,
+    access::Access::{Anybody, Inside, Project, System},
+    configurations, health, permissions, ping, projects, robots,
     route::{Route, beside, delete, get, patch, post, put, tagged},
+    systeminfo,
 };
 
 /// A robot belongs to the system or to a project, and only the robot itself tells.
@@ -27,8 +31,21 @@ pub(super) fn table() -> Vec<Route> {
         patch("/robots/{robot_id}",   "RefreshSec",   Inside(OF_ROBOTS), robots::refresh, "Give a robot a new secret"),
         delete("/robots/{robot_id}",  "DeleteRobot",  Inside(OF_ROBOTS), robots::delete,  "Delete a robot"),
     ]));
+    all.extend(tagged("systeminfo", vec![
+        get("/systeminfo",         "getSystemInfo", Anybody, systeminfo::get, "What the system is; more for those who signed in"),
+        get("/systeminfo/volumes", "getVolumes",    System(Resource::SystemVolumes, Read), systeminfo::volumes, "The room that the store has"),
+        get("/systeminfo/getcert", "getCert",       Anybody, systeminfo::getcert, "The certificate of the authority that signed this server's"),
+    ]));
+    all.extend(tagged("configure", vec![
+        get("/configurations", "getConfigurations",    System(Resource::Configuration, Read),   configurations::get,    "The settings, and which may be changed"),
+        put("/configurations", "updateConfigurations", System(Resource::Configuration, Update), configurations::update, "Change settings; those not named stay"),
+        get("/internalconfig", "getInternalconfig",    Inside("Harbor's internal services, of which there are none here"), configurations::internal, "Refused to everybody"),
+    ]));
     all.extend(tagged("permissions", vec![
         get("/permissions", "getPermissions", Inside("administrators of the system or of any project"), permissions::list, "The rights that robots may be given"),
+    ]));
+    all.extend(tagged("health", vec![
+        get("/health", "getHealth", Anybody, health::get, "Whether the parts work; always 200"),
     ]));
     all.extend(tagged("ping", vec![
         get("/ping", "getPing", Anybody, ping::ping, "Says that somebody is there"),

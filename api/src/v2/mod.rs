@@ -39,10 +39,7 @@ pub(crate) async fn serve(ask: &Ask, notes: &mut Notes, body: RequestBody) -> Re
         Ok(response) => response,
         Err(refusal) => refuse(ask, refusal),
     };
-    response.headers_mut().insert(
-        headers::API_VERSION,
-        HeaderValue::from_static("registry/2.0"),
-    );
+    headers::add_api_version(&mut response);
     response
 }
 

@@ -58,6 +58,9 @@ pub struct ListenerConfig {
 pub struct TlsConfig {
     /// The first is the one for clients that name no host, or one that no certificate has.
     pub certificates: Vec<CertificateFiles>,
+    /// PEM file of the authority that signed them, for clients to download; without it the end of the first chain, when that is
+    /// an authority.
+    pub ca_file: Option<PathBuf>,
     pub min_version: MinVersion,
     pub client_certificates: ClientCertificates,
     /// PEM file of the authorities whose client certificates are taken.

@@ -7,6 +7,7 @@
 mod accept;
 mod activity;
 mod answering;
+mod authority;
 mod bind;
 mod certificates;
 mod client_cert;
@@ -31,6 +32,7 @@ use self::{
 };
 pub use self::{
     answering::{Answer, Handler},
+    authority::authority,
     bind::{Bound, connect_unix},
     certificates::Left,
     config::{Config, Drain, Limits, ListenerConfig, Only, ProxyProtocol, TlsConfig},

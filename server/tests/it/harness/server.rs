@@ -93,6 +93,11 @@ impl Seawall {
         Self::start(settings, Some(database))
     }
 
+    /// Whether other nodes can share its database.
+    pub fn is_shared(&self) -> bool {
+        self.database.is_some()
+    }
+
     /// Another node on the same database and the same store.
     pub fn start_beside(&self, settings: &[(&str, &str)]) -> Self {
         let home = tempfile::tempdir().expect("a temporary directory");

@@ -68,7 +68,7 @@ impl Answer for Created {
     }
 
     fn describe(operation: &mut Operation<'_>) {
-        operation.answers_nothing(StatusCode::CREATED);
+        operation.answers_new_without_body();
     }
 }
 
@@ -88,7 +88,7 @@ impl<T: Serialize + JsonSchema + Send + 'static> Answer for Made<T> {
     }
 
     fn describe(operation: &mut Operation<'_>) {
-        operation.answers::<T>(StatusCode::CREATED);
+        operation.answers_new::<T>();
     }
 }
 

@@ -12,6 +12,7 @@ mod route;
 mod routes;
 
 mod configurations;
+mod devcenter;
 mod health;
 mod permissions;
 mod ping;

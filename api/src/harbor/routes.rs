@@ -7,7 +7,7 @@ use model::permission::{
 
 use super::{
     access::Access::{Anybody, Inside, Project, System},
-    configurations, health, permissions, ping, projects, robots,
+    configurations, devcenter, health, permissions, ping, projects, robots,
     route::{Route, beside, delete, get, patch, post, put, tagged},
     systeminfo,
 };
@@ -53,6 +53,8 @@ pub(super) fn table() -> Vec<Route> {
     all.extend(beside("", "beside", vec![
         get("/api/version",      "getVersion",  Anybody, ping::version,  "The version of the API"),
         get("/api/openapi.json", "getDocument", Anybody, ping::document, "This document"),
+        get("/devcenter-api-2.0", "getDevcenter", Anybody, devcenter::page, "This document as a page"),
+        get("/devcenter-api-2.0/rapidoc-9.3.8.js", "getDevcenterScript", Anybody, devcenter::script, "What shows it"),
     ]));
     all
 }

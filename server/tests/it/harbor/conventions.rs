@@ -83,6 +83,32 @@ fn a_number_is_a_name_where_the_header_says_so() {
 }
 
 #[test]
+fn the_document_can_be_browsed_without_anything_from_elsewhere() {
+    on_both(async |seawall| {
+        let stranger = seawall.stranger();
+        let page = stranger.get("/devcenter-api-2.0").await.expect(200);
+        assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+        let policy = page.header("content-security-policy");
+        assert!(
+            policy.starts_with("default-src 'none'; script-src 'self';"),
+            "{policy}"
+        );
+        let text = page.text();
+        let script = text
+            .split("src=\"")
+            .nth(1)
+            .and_then(|rest| rest.split('"').next());
+        let script = stranger.get(script.expect("a script")).await.expect(200);
+        assert_eq!(
+            script.header("content-type"),
+            "text/javascript; charset=utf-8"
+        );
+        assert_eq!(script.header("content-encoding"), "gzip");
+        assert!(!text.contains("://"));
+    });
+}
+
+#[test]
 fn the_document_tells_what_is_served() {
     on_both(async |seawall| {
         let document = seawall

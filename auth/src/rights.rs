@@ -145,6 +145,11 @@ impl Auth {
         }
     }
 
+    /// Whether the caller sees public projects at all: callers without a name may be shut out.
+    pub fn sees_public(&self, caller: &Caller) -> bool {
+        self.holder(caller) != Holder::Nobody
+    }
+
     fn holder(&self, caller: &Caller) -> Holder {
         match &caller.subject {
             _ if caller.is_admin() => Holder::Admin,

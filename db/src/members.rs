@@ -123,6 +123,27 @@ pub async fn find(conn: &mut Conn, project: ProjectId, id: MemberId) -> Result<O
     .await
 }
 
+/// The number and the name of a group: by its number, else by its name in the directory, else by its name and its kind, 0 for any.
+pub async fn find_group(
+    conn: &mut Conn,
+    id: i64,
+    ldap_dn: &str,
+    name: &str,
+    kind: i64,
+) -> Result<Option<(GroupId, String)>> {
+    let read = |row: &Row<'_>| Ok((GroupId(row.int(0)?), row.text(1)?));
+    if id > 0 {
+        let sql = "SELECT id, name FROM user_groups WHERE id = $1";
+        return conn.row(sql, &[id.into()], read).await;
+    }
+    if !ldap_dn.is_empty() {
+        let sql = "SELECT id, name FROM user_groups WHERE ldap_dn = $1 ORDER BY id LIMIT 1";
+        return conn.row(sql, &[ldap_dn.into()], read).await;
+    }
+    let sql = "SELECT id, name FROM user_groups WHERE name = $1 AND ($2 = 0 OR kind = $2)";
+    conn.row(sql, &[name.into(), kind.into()], read).await
+}
+
 /// The roles that a user has in these projects, himself and by his groups: the greatest first, each once.
 pub async fn roles_of(
     conn: &mut Conn,
@@ -195,10 +216,32 @@ pub async fn insert(
             |row| Ok(MemberId(row.int(0)?)),
         )
         .await?
-        .ok_or_else(|| Error::Conflict("The project member specified already exist".to_owned()))?;
+        .ok_or_else(known)?;
     let told = (Kind::MemberAdded, Some(role));
     tell(tx, project, name, group.is_some(), told, now).await?;
     Ok(id)
+}
+
+/// Refuses somebody who is a member already.
+pub async fn refuse_known(conn: &mut Conn, project: ProjectId, entity: Entity) -> Result<()> {
+    let (user, group) = match entity {
+        Entity::User(id) => (id.0, 0),
+        Entity::Group(id) => (0, id.0),
+    };
+    let is_known = conn
+        .exists(
+            "SELECT 1 FROM members m WHERE m.project_id = $1 AND (m.user_id = $2 OR m.group_id = $3)",
+            &[project.into(), user.into(), group.into()],
+        )
+        .await?;
+    if is_known {
+        return Err(known());
+    }
+    Ok(())
+}
+
+fn known() -> Error {
+    Error::Conflict("The project member specified already exist".to_owned())
 }
 
 async fn hold_group(tx: &mut Tx, id: GroupId, name: &str) -> Result<()> {

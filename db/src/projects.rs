@@ -1,9 +1,11 @@
 //! Projects: the first segment of every repository's name, and where members and rights live.
 
+use std::collections::HashMap;
+
 use model::{
     Error, Result, What,
     change::Kind,
-    id::{ProjectId, UserId, new_uid},
+    id::{ProjectId, RobotId, UserId, new_uid},
     metadata::{self, Metadata},
     name::ProjectName,
     role::Role,
@@ -13,7 +15,7 @@ use serde_json::json;
 
 use crate::{
     Conn, Tx, changes,
-    dialect::locking,
+    dialect::{locking, with_numbers},
     generations::Touch,
     query::{Field, Kind as Of, List, Within},
     value::Row,
@@ -163,6 +165,100 @@ async fn begin(tx: &mut Tx, id: ProjectId, new: &NewProject, now: Timestamp) -> 
         .await?;
     }
     Ok(())
+}
+
+/// What is shown of a project beside its row.
+#[derive(Debug, Clone)]
+pub struct Extras {
+    /// None when the owner was deleted.
+    pub owner: Option<String>,
+    pub repositories: i64,
+}
+
+pub async fn extras(conn: &mut Conn, projects: &[ProjectId]) -> Result<HashMap<i64, Extras>> {
+    let ids = json!(projects).to_string();
+    let sql = with_numbers!(
+        conn,
+        "SELECT p.id, o.name,
+                (SELECT COUNT(*) FROM repositories r WHERE r.project_id = p.id)
+           FROM projects p
+           LEFT JOIN users o ON o.id = p.owner_id AND o.deleted_at IS NULL
+          WHERE p.id IN",
+        "$1",
+        "ORDER BY p.id LIMIT 100000"
+    );
+    let rows = conn
+        .rows(sql, &[(&ids).into()], |row| {
+            let extras = Extras {
+                owner: row.opt_text(1)?,
+                repositories: row.int(2)?,
+            };
+            Ok((row.int(0)?, extras))
+        })
+        .await?;
+    Ok(rows.into_iter().collect())
+}
+
+/// Projects of one kind, and their repositories.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tally {
+    pub projects: i64,
+    pub repositories: i64,
+}
+
+/// All private projects and all public ones; of the private ones those alone that somebody is a member of, when one is named.
+pub async fn tallies(conn: &mut Conn, member: Option<UserId>) -> Result<(Tally, Tally)> {
+    let rows = conn
+        .rows(
+            "SELECT p.public, COUNT(*),
+                    CAST(COALESCE(SUM((SELECT COUNT(*) FROM repositories r WHERE r.project_id = p.id)), 0) AS BIGINT)
+               FROM projects p
+              WHERE p.deleted_at IS NULL
+                AND (p.public OR $1 = 0
+                     OR p.id IN (SELECT m.project_id FROM members m WHERE m.user_id = $1
+                          UNION ALL SELECT m.project_id FROM group_users g JOIN members m ON m.group_id = g.group_id WHERE g.user_id = $1))
+              GROUP BY p.public
+              ORDER BY p.public
+              LIMIT 2",
+            &[member.map_or(0, |user| user.0).into()],
+            |row| {
+                let tally = Tally {
+                    projects: row.int(1)?,
+                    repositories: row.int(2)?,
+                };
+                Ok((row.bool(0)?, tally))
+            },
+        )
+        .await?;
+    let of = |wanted| {
+        let found = rows.iter().find(|(public, _)| *public == wanted);
+        found.map(|(_, tally)| *tally).unwrap_or_default()
+    };
+    Ok((of(false), of(true)))
+}
+
+/// The sum of what projects use; a content that two of them hold counts for both.
+pub async fn bytes(conn: &mut Conn) -> Result<i64> {
+    let sum = conn
+        .row(
+            "SELECT CAST(COALESCE(SUM(c.n), 0) AS BIGINT) FROM counters c WHERE c.name = 'project.bytes'",
+            &[],
+            |row| row.int(0),
+        )
+        .await?;
+    Ok(sum.unwrap_or(0))
+}
+
+/// How many bytes a project may hold (-1 without a limit), and how many it does; none when it has no quota.
+pub async fn quota(conn: &mut Conn, id: ProjectId) -> Result<Option<(i64, i64)>> {
+    conn.row(
+        "SELECT q.hard, (SELECT CAST(COALESCE(SUM(c.n), 0) AS BIGINT) FROM counters c WHERE c.name = 'project.bytes' AND c.id = q.project_id)
+           FROM quotas q
+          WHERE q.project_id = $1",
+        &[id.into()],
+        |row| Ok((row.int(0)?, row.int(1)?)),
+    )
+    .await
 }
 
 /// Makes sure that a project is there and stays until the transaction ends; whoever adds something to it calls this.
@@ -329,4 +425,12 @@ pub fn visible_to(user: Option<UserId>) -> Within {
             [user.0.into()],
         ),
     }
+}
+
+/// What a robot sees: public projects and those in which it has a permission.
+pub fn visible_to_robot(robot: RobotId) -> Within {
+    Within::all().and(
+        "p.public OR p.id IN (SELECT r.scope FROM robot_permissions r WHERE r.robot_id = $1)",
+        [robot.0.into()],
+    )
 }

@@ -3,7 +3,7 @@
 use model::{
     Result,
     change::Kind,
-    id::{ProjectId, RepositoryId, new_uid},
+    id::{ProjectId, RepositoryId, UserId, new_uid},
     time::Timestamp,
 };
 use oci::name::RepoName;
@@ -104,4 +104,65 @@ pub async fn list(
         |row| row.text(0),
     )
     .await
+}
+
+/// A repository as a search finds it.
+#[derive(Debug, Clone)]
+pub struct Found {
+    pub name: String,
+    pub project: ProjectId,
+    pub project_name: String,
+    pub public: bool,
+    pub pulls: i64,
+    pub artifacts: i64,
+}
+
+/// Among which projects a search looks.
+#[derive(Debug, Clone, Copy)]
+pub enum Among {
+    All,
+    Public,
+    /// Public ones, and those that this user is a member of.
+    VisibleTo(UserId),
+}
+
+/// In order of names, those whose name contains a text of small letters.
+pub async fn search(conn: &mut Conn, text: &str, among: Among, limit: i64) -> Result<Vec<Found>> {
+    let (all, user) = match among {
+        Among::All => (true, 0),
+        Among::Public => (false, 0),
+        Among::VisibleTo(user) => (false, user.0),
+    };
+    conn.rows(
+        "SELECT r.name, p.id, p.name, p.public, r.pulls,
+                (SELECT CAST(COALESCE(SUM(c.n), 0) AS BIGINT) FROM counters c WHERE c.name = 'repository.artifacts' AND c.id = r.id)
+           FROM repositories r
+           JOIN projects p ON p.id = r.project_id
+          WHERE r.name LIKE $1 ESCAPE '\\'
+            AND ($2 OR p.public
+                 OR p.id IN (SELECT m.project_id FROM members m WHERE m.user_id = $3
+                      UNION ALL SELECT m.project_id FROM group_users g JOIN members m ON m.group_id = g.group_id WHERE g.user_id = $3))
+          ORDER BY r.name
+          LIMIT $4",
+        &[(&contains(text)).into(), all.into(), user.into(), limit.into()],
+        |row| {
+            Ok(Found {
+                name: row.text(0)?,
+                project: ProjectId(row.int(1)?),
+                project_name: row.text(2)?,
+                public: row.bool(3)?,
+                pulls: row.int(4)?,
+                artifacts: row.int(5)?,
+            })
+        },
+    )
+    .await
+}
+
+fn contains(text: &str) -> String {
+    let escaped = text
+        .replace('\\', "\\\\")
+        .replace('%', "\\%")
+        .replace('_', "\\_");
+    format!("%{escaped}%")
 }

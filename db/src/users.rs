@@ -105,6 +105,16 @@ pub async fn get_name(conn: &mut Conn, name: &str) -> Result<User> {
         .ok_or_else(|| Error::not_found(What::User, format!("user `{name}` not found")))
 }
 
+/// The administrator with the least number, who owns what no person owns.
+pub async fn first_admin(conn: &mut Conn) -> Result<Option<UserId>> {
+    conn.row(
+        "SELECT id FROM users WHERE admin AND deleted_at IS NULL ORDER BY id LIMIT 1",
+        &[],
+        |row| Ok(UserId(row.int(0)?)),
+    )
+    .await
+}
+
 /// In order of names, after `after`.
 pub async fn list(conn: &mut Conn, after: &str, limit: i64) -> Result<Vec<User>> {
     conn.rows(

@@ -120,7 +120,7 @@ fn missing(call: &Call) -> Error {
 }
 
 /// 401 for a stranger, 403 for somebody known.
-fn refused(call: &Call) -> Error {
+pub(crate) fn refused(call: &Call) -> Error {
     if call.caller.is_authenticated() {
         return Cause::Denied("forbidden".to_owned()).into();
     }
@@ -128,6 +128,14 @@ fn refused(call: &Call) -> Error {
 }
 
 impl Call {
+    /// Goes on when the caller has a name: some things of public projects Harbor does not show to strangers.
+    pub(crate) fn require_name(&self) -> Result<()> {
+        if self.caller.is_authenticated() {
+            return Ok(());
+        }
+        Err(Cause::Unauthenticated.into())
+    }
+
     /// Goes on when the caller may do this in the project that the path names.
     pub(crate) fn require(&self, resource: Resource, action: Action) -> Result<()> {
         if self.place().rights.may(resource, action) {

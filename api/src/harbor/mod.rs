@@ -12,12 +12,18 @@ mod route;
 mod routes;
 
 mod configurations;
+mod cve_allowlists;
 mod devcenter;
 mod health;
+mod members;
 mod permissions;
 mod ping;
+mod project_metadata;
 mod projects;
 mod robots;
+mod scanners;
+mod search;
+mod statistics;
 mod systeminfo;
 
 use std::sync::{Arc, OnceLock};

@@ -1,27 +1,55 @@
 //! The table: every route with who may call it, in the order of Harbor's groups.
 
 use model::permission::{
-    Action::{Read, Update},
+    Action::{Create, Delete, List, Read, Update},
     Resource,
 };
 
 use super::{
-    access::Access::{Anybody, Inside, Project, System},
-    configurations, devcenter, health, permissions, ping, projects, robots,
-    route::{Route, beside, delete, get, patch, post, put, tagged},
-    systeminfo,
+    access::Access::{Anybody, Inside, Project, SignedIn, System},
+    configurations, cve_allowlists, devcenter, health, members, permissions, ping,
+    project_metadata, projects, robots,
+    route::{Route, beside, delete, get, head, patch, post, put, tagged},
+    scanners, search, statistics, systeminfo,
 };
 
 /// A robot belongs to the system or to a project, and only the robot itself tells.
 const OF_ROBOTS: &str =
     "whoever has the right on robots where this one belongs: on the system, or in its project";
 
+const OF_SERIES: &str =
+    "administrators of the system, and of a project for whoever may read its repositories";
+
 /// All rows: method, path, Harbor's name of the operation, who may, the handler, what it does.
 #[rustfmt::skip]
 pub(super) fn table() -> Vec<Route> {
     let mut all = Vec::new();
     all.extend(tagged("project", vec![
-        get("/projects/{project_name_or_id}", "getProject", Project(Resource::Project, Read), projects::get, "One project"),
+        get("/projects",                                         "listProjects",                   Anybody,                               projects::list,      "Projects that the caller may see"),
+        head("/projects",                                        "headProject",                    SignedIn,                              projects::head,      "Whether there is a project of a name"),
+        post("/projects",                                        "createProject",                  SignedIn,                              projects::create,    "Make a project"),
+        get("/projects/{project_name_or_id}",                    "getProject",                     Project(Resource::Project, Read),      projects::get,       "One project"),
+        put("/projects/{project_name_or_id}",                    "updateProject",                  Project(Resource::Project, Update),    projects::update,    "Change a project's metadata and its allowlist"),
+        delete("/projects/{project_name_or_id}",                 "deleteProject",                  Project(Resource::Project, Delete),    projects::delete,    "Delete a project that holds no repositories"),
+        get("/projects/{project_name_or_id}/_deletable",         "getProjectDeletable",            Project(Resource::Project, Delete),    projects::deletable, "Whether a project can be deleted"),
+        get("/projects/{project_name_or_id}/summary",            "getProjectSummary",              Project(Resource::Project, Read),      projects::summary,   "A project's quota, and how much it has"),
+        get("/projects/{project_name_or_id}/scanner",            "getScannerOfProject",            Project(Resource::Scanner, Read),      scanners::of_project, "The scanner of a project"),
+        put("/projects/{project_name_or_id}/scanner",            "setScannerOfProject",            Project(Resource::Scanner, Create),    scanners::choose,    "Choose the scanner of a project"),
+        get("/projects/{project_name_or_id}/scanner/candidates", "listScannerCandidatesOfProject", Project(Resource::Scanner, Create),    scanners::candidates, "Scanners that a project may choose"),
+    ]));
+    all.extend(tagged("projectMetadata", vec![
+        get("/projects/{project_name_or_id}/metadatas",                "listProjectMetadatas",  Project(Resource::Metadata, List),   project_metadata::list,   "A project's metadata"),
+        post("/projects/{project_name_or_id}/metadatas",               "addProjectMetadatas",   Project(Resource::Metadata, Create), project_metadata::add,    "Add one key to a project's metadata"),
+        get("/projects/{project_name_or_id}/metadatas/{meta_name}",    "getProjectMetadata",    Project(Resource::Metadata, Read),   project_metadata::get,    "One key of a project's metadata"),
+        put("/projects/{project_name_or_id}/metadatas/{meta_name}",    "updateProjectMetadata", Project(Resource::Metadata, Update), project_metadata::update, "Set one key of a project's metadata"),
+        delete("/projects/{project_name_or_id}/metadatas/{meta_name}", "deleteProjectMetadata", Project(Resource::Metadata, Delete), project_metadata::delete, "Forget one key of a project's metadata"),
+    ]));
+    all.extend(tagged("member", vec![
+        get("/projects/{project_name_or_id}/members",          "listProjectMembers",  Project(Resource::Member, List),   members::list,   "Members of a project"),
+        post("/projects/{project_name_or_id}/members",         "createProjectMember", Project(Resource::Member, Create), members::create, "Make somebody a member of a project"),
+        get("/projects/{project_name_or_id}/members/{mid}",    "getProjectMember",    Project(Resource::Member, Read),   members::get,    "One member of a project"),
+        put("/projects/{project_name_or_id}/members/{mid}",    "updateProjectMember", Project(Resource::Member, Update), members::update, "Give a member another role"),
+        delete("/projects/{project_name_or_id}/members/{mid}", "deleteProjectMember", Project(Resource::Member, Delete), members::delete, "End a membership"),
     ]));
     all.extend(tagged("robot", vec![
         get("/robots",                "ListRobot",    Inside(OF_ROBOTS), robots::list,    "Robots of the system, or of a project"),
@@ -40,6 +68,17 @@ pub(super) fn table() -> Vec<Route> {
         get("/configurations", "getConfigurations",    System(Resource::Configuration, Read),   configurations::get,    "The settings, and which may be changed"),
         put("/configurations", "updateConfigurations", System(Resource::Configuration, Update), configurations::update, "Change settings; those not named stay"),
         get("/internalconfig", "getInternalconfig",    Inside("Harbor's internal services, of which there are none here"), configurations::internal, "Refused to everybody"),
+    ]));
+    all.extend(tagged("search", vec![
+        get("/search", "search", Anybody, search::search, "Projects and repositories by a part of their name"),
+    ]));
+    all.extend(tagged("statistic", vec![
+        get("/statistics",        "getStatistic",       SignedIn,          statistics::get,    "How many projects and repositories there are"),
+        get("/statistics/series", "getStatisticSeries", Inside(OF_SERIES), statistics::series, "Pushes, pulls and bytes by the hour or the day"),
+    ]));
+    all.extend(tagged("SystemCVEAllowlist", vec![
+        get("/system/CVEAllowlist", "getSystemCVEAllowlist", SignedIn,                                cve_allowlists::get, "The system's list of vulnerabilities that do not count"),
+        put("/system/CVEAllowlist", "putSystemCVEAllowlist", System(Resource::Configuration, Update), cve_allowlists::put, "Replace that list"),
     ]));
     all.extend(tagged("permissions", vec![
         get("/permissions", "getPermissions", Inside("administrators of the system or of any project"), permissions::list, "The rights that robots may be given"),

@@ -21,6 +21,22 @@ const WHOLE: &[(&str, &str)] = &[
         "of the jobs that have not ended there is one of a kind",
     ),
     ("SELECT 1 FROM users LIMIT 1", "asks for any one"),
+    (
+        "FROM users WHERE admin AND",
+        "in order of numbers up to the first, who is among the very first",
+    ),
+    (
+        "FROM user_groups WHERE ldap_dn",
+        "there are hundreds of groups, not millions",
+    ),
+    (
+        "GROUP BY p.public",
+        "thousands of projects, each by its counter",
+    ),
+    (
+        "WHERE r.name LIKE",
+        "what a name contains no index knows; of names alone, and no more than asked for",
+    ),
     ("FROM keys WHERE purpose", "a handful of rows"),
     ("FROM settings ORDER BY name", "a few dozen rows"),
     ("MAX(version)", "a handful of rows"),

@@ -2,6 +2,10 @@
 
 mod configurations;
 mod conventions;
+mod members;
+mod permissions;
+mod projects;
 mod robots;
+mod search;
 mod settings;
 mod systeminfo;

@@ -226,6 +226,29 @@ impl Seawall {
         Client::new(&self.address)
     }
 
+    /// How many changes were told, and how many lines the audit has, read beside the server.
+    pub async fn count_told(&self) -> (i64, i64) {
+        let engine = match &self.database {
+            Some(database) => db::Engine::Postgres(database.url()),
+            None => db::Engine::Sqlite(self.data.join("seawall.sqlite")),
+        };
+        let config = db::Config {
+            engine,
+            node: "test".to_owned(),
+            pool_size: 1,
+            timeout: Duration::from_secs(10),
+            pinned: model::settings::Pinned::default(),
+            trust: outbound::Trust::default(),
+        };
+        let db = db::Db::open(&config, model::time::Clock::default())
+            .await
+            .expect("opens");
+        let mut reader = db.reader().await.expect("a reader");
+        let sql = "SELECT (SELECT COUNT(*) FROM changes), (SELECT COUNT(*) FROM audit)";
+        let counted = reader.row(sql, &[], |row| Ok((row.int(0)?, row.int(1)?)));
+        counted.await.expect("reads").expect("a row")
+    }
+
     /// Runs a `seawall` command on the server's data directory and gives what it printed.
     pub fn run(&self, arguments: &[&str]) -> String {
         let output = self.try_run(arguments, "");

@@ -1,14 +1,18 @@
 //! A request from its head to its answer: which face it is for, and on whose task it runs.
 
-use std::{convert::Infallible, future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
+use std::{
+    convert::Infallible, future::Future, net::IpAddr, panic::AssertUnwindSafe, pin::Pin, sync::Arc,
+};
 
+use auth::Subject;
 use futures_util::FutureExt;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use hyper::{
     body::{Body as HttpBody, Incoming},
     service::Service,
 };
-use model::{Error, time::Timestamp};
+use model::{Error, actor::Actor, time::Timestamp};
+use registry::Registry;
 use tokio::sync::oneshot;
 
 use crate::{
@@ -84,6 +88,23 @@ impl Ask {
             app,
             head,
         }
+    }
+
+    /// Where the client is, behind trusted proxies too.
+    pub(crate) fn client(&self) -> Option<IpAddr> {
+        let connection = self.connection.as_ref()?;
+        forwarded::client(connection, &self.head.headers)
+    }
+
+    /// Whoever asks, as the audit names him.
+    pub(crate) fn actor(&self, subject: &Subject) -> Arc<Actor> {
+        let name = subject.name().unwrap_or(Actor::ANONYMOUS);
+        Arc::new(Actor::new(name, self.client()))
+    }
+
+    /// The registry, to be changed by whoever asks.
+    pub(crate) fn registry(&self, subject: &Subject) -> Registry {
+        self.app.registry.by(self.actor(subject))
     }
 
     pub(crate) fn header(&self, name: header::HeaderName) -> Option<&str> {

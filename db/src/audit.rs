@@ -1,6 +1,8 @@
 //! The audit: who did what, for people. What changes something stands here because it stands in `changes`; what does not
 //! (somebody signs in, or fails to; pulls, many at a time) is told here by itself.
 
+pub mod list;
+
 use std::{net::IpAddr, sync::Arc};
 
 use model::{Result, actor::Actor, audit::Event, id::ProjectId, time::Timestamp};

@@ -24,6 +24,7 @@ pub mod facts;
 pub mod icons;
 pub mod jobs;
 pub mod keys;
+pub mod labels;
 pub mod leases;
 pub mod links;
 pub mod members;

@@ -47,6 +47,7 @@ value_from!(
     Option<id::ProjectId> => |id| id.map_or(Self::NoInt, |id| Self::Int(id.0)),
     id::MemberId => |id| Self::Int(id.0),
     id::RobotId => |id| Self::Int(id.0),
+    id::LabelId => |id| Self::Int(id.0),
     id::RepositoryId => |id| Self::Int(id.0),
     id::BlobId => |id| Self::Int(id.0),
     id::ArtifactId => |id| Self::Int(id.0),

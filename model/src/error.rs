@@ -22,6 +22,7 @@ pub enum What {
     User,
     Member,
     Robot,
+    Label,
     Job,
     Rule,
     Setting,

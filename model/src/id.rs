@@ -24,6 +24,7 @@ row_id!(
     ProjectId,
     MemberId,
     RobotId,
+    LabelId,
     RepositoryId,
     BlobId,
     ArtifactId,

@@ -7,6 +7,7 @@ use db::{Db, Reader};
 use http::HeaderName;
 use model::{id::ProjectId, settings::Settings, time::Timestamp};
 use oci::name::RepoName;
+use registry::Registry;
 
 use super::{
     error::{Error, Result},
@@ -50,7 +51,15 @@ impl Call {
 
     /// The database, with the caller as whoever writes.
     pub(crate) fn db(&self) -> Db {
-        self.app().registry.db().clone()
+        self.app()
+            .registry
+            .db()
+            .by(self.ask.actor(&self.caller.subject))
+    }
+
+    /// The registry, with the caller as whoever changes it.
+    pub(crate) fn registry(&self) -> Registry {
+        self.ask.registry(&self.caller.subject)
     }
 
     /// A connection to read with.

@@ -11,10 +11,12 @@ mod page;
 mod route;
 mod routes;
 
+mod audit;
 mod configurations;
 mod cve_allowlists;
 mod devcenter;
 mod health;
+mod labels;
 mod members;
 mod permissions;
 mod ping;

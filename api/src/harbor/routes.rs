@@ -7,7 +7,7 @@ use model::permission::{
 
 use super::{
     access::Access::{Anybody, Inside, Project, SignedIn, System},
-    configurations, cve_allowlists, devcenter, health, members, permissions, ping,
+    audit, configurations, cve_allowlists, devcenter, health, labels, members, permissions, ping,
     project_metadata, projects, robots,
     route::{Route, beside, delete, get, head, patch, post, put, tagged},
     scanners, search, statistics, systeminfo,
@@ -19,6 +19,13 @@ const OF_ROBOTS: &str =
 
 const OF_SERIES: &str =
     "administrators of the system, and of a project for whoever may read its repositories";
+
+/// The same holds for labels.
+const OF_LABELS: &str =
+    "whoever has the right on labels where this one belongs: on the system, or in its project";
+
+/// Nobody is refused who signed in; he sees what he may.
+const OF_AUDIT: &str = "everybody who signed in: with `audit-log:list` all of it, else what concerns the projects whose log he may list";
 
 /// All rows: method, path, Harbor's name of the operation, who may, the handler, what it does.
 #[rustfmt::skip]
@@ -33,6 +40,8 @@ pub(super) fn table() -> Vec<Route> {
         delete("/projects/{project_name_or_id}",                 "deleteProject",                  Project(Resource::Project, Delete),    projects::delete,    "Delete a project that holds no repositories"),
         get("/projects/{project_name_or_id}/_deletable",         "getProjectDeletable",            Project(Resource::Project, Delete),    projects::deletable, "Whether a project can be deleted"),
         get("/projects/{project_name_or_id}/summary",            "getProjectSummary",              Project(Resource::Project, Read),      projects::summary,   "A project's quota, and how much it has"),
+        get("/projects/{project_name}/logs",           "getLogs",    Project(Resource::Log, List),     audit::of_project_older, "What was done in a project, in the older form"),
+        get("/projects/{project_name}/auditlog-exts",  "getLogExts", Project(Resource::Log, List),     audit::of_project,       "What was done in a project, and by whom"),
         get("/projects/{project_name_or_id}/scanner",            "getScannerOfProject",            Project(Resource::Scanner, Read),      scanners::of_project, "The scanner of a project"),
         put("/projects/{project_name_or_id}/scanner",            "setScannerOfProject",            Project(Resource::Scanner, Create),    scanners::choose,    "Choose the scanner of a project"),
         get("/projects/{project_name_or_id}/scanner/candidates", "listScannerCandidatesOfProject", Project(Resource::Scanner, Create),    scanners::candidates, "Scanners that a project may choose"),
@@ -79,6 +88,18 @@ pub(super) fn table() -> Vec<Route> {
     all.extend(tagged("SystemCVEAllowlist", vec![
         get("/system/CVEAllowlist", "getSystemCVEAllowlist", SignedIn,                                cve_allowlists::get, "The system's list of vulnerabilities that do not count"),
         put("/system/CVEAllowlist", "putSystemCVEAllowlist", System(Resource::Configuration, Update), cve_allowlists::put, "Replace that list"),
+    ]));
+    all.extend(tagged("label", vec![
+        get("/labels",               "ListLabels",   Anybody,           labels::list,   "Labels of the system, or of a project"),
+        post("/labels",              "CreateLabel",  Inside(OF_LABELS), labels::create, "Make a label, of the system or of a project"),
+        get("/labels/{label_id}",    "GetLabelByID", Inside(OF_LABELS), labels::get,    "One label"),
+        put("/labels/{label_id}",    "UpdateLabel",  Inside(OF_LABELS), labels::update, "Change a label's name, description and color"),
+        delete("/labels/{label_id}", "DeleteLabel",  Inside(OF_LABELS), labels::delete, "Delete a label, also from the artifacts that have it"),
+    ]));
+    all.extend(tagged("auditlog", vec![
+        get("/audit-logs",            "listAuditLogs",          Inside(OF_AUDIT),                         audit::list_older,  "What was done, in the older form"),
+        get("/auditlog-exts",         "listAuditLogExts",       Inside(OF_AUDIT),                         audit::list,        "What was done, and by whom"),
+        get("/auditlog-exts/events",  "listAuditLogEventTypes", System(Resource::AuditLog, List), audit::event_types, "The types of events that may be switched off"),
     ]));
     all.extend(tagged("permissions", vec![
         get("/permissions", "getPermissions", Inside("administrators of the system or of any project"), permissions::list, "The rights that robots may be given"),

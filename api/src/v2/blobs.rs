@@ -16,7 +16,7 @@ use super::{
     manifests::{FOREVER, etag, is_fresh},
     multipart, text,
 };
-use crate::{admission::Permit, body::Body, error, headers, request::Ask};
+use crate::{admission::Permit, body::Body, error, headers, notes::Notes, request::Ask};
 
 /// GET and HEAD. The room is kept until the last byte was sent.
 pub(super) async fn get(
@@ -105,10 +105,13 @@ fn content(
 
 pub(super) async fn delete(
     ask: &Ask,
+    notes: &Notes,
     name: NameRef<'_>,
     digest: &Digest,
 ) -> Result<Response<Body>> {
-    ask.app.registry.delete_blob(&name.owned(), digest).await?;
+    ask.registry(&notes.subject)
+        .delete_blob(&name.owned(), digest)
+        .await?;
     Ok(empty(StatusCode::ACCEPTED))
 }
 

@@ -82,8 +82,7 @@ pub(super) async fn put(
         .map(|tag| text(tag.as_str()))
         .collect::<Vec<_>>();
     let pushed = ask
-        .app
-        .registry
+        .registry(&notes.subject)
         .push_manifest(
             target,
             NewManifest {
@@ -113,13 +112,14 @@ pub(super) async fn put(
 
 pub(super) async fn delete(
     ask: &Ask,
+    notes: &Notes,
     name: NameRef<'_>,
     reference: &ReferenceRef<'_>,
 ) -> Result<Response<Body>> {
-    let name = name.owned();
+    let (registry, name) = (ask.registry(&notes.subject), name.owned());
     match reference.owned() {
-        Reference::Tag(tag) => ask.app.registry.delete_tag(&name, &tag).await?,
-        Reference::Digest(digest) => ask.app.registry.delete_manifest(&name, &digest).await?,
+        Reference::Tag(tag) => registry.delete_tag(&name, &tag).await?,
+        Reference::Digest(digest) => registry.delete_manifest(&name, &digest).await?,
     }
     Ok(empty(StatusCode::ACCEPTED))
 }

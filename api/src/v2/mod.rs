@@ -124,7 +124,7 @@ async fn change_manifest(
 ) -> Answer {
     if verb == ManifestVerb::Delete {
         check(ask, notes, name, Action::Delete).await?;
-        return Ok(manifests::delete(ask, name, reference).await?);
+        return Ok(manifests::delete(ask, notes, name, reference).await?);
     }
     let target = check(ask, notes, name, Action::Push).await?.target(name);
     Ok(manifests::put(ask, notes, &target, reference, body).await?)
@@ -140,7 +140,7 @@ async fn blob(
 ) -> Answer {
     if verb == BlobVerb::Delete {
         check(ask, notes, name, Action::Delete).await?;
-        return Ok(blobs::delete(ask, name, digest).await?);
+        return Ok(blobs::delete(ask, notes, name, digest).await?);
     }
     check(ask, notes, name, Action::Pull).await?;
     let room = match verb {

@@ -57,7 +57,9 @@ pub(super) async fn start(
         notes.digest = Some(digest);
         let _room = swap(ask, room, Room::Upload)?;
         check_room(ask, &body)?;
-        ask.app.registry.push_blob(target, &digest, body).await?;
+        ask.registry(&notes.subject)
+            .push_blob(target, &digest, body)
+            .await?;
         return Ok(created(target, &digest));
     }
     let algorithm = match query::first(ask.query(), "digest-algorithm") {
@@ -103,8 +105,7 @@ pub(super) async fn finish(
     check_room(ask, &body)?;
     let chunk = chunk(ask, body)?;
     let Upload { target, caller, id } = upload;
-    ask.app
-        .registry
+    ask.registry(&notes.subject)
         .finish_upload(target, caller, id, &digest, chunk)
         .await?;
     Ok(created(target, &digest))
@@ -138,7 +139,7 @@ async fn mount(
     target: &Target,
     digest: &Digest,
 ) -> Result<bool, Refusal> {
-    let registry = &ask.app.registry;
+    let registry = ask.registry(&granted.caller.subject);
     let Some(from) = query::first(ask.query(), "from") else {
         for from in registry.find_holders(digest, MOST_SOURCES).await? {
             if guard::may_pull(ask, &granted.caller, &from).await?

@@ -20,6 +20,7 @@ pub mod changes;
 pub mod consistency;
 pub mod cursors;
 pub mod cve_allowlists;
+pub mod described;
 pub mod facts;
 pub mod icons;
 pub mod jobs;

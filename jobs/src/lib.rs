@@ -10,6 +10,7 @@ pub mod runner;
 pub mod schedule;
 
 mod collect;
+mod describe;
 mod expire_uploads;
 mod scrub;
 mod trim_history;
@@ -41,5 +42,6 @@ pub async fn run(cx: &Context, job: &Job) -> Result<Outcome> {
         Job::Scrub { requested_by } => scrub::run(cx, requested_by.as_deref()).await,
         Job::ExpireUploads {} => expire_uploads::run(cx).await,
         Job::TrimHistory {} => trim_history::run(cx).await,
+        Job::Describe {} => describe::run(cx).await,
     }
 }

@@ -6,8 +6,8 @@ mod tests;
 
 use std::time::Duration;
 
-use db::{jobs, leases};
-use model::{Result, job::Job};
+use db::{described, jobs, leases};
+use model::{Result, id::ArtifactId, job::Job};
 use registry::Registry;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +27,8 @@ pub struct Intervals {
     pub scrub: Option<Duration>,
     pub expire_uploads: Duration,
     pub trim_history: Duration,
+    /// When there is something to describe.
+    pub describe: Duration,
 }
 
 impl Default for Intervals {
@@ -36,6 +38,7 @@ impl Default for Intervals {
             scrub: Some(SCRUB),
             expire_uploads: Duration::from_mins(10),
             trim_history: Duration::from_hours(24),
+            describe: Duration::from_mins(1),
         }
     }
 }
@@ -47,6 +50,7 @@ impl Intervals {
             Job::Scrub { .. } => self.scrub,
             Job::ExpireUploads {} => Some(self.expire_uploads),
             Job::TrimHistory {} => Some(self.trim_history),
+            Job::Describe {} => Some(self.describe),
         }
     }
 }
@@ -99,8 +103,13 @@ impl Schedule {
             let Some(every) = self.intervals.of(&job) else {
                 continue;
             };
-            // Most minutes there is nothing to collect: that should not cost a write.
-            if matches!(job, Job::Collect { .. }) && !self.registry.has_garbage().await? {
+            // Most minutes there is nothing to do: that should not cost a write.
+            let is_needed = match job {
+                Job::Collect { .. } => self.registry.has_garbage().await?,
+                Job::Describe {} => self.has_undescribed().await?,
+                _ => true,
+            };
+            if !is_needed {
                 continue;
             }
             let kind = job.kind();
@@ -109,6 +118,12 @@ impl Schedule {
             }
         }
         Ok(enqueued)
+    }
+
+    async fn has_undescribed(&self) -> Result<bool> {
+        let mut reader = self.registry.db().reader().await?;
+        let first = described::list_undescribed(&mut reader, ArtifactId(0), 1);
+        Ok(!first.await?.is_empty())
     }
 
     /// Where no other process writes the database there is nobody to agree with.

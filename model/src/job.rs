@@ -23,15 +23,18 @@ pub enum Job {
     ExpireUploads {},
     /// Drops rows of the change log that no reader waits for, and old jobs.
     TrimHistory {},
+    /// Finds out what artifacts are that no push has described.
+    Describe {},
 }
 
 impl Job {
     /// One periodic job of each kind at a time.
-    pub const PERIODIC: [Self; 4] = [
+    pub const PERIODIC: [Self; 5] = [
         Self::Collect { requested_by: None },
         Self::Scrub { requested_by: None },
         Self::ExpireUploads {},
         Self::TrimHistory {},
+        Self::Describe {},
     ];
 
     pub fn kind(&self) -> &'static str {
@@ -40,6 +43,7 @@ impl Job {
             Self::Scrub { .. } => "scrub",
             Self::ExpireUploads {} => "expire-uploads",
             Self::TrimHistory {} => "trim-history",
+            Self::Describe {} => "describe",
         }
     }
 
@@ -55,7 +59,7 @@ impl Job {
             | Self::Scrub {
                 requested_by: Some(_),
             } => Self::ASKED_FOR,
-            Self::Collect { requested_by: None } | Self::ExpireUploads {} => 50,
+            Self::Collect { requested_by: None } | Self::ExpireUploads {} | Self::Describe {} => 50,
             Self::TrimHistory {} | Self::Scrub { requested_by: None } => 10,
         }
     }
@@ -68,7 +72,7 @@ impl Job {
     /// An attempt that takes longer hangs, as on a mount that is gone; far more than it needs.
     pub fn timeout(&self) -> Duration {
         match self {
-            Self::Collect { .. } => Duration::from_hours(6),
+            Self::Collect { .. } | Self::Describe {} => Duration::from_hours(6),
             // A slice ends with a whole content, and that may be large.
             Self::Scrub { requested_by: None } => Duration::from_hours(24),
             Self::Scrub {

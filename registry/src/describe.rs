@@ -4,6 +4,7 @@
 mod accessory;
 mod image;
 pub(crate) mod json;
+mod read;
 
 use std::borrow::Cow;
 

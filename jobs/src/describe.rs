@@ -1,0 +1,75 @@
+//! Finds out what artifacts are that no push has described: those of an older release, and rebuilt ones.
+
+#[cfg(test)]
+mod tests;
+
+use db::described::{self, NewDescription, Undescribed};
+use model::{Result, id::ArtifactId};
+use registry::describe::{Accessory, Described};
+
+use crate::{Context, Outcome};
+
+/// Artifacts read for one transaction.
+const BATCH: i64 = 100;
+
+pub(crate) async fn run(cx: &Context) -> Result<Outcome> {
+    let (mut after, mut known) = (ArtifactId(0), 0_usize);
+    while !cx.is_cancelled() {
+        let batch = {
+            let mut reader = cx.db().reader().await?;
+            described::list_undescribed(&mut reader, after, BATCH).await?
+        };
+        let Some(last) = batch.last() else {
+            return Ok(Outcome::Done(format!("{known} artifacts described")));
+        };
+        after = last.id;
+        let Some(found) = cx.cancel.run_until_cancelled(look_at(cx, &batch)).await else {
+            break;
+        };
+        let found = found?;
+        known += found.len();
+        keep(cx, found).await?;
+        cx.show(&serde_json::json!({ "described": known }));
+    }
+    Ok(Outcome::Interrupted)
+}
+
+/// One whose bytes are lost stays as it is, until somebody pushes it again.
+async fn look_at(cx: &Context, batch: &[Undescribed]) -> Result<Vec<NewDescription>> {
+    let mut found = Vec::new();
+    for one in batch {
+        let described = cx
+            .registry
+            .describe_stored(one.repository, &one.digest)
+            .await?;
+        found.extend(described.map(|described| description(one.id, described)));
+    }
+    Ok(found)
+}
+
+fn description(id: ArtifactId, described: Described) -> NewDescription {
+    NewDescription {
+        id,
+        kind: described.kind.as_str().to_owned(),
+        extra_attrs: described.extra_attrs,
+        icon: described.icon.map(|icon| icon.to_string()),
+        accessory: described
+            .accessory
+            .map(Accessory::as_str)
+            .map(str::to_owned),
+    }
+}
+
+async fn keep(cx: &Context, found: Vec<NewDescription>) -> Result<()> {
+    cx.db()
+        .write(move |tx| {
+            let found = found.clone();
+            Box::pin(async move {
+                for one in &found {
+                    described::set(tx, one).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+}

@@ -9,6 +9,7 @@ use std::{
 use db::{
     Tx,
     activity::{self, Counts, Place, Pulled},
+    audit,
 };
 use model::{Result, settings::Settings, time::Timestamp};
 use tokio_util::sync::CancellationToken;
@@ -192,6 +193,9 @@ impl Batch {
     /// Of a repository that went meanwhile only the audit tells.
     async fn write(&self, tx: &mut Tx) -> Result<()> {
         let now = tx.now().await?;
+        if !self.summary.told.is_empty() {
+            audit::append_all(tx, &self.summary.told).await?;
+        }
         let names: Vec<&str> = self.counts.keys().map(String::as_str).collect();
         let places = activity::hold(tx, &names).await?;
         if self.counts_pulls {

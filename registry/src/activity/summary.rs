@@ -1,12 +1,9 @@
 //! What the pulls of a flush come to: how many, when, and who.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::collections::BTreeMap;
 
-use model::{
-    id::{ArtifactId, ProjectId},
-    settings::Settings,
-    time::Timestamp,
-};
+use db::audit;
+use model::{actor::Actor, audit::Event, id::ArtifactId, settings::Settings, time::Timestamp};
 
 use super::{Key, Pulls, Who};
 
@@ -16,28 +13,16 @@ struct What<'a> {
     pulls: Vec<(&'a Key, &'a Pulls)>,
 }
 
-/// A row of the audit to be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Told {
-    pub at: Timestamp,
-    pub project: ProjectId,
-    pub actor: String,
-    pub address: Option<IpAddr>,
-    /// `lib/x:tag`, or with the digest.
-    pub resource: String,
-    pub description: String,
-}
-
 /// When something was pulled last, by repository, artifact and tag.
 pub(super) type Times = BTreeMap<(String, ArtifactId, Option<String>), Timestamp>;
 
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Summary {
     /// How often, by repository; also for those that nothing counts for.
     pub pulls: BTreeMap<String, i64>,
     pub bytes: BTreeMap<String, i64>,
     pub times: Times,
-    pub told: Vec<Told>,
+    pub told: Vec<audit::New>,
 }
 
 /// Sums up. Settings switch off times and the audit here; counts go into the series in any case.
@@ -85,7 +70,7 @@ fn add_times(times: &mut Times, what: &What<'_>) {
 
 /// A row for each tag that he named; one with the digest only when he named none, since clients ask for a tag and then get what it
 /// stands for by its digest.
-fn told<'a>(what: &'a What<'_>) -> impl Iterator<Item = Told> + 'a {
+fn told<'a>(what: &'a What<'_>) -> impl Iterator<Item = audit::New> + 'a {
     let names_tags = what.pulls.iter().any(|(key, _)| key.tag.is_some());
     let by_digest = what.pulls.iter().find(|(key, _)| key.tag.is_none());
     let unnamed = by_digest.map_or(0, |(_, one)| one.gets);
@@ -103,13 +88,15 @@ fn told<'a>(what: &'a What<'_>) -> impl Iterator<Item = Told> + 'a {
             1 => String::new(),
             often => format!(" ({often} times)"),
         };
-        Told {
+        audit::New {
             at: one.last,
-            project: one.project,
-            actor: one.subject.name().unwrap_or("anonymous").to_owned(),
+            project: Some(one.project),
+            actor: one.subject.name().unwrap_or(Actor::ANONYMOUS).to_owned(),
             address: key.address,
+            event: Event::PullArtifact,
             resource,
-            description: format!("pull artifact: {repository}@{}{often}", one.digest),
+            description: Some(format!("pull artifact: {repository}@{}{often}", one.digest)),
+            succeeded: true,
         }
     })
 }

@@ -79,10 +79,8 @@ fn told(summary: &Summary) -> Vec<(&str, &str, &str)> {
         .told
         .iter()
         .map(|told| {
-            let often = told
-                .description
-                .split_once(" (")
-                .map_or("", |(_, often)| often);
+            let description = told.description.as_deref().unwrap();
+            let often = description.split_once(" (").map_or("", |(_, often)| often);
             (&*told.actor, &*told.resource, often)
         })
         .collect()
@@ -114,7 +112,7 @@ fn each_get_is_a_pull_and_the_audit_says_how_many() {
     );
     assert_eq!(
         summary.told[0].description,
-        format!("pull artifact: library/app@{}", one.digest)
+        Some(format!("pull artifact: library/app@{}", one.digest))
     );
     assert_eq!(summary.times.len(), 1);
 }
@@ -312,6 +310,23 @@ fn what_was_counted_is_told_once() {
             ..points[0].counts
         };
         assert_eq!(found, expected);
+        // Read as it stands: a reader with a cursor waits for whatever else is open on the same server.
+        let sql = "SELECT actor, address, resource FROM audit WHERE event = 'pull_artifact' ORDER BY resource";
+        let pulls = reader.rows(sql, &[], |row| {
+            Ok((row.text(0)?, row.opt_text(1)?, row.text(2)?))
+        });
+        let pulls = pulls.await.unwrap();
+        let pulls: Vec<_> = pulls
+            .iter()
+            .map(|(actor, address, resource)| (&**actor, address.as_deref(), &**resource))
+            .collect();
+        let (ann, from) = ("ann", Some("10.0.0.1"));
+        let expected = [
+            (ann, from, "library/app:v1"),
+            (ann, from, "library/app:v1"),
+            (ann, from, "library/gone:v1"),
+        ];
+        assert_eq!(pulls, expected);
     });
 }
 

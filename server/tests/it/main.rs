@@ -15,6 +15,7 @@
 
 mod harness;
 
+mod activity;
 mod collection;
 mod commands;
 mod crash;

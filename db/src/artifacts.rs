@@ -14,6 +14,7 @@ use crate::{
     Conn, Tx,
     blobs::{State, json_list, json_numbers},
     changes,
+    described::Description,
     dialect::{locking, with_list, with_numbers},
     generations::Touch,
     links,
@@ -51,6 +52,8 @@ pub struct NewArtifact {
     pub children: Vec<ArtifactId>,
     /// Pushed under a tag, which tells the audit of it.
     pub by_tag: bool,
+    /// None: it is found out later.
+    pub description: Option<Description>,
 }
 
 fn read(row: &Row<'_>) -> Result<Artifact> {
@@ -145,10 +148,19 @@ pub async fn ensure(
         return Ok((known.id, !names_all));
     }
     let uid = new_uid();
+    let described = new.description.as_ref();
+    let (accessory, accessory_of) = match described {
+        Some(known) => (known.accessory.as_deref(), known.accessory_of.as_deref()),
+        None => (
+            subject.as_ref().map(|_| "subject.accessory"),
+            subject.as_deref(),
+        ),
+    };
     let (id, made_by) = tx
         .row(
-            "INSERT INTO artifacts (uid, repository_id, digest, blob_id, media_type, artifact_type, config_media_type, size, subject_digest, annotations, pushed_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+            "INSERT INTO artifacts (uid, repository_id, digest, blob_id, media_type, artifact_type, config_media_type, size, subject_digest, annotations, pushed_at,
+                                    kind, extra_attrs, icon, accessory, accessory_of)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
              ON CONFLICT (repository_id, digest) DO UPDATE SET digest = excluded.digest
              RETURNING id, uid",
             &[
@@ -163,6 +175,11 @@ pub async fn ensure(
                 (&subject).into(),
                 (&new.annotations).into(),
                 now.into(),
+                described.map(|known| &*known.kind).into(),
+                described.and_then(|known| known.extra_attrs.as_deref()).into(),
+                described.and_then(|known| known.icon.as_deref()).into(),
+                accessory.into(),
+                accessory_of.into(),
             ],
             |row| Ok((ArtifactId(row.int(0)?), row.text(1)?)),
         )

@@ -1,4 +1,5 @@
-//! What artifacts are, for those that a push has not described: taken over from an older release, or rebuilt.
+//! What artifacts are beside their manifests. A push tells it of what it brings; what was taken over from an older release, or
+//! rebuilt, is described later.
 
 use model::{
     Result,
@@ -40,19 +41,20 @@ pub async fn list_undescribed(
     .await
 }
 
-/// What was found out of an artifact.
-#[derive(Debug, Clone)]
-pub struct NewDescription {
-    pub id: ArtifactId,
+/// What is known of an artifact beside its manifest, as `registry::describe` finds it out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
     pub kind: String,
+    /// A JSON object.
     pub extra_attrs: Option<String>,
     pub icon: Option<String>,
-    /// As what it is attached to the subject that its row names.
     pub accessory: Option<String>,
+    /// The digest of what it is an accessory of.
+    pub accessory_of: Option<String>,
 }
 
-/// Keeps what was found out, unless a push has done so meanwhile.
-pub async fn set(tx: &mut Tx, new: &NewDescription) -> Result<()> {
+/// Describes an artifact, unless a push has done so meanwhile. What it is attached to stays as its push has said; as what is set.
+pub async fn set(tx: &mut Tx, id: ArtifactId, known: &Description) -> Result<()> {
     tx.execute(
         "UPDATE artifacts SET
              kind        = $2,
@@ -61,11 +63,11 @@ pub async fn set(tx: &mut Tx, new: &NewDescription) -> Result<()> {
              accessory   = CASE WHEN accessory_of IS NULL THEN accessory ELSE COALESCE($5, accessory) END
           WHERE id = $1 AND kind IS NULL",
         &[
-            new.id.into(),
-            (&new.kind).into(),
-            (&new.extra_attrs).into(),
-            (&new.icon).into(),
-            (&new.accessory).into(),
+            id.into(),
+            (&known.kind).into(),
+            (&known.extra_attrs).into(),
+            (&known.icon).into(),
+            (&known.accessory).into(),
         ],
     )
     .await

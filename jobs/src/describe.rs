@@ -3,9 +3,8 @@
 #[cfg(test)]
 mod tests;
 
-use db::described::{self, NewDescription, Undescribed};
+use db::described::{self, Description, Undescribed};
 use model::{Result, id::ArtifactId};
-use registry::describe::{Accessory, Described};
 
 use crate::{Context, Outcome};
 
@@ -35,38 +34,25 @@ pub(crate) async fn run(cx: &Context) -> Result<Outcome> {
 }
 
 /// One whose bytes are lost stays as it is, until somebody pushes it again.
-async fn look_at(cx: &Context, batch: &[Undescribed]) -> Result<Vec<NewDescription>> {
+async fn look_at(cx: &Context, batch: &[Undescribed]) -> Result<Vec<(ArtifactId, Description)>> {
     let mut found = Vec::new();
     for one in batch {
         let described = cx
             .registry
             .describe_stored(one.repository, &one.digest)
             .await?;
-        found.extend(described.map(|described| description(one.id, described)));
+        found.extend(described.map(|described| (one.id, described.into())));
     }
     Ok(found)
 }
 
-fn description(id: ArtifactId, described: Described) -> NewDescription {
-    NewDescription {
-        id,
-        kind: described.kind.as_str().to_owned(),
-        extra_attrs: described.extra_attrs,
-        icon: described.icon.map(|icon| icon.to_string()),
-        accessory: described
-            .accessory
-            .map(Accessory::as_str)
-            .map(str::to_owned),
-    }
-}
-
-async fn keep(cx: &Context, found: Vec<NewDescription>) -> Result<()> {
+async fn keep(cx: &Context, found: Vec<(ArtifactId, Description)>) -> Result<()> {
     cx.db()
         .write(move |tx| {
             let found = found.clone();
             Box::pin(async move {
-                for one in &found {
-                    described::set(tx, one).await?;
+                for (id, known) in &found {
+                    described::set(tx, *id, known).await?;
                 }
                 Ok(())
             })

@@ -8,6 +8,7 @@ mod read;
 
 use std::borrow::Cow;
 
+use db::described::Description;
 use oci::{
     Descriptor, Digest, Manifest, Tag,
     manifest::Kind as Form,
@@ -73,6 +74,19 @@ pub struct Described {
     pub accessory: Option<Accessory>,
     /// The manifest that it is an accessory of, which need not exist.
     pub accessory_of: Option<Digest>,
+}
+
+impl From<Described> for Description {
+    fn from(described: Described) -> Self {
+        let text = |digest: Digest| digest.to_string();
+        Self {
+            kind: described.kind.as_str().to_owned(),
+            extra_attrs: described.extra_attrs,
+            icon: described.icon.map(text),
+            accessory: described.accessory.map(|one| one.as_str().to_owned()),
+            accessory_of: described.accessory_of.map(text),
+        }
+    }
 }
 
 /// Where the config of an artifact is.
@@ -250,5 +264,7 @@ fn icon_layer(manifest: &Manifest) -> Option<Digest> {
     (icon.size <= MOST_ICON).then_some(icon.digest)
 }
 
+#[cfg(test)]
+mod push_tests;
 #[cfg(test)]
 mod tests;

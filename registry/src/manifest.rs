@@ -6,6 +6,7 @@ use bytes::Bytes;
 use db::{
     Tx, artifacts,
     blobs::{self, Blob, State},
+    described::Description,
     links,
     repositories::{self, Repository},
     tags::{self, Cause},
@@ -24,6 +25,7 @@ use oci::{
 
 use crate::{
     Registry,
+    describe::describe,
     named::Named,
     push::{ATTEMPTS, Place, Target, collected, settle},
     store_error,
@@ -59,13 +61,17 @@ struct Parsed {
     contents: Vec<Digest>,
     /// In the order of their names, in which everybody locks them.
     tags: Vec<Tag>,
+    /// Of one that the repository has not yet.
+    description: Option<Description>,
 }
 
 impl Registry {
     /// Accepts a manifest, with its tags. Durable when it returns; the same push again changes nothing but the tags' time.
     pub async fn push_manifest(&self, target: &Target, new: NewManifest) -> Result<Pushed> {
         let bytes = new.bytes.clone();
-        let parsed = Arc::new(parse(new)?);
+        let mut parsed = parse(new)?;
+        parsed.description = self.describe_new(target, &parsed).await;
+        let parsed = Arc::new(parsed);
         let pushed = Pushed {
             digest: parsed.digest,
             subject: parsed
@@ -94,6 +100,25 @@ impl Registry {
             }
         }
         Err(collected(&pushed.digest))
+    }
+
+    /// Before the transaction, which waits for no file. Where the database does not answer, it fails for itself.
+    async fn describe_new(&self, target: &Target, parsed: &Parsed) -> Option<Description> {
+        let Parsed { manifest, tags, .. } = parsed;
+        let repository = self.find_repository(target.name.borrowed()).await.ok()?;
+        let Some(repository) = repository else {
+            return Some(describe(manifest, tags, None).into());
+        };
+        let known = {
+            let mut reader = self.db().reader().await.ok()?;
+            artifacts::find(&mut reader, repository, &parsed.digest)
+                .await
+                .ok()?
+        };
+        if known.is_some() {
+            return None;
+        }
+        Some(self.describe(repository, manifest, tags).await.into())
     }
 
     /// Whether the store has these very bytes already, so that tagging a known manifest writes no file. Remembered bytes
@@ -260,6 +285,7 @@ fn parse(new: NewManifest) -> Result<Parsed> {
         manifest,
         digest,
         tags: all,
+        description: None,
     })
 }
 
@@ -290,6 +316,7 @@ async fn keep_artifact(
     }
     let mut new = named.artifact(manifest, &parsed.digest, (own, parsed.size))?;
     new.by_tag = !parsed.tags.is_empty();
+    new.description = parsed.description.clone();
     let (artifact, is_new) = artifacts::ensure(tx, repository, &new, now).await?;
     // After the artifact's row: whoever deletes it takes both in this order.
     if is_new {

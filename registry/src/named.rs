@@ -98,6 +98,7 @@ impl Named {
                 .collect(),
             children: self.children.iter().map(|child| child.0).collect(),
             by_tag: false,
+            description: None,
         })
     }
 }

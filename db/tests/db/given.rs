@@ -126,6 +126,7 @@ pub fn new_artifact(number: u64, own: BlobId, contents: &[BlobId]) -> NewArtifac
         blobs: contents.iter().copied().chain([own]).collect(),
         children: vec![],
         by_tag: false,
+        description: None,
     }
 }
 

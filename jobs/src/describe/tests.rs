@@ -1,4 +1,4 @@
-use db::{repositories, users};
+use db::{projects, repositories, users};
 use model::job::Job;
 use oci::{Digest, RepoName};
 use registry::{manifest::NewManifest, push::Target};
@@ -29,7 +29,8 @@ async fn target(world: &World<'_>) -> Target {
                     admin: true,
                 };
                 let owner = users::insert(tx, &new, now).await?;
-                db::projects::insert(tx, &"library".parse()?, true, owner, now).await
+                let library = projects::NewProject::named("library".parse()?, owner);
+                projects::insert(tx, &library, now).await
             })
         })
         .await;

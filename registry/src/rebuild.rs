@@ -126,12 +126,11 @@ impl Registry {
                 let name = name.clone();
                 Box::pin(async move {
                     let now = tx.now().await?;
-                    let project = match projects::find_name(tx, PROJECT).await? {
-                        Some(project) => project.id,
-                        None => {
-                            let new = projects::NewProject::named(PROJECT.parse()?, owner);
-                            projects::insert(tx, &new, now).await?
-                        }
+                    let project = if let Some(project) = projects::find_name(tx, PROJECT).await? {
+                        project.id
+                    } else {
+                        let new = projects::NewProject::named(PROJECT.parse()?, owner);
+                        projects::insert(tx, &new, now).await?
                     };
                     repositories::ensure(tx, project, &name, now).await
                 })

@@ -77,6 +77,11 @@ const PARTS: &[(&str, &str)] = &[
         "of the few hundred that one flush names",
     ),
     ("FROM cve_allowlists", "a project has one"),
+    ("FROM quotas q", "a project has one"),
+    (
+        "(SELECT COUNT(*) FROM repositories r WHERE r.project_id = p.id)",
+        "counts entries of an index, for the projects of one page",
+    ),
     (
         "FROM project_metadata",
         "a project has a dozen keys at most",

@@ -6,6 +6,7 @@
 
 mod attempt;
 mod context;
+pub mod forward;
 pub mod runner;
 pub mod schedule;
 

@@ -4,6 +4,7 @@ use std::{io::Write, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use api::{Api, App, Measures, admission::Admission, health::Health};
+use jobs::forward::Forwarder;
 use outbound::{Outbound, Trust};
 use registry::Registry;
 use tokio::{
@@ -115,6 +116,12 @@ impl Background {
         ));
         jobs::Runner::start(&opened.registry, &tasks, end.clone(), job_config(config));
         tasks.spawn(opened.registry.in_background().tell_activity(end.clone()));
+        Forwarder::start(
+            opened.registry.db(),
+            app.outbound.trust(),
+            &tasks,
+            end.clone(),
+        );
         let control = Control::open(
             DataDir::socket(&opened.data.path),
             opened.registry.clone(),

@@ -42,13 +42,14 @@ pub(crate) async fn run(node: &Node, claimed: Claimed, asked: Instant) {
     let (kind, start) = (claimed.job.kind(), Instant::now());
     let cancel = CancellationToken::new();
     let lines = count_lines(node, &claimed).await;
-    let cx = Context::new(
+    let mut cx = Context::new(
         node.registry.clone(),
         cancel,
         claimed.id,
         claimed.attempt,
         lines,
     );
+    cx.audit_keep = node.config.audit_keep;
     tracing::debug!(
         job.id = claimed.id.0,
         job.kind = kind,

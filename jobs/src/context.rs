@@ -1,6 +1,6 @@
 //! What a running job is given: the registry, its token, and a way to say how it goes.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use db::{Db, jobs};
 use model::id::JobId;
@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 pub struct Context {
     pub registry: Registry,
     pub cancel: CancellationToken,
+    /// How long rows of the audit stay; for ever without it.
+    pub(crate) audit_keep: Option<Duration>,
     pub(crate) id: JobId,
     pub(crate) attempt: i64,
     state: Arc<Mutex<State>>,
@@ -41,6 +43,7 @@ impl Context {
         Self {
             registry,
             cancel,
+            audit_keep: None,
             id,
             attempt,
             state: Arc::new(Mutex::new(state)),

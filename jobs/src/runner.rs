@@ -38,6 +38,8 @@ pub struct Config {
     /// How long an attempt may take before it is cancelled and has failed.
     pub timeout: fn(&Job) -> Duration,
     pub intervals: Intervals,
+    /// How long rows of the audit stay; for ever without it.
+    pub audit_keep: Option<Duration>,
 }
 
 impl Default for Config {
@@ -50,6 +52,7 @@ impl Default for Config {
             patience: Duration::from_secs(2),
             timeout: Job::timeout,
             intervals: Intervals::default(),
+            audit_keep: None,
         }
     }
 }

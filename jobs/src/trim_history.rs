@@ -1,5 +1,5 @@
-//! Drops what is only kept for a while: rows of the change log that nobody follows, jobs that ended long ago, and what went on in
-//! repositories, of which hours become days first.
+//! Drops what is only kept for a while: rows of the change log that nobody follows, jobs that ended long ago, what went on in
+//! repositories, of which hours become days first, and, where that is configured, old rows of the audit.
 
 #[cfg(test)]
 mod tests;
@@ -7,12 +7,15 @@ mod tests;
 use std::time::Duration;
 
 use db::{
-    activity, changes,
+    activity,
+    audit::{self, Purge},
+    changes,
+    cursors::{self, Cursor},
     jobs::{self, Forget},
 };
-use model::Result;
+use model::{Result, time::Timestamp};
 
-use crate::{Context, Outcome};
+use crate::{Context, Outcome, forward};
 
 const KEEP_CHANGES: Duration = Duration::from_hours(168);
 const KEEP_JOBS: Duration = Duration::from_hours(720);
@@ -26,7 +29,10 @@ const BATCH: i64 = 200;
 
 pub(crate) async fn run(cx: &Context) -> Result<Outcome> {
     let (mut changes, mut jobs, mut hours) = (0, 0, 0);
-    while !cx.is_cancelled() {
+    loop {
+        if cx.is_cancelled() {
+            return Ok(Outcome::Interrupted);
+        }
         let (dropped, ended, folded, days) = cx
             .db()
             .write(|tx| {
@@ -48,10 +54,59 @@ pub(crate) async fn run(cx: &Context) -> Result<Outcome> {
         jobs += ended.unwrap_or(0);
         hours += folded;
         if dropped == 0 && ended.is_none() && folded == 0 && days == 0 {
-            return Ok(Outcome::Done(format!(
-                "{changes} changes and {jobs} ended jobs dropped, {hours} hours of activity folded"
-            )));
+            break;
         }
     }
-    Ok(Outcome::Interrupted)
+    let told = format!(
+        "{changes} changes and {jobs} ended jobs dropped, {hours} hours of activity folded"
+    );
+    let Some(keep) = cx.audit_keep else {
+        return Ok(Outcome::Done(told));
+    };
+    Ok(match trim_audit(cx, keep).await? {
+        Some(rows) => Outcome::Done(format!("{told}, {rows} rows of the audit dropped")),
+        None => Outcome::Interrupted,
+    })
+}
+
+/// Answers how many rows went; none when it was interrupted.
+async fn trim_audit(cx: &Context, keep: Duration) -> Result<Option<u64>> {
+    let purge = Purge {
+        before: cx.db().now().await?.minus(keep),
+        events: Vec::new(),
+        read_until: unread(cx).await?,
+        dry_run: false,
+    };
+    let (mut gone, mut begin) = (0, (Timestamp(0), 0));
+    while !cx.is_cancelled() {
+        let purge = purge.clone();
+        let batch = cx
+            .db()
+            .write(move |tx| {
+                let purge = purge.clone();
+                Box::pin(async move { audit::trim(tx, &purge, begin, BATCH).await })
+            })
+            .await?;
+        gone += batch.gone;
+        let Some(next) = batch.next else {
+            return Ok(Some(gone));
+        };
+        begin = next;
+    }
+    Ok(None)
+}
+
+/// How far a collector has read that wants the audit; before the first row when it has not begun.
+async fn unread(cx: &Context) -> Result<Option<Cursor>> {
+    if cx
+        .db()
+        .settings()
+        .await?
+        .audit_log_forward_endpoint()
+        .is_none()
+    {
+        return Ok(None);
+    }
+    let read = cursors::find(&mut *cx.db().reader().await?, forward::NAME).await?;
+    Ok(Some(read.unwrap_or_default()))
 }

@@ -5,6 +5,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use blob::Store;
 use db::{
     Db, Tx,
+    audit::{self, Entry},
+    cursors::Cursor,
     jobs::{self, Claimed, JobRow},
 };
 use futures_util::future::BoxFuture;
@@ -138,15 +140,25 @@ impl<'a> World<'a> {
 
     /// Runs one job of this kind as a runner would, but here and now.
     pub(crate) async fn run(&self, job: Job) -> (JobId, Result<Outcome>) {
+        self.run_with(job, None).await
+    }
+
+    /// The same where rows of the audit stay for so long.
+    pub(crate) async fn run_keeping(&self, job: Job, keep: Duration) -> (JobId, Result<Outcome>) {
+        self.run_with(job, Some(keep)).await
+    }
+
+    async fn run_with(&self, job: Job, keep: Option<Duration>) -> (JobId, Result<Outcome>) {
         let id = self.enqueue(job).await;
         let claimed = self.claim("one").await.unwrap();
-        let cx = Context::new(
+        let mut cx = Context::new(
             self.registry.clone(),
             CancellationToken::new(),
             claimed.id,
             claimed.attempt,
             0,
         );
+        cx.audit_keep = keep;
         let outcome = crate::run(&cx, &claimed.job).await;
         let attempt = claimed.attempt;
         self.write(move |tx| {
@@ -169,6 +181,24 @@ impl<'a> World<'a> {
 
     pub(crate) fn start(&self, work: Work) -> Running {
         start(self.registry.clone(), Config::default(), work)
+    }
+}
+
+/// The audit, once what is looked for is in it: on PostgreSQL rows are not read while a transaction of another test is open that
+/// began before theirs ended.
+pub(crate) async fn audit_until(db: &Db, is_there: impl Fn(&[Entry]) -> bool) -> Vec<Entry> {
+    let start = tokio::time::Instant::now();
+    loop {
+        let read = async {
+            let mut reader = db.reader().await?;
+            audit::after(&mut reader, Cursor::default(), 10_000).await
+        };
+        let rows = read.await.unwrap();
+        if is_there(&rows) {
+            return rows;
+        }
+        assert!(start.elapsed() < Duration::from_mins(1), "{rows:#?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

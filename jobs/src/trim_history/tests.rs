@@ -2,16 +2,21 @@ use std::time::Duration;
 
 use db::{
     activity::{self, Counts, Of, Place, Span},
-    changes, jobs,
+    audit, changes, cursors, jobs, settings,
 };
 use model::{
     Error,
+    audit::Event,
     change::Kind,
     id::{ProjectId, RepositoryId},
     job::Job,
+    settings::Changes,
 };
 
-use crate::{Outcome, world::each};
+use crate::{
+    Outcome,
+    world::{audit_until, each},
+};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -111,4 +116,81 @@ fn place() -> Place {
         project: ProjectId(1),
         name: "library/app".to_owned(),
     }
+}
+
+/// Rows of the audit that are old, and then one that is young.
+async fn tell(world: &crate::world::World<'_>, count: usize) {
+    world
+        .write(move |tx| {
+            Box::pin(async move {
+                let now = tx.now().await?;
+                let one = audit::New {
+                    at: now,
+                    project: None,
+                    actor: "alice".to_owned(),
+                    address: None,
+                    event: Event::LoginUser,
+                    resource: "alice".to_owned(),
+                    description: None,
+                    succeeded: true,
+                };
+                audit::append_all(tx, &vec![one; count]).await
+            })
+        })
+        .await;
+}
+
+/// Waits until there are so many rows of people who signed in.
+async fn told(world: &crate::world::World<'_>, count: usize) -> Vec<audit::Entry> {
+    let sign_ins = |rows: &[audit::Entry]| rows.iter().filter(|row| row.actor == "alice").count();
+    audit_until(&world.database.db, |rows| sign_ins(rows) == count).await
+}
+
+#[test]
+fn the_audit_stays_for_ever_unless_it_is_said_for_how_long() {
+    each(async |world| {
+        tell(world, 450).await;
+        world.advance(DAY * 365);
+        tell(world, 1).await;
+        told(world, 451).await;
+        world.run(Job::TrimHistory {}).await.1.unwrap();
+        told(world, 451).await;
+        let (_, outcome) = world.run_keeping(Job::TrimHistory {}, DAY * 90).await;
+        assert!(matches!(outcome.unwrap(), Outcome::Done(_)));
+        told(world, 1).await;
+    });
+}
+
+#[test]
+fn what_a_collector_has_not_got_stays() {
+    each(async |world| {
+        tell(world, 300).await;
+        world
+            .write(|tx| {
+                Box::pin(async move {
+                    let now = tx.now().await?;
+                    let endpoint =
+                        Changes::from([("audit_log_forward_endpoint", "h:1".to_owned())]);
+                    settings::set_all(tx, &endpoint, now).await
+                })
+            })
+            .await;
+        let all = told(world, 300).await;
+        world.advance(DAY * 365);
+        world.run_keeping(Job::TrimHistory {}, DAY).await.1.unwrap();
+        // Nobody has begun to read.
+        told(world, 300).await;
+        let read = all[99].cursor;
+        world
+            .write(move |tx| {
+                Box::pin(async move {
+                    let now = tx.now().await?;
+                    cursors::set(tx, crate::forward::NAME, read, now).await
+                })
+            })
+            .await;
+        world.run_keeping(Job::TrimHistory {}, DAY).await.1.unwrap();
+        let gone = all[..100].iter().filter(|row| row.actor == "alice").count();
+        told(world, 300 - gone).await;
+    });
 }

@@ -261,3 +261,66 @@ pub async fn trim(
     }
     Ok(Purged { gone, next })
 }
+
+/// A name that goes.
+#[derive(Debug, Clone)]
+pub struct Rename {
+    pub from: String,
+    pub to: String,
+    /// Rows that are younger speak of somebody else.
+    pub until: Timestamp,
+}
+
+/// One batch: how many rows were changed, and after which the next one begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Renamed {
+    pub changed: u64,
+    pub next: Option<i64>,
+}
+
+/// Looks at up to `limit` rows after one, and puts another name where a user's stands: as who did it, as whom it was done to,
+/// and as a member of a project.
+pub async fn rename(tx: &mut Tx, rename: &Rename, after: i64, limit: i64) -> Result<Renamed> {
+    let ids = tx
+        .rows(
+            "SELECT id FROM audit WHERE id > $1 ORDER BY id LIMIT $2",
+            &[after.into(), limit.into()],
+            |row| row.int(0),
+        )
+        .await?;
+    let Some(&last) = ids.last() else {
+        return Ok(Renamed {
+            changed: 0,
+            next: None,
+        });
+    };
+    let mut changed = 0;
+    for sql in [
+        "UPDATE audit SET actor = $2
+          WHERE id > $3 AND id <= $4 AND at <= $5 AND actor = $1",
+        "UPDATE audit SET resource = $2, description = operation || ' ' || resource_type || ': ' || $2
+          WHERE id > $3 AND id <= $4 AND at <= $5 AND resource_type = 'user' AND resource = $1",
+        "UPDATE audit SET
+             resource    = SUBSTR(resource, 1, LENGTH(resource) - LENGTH($1)) || $2,
+             description = operation || ' ' || resource_type || ': ' || SUBSTR(resource, 1, LENGTH(resource) - LENGTH($1)) || $2
+          WHERE id > $3 AND id <= $4 AND at <= $5 AND resource_type = 'member'
+            AND SUBSTR(resource, LENGTH(resource) - LENGTH($1)) = '/' || $1",
+    ] {
+        changed += tx
+            .execute(
+                sql,
+                &[
+                    (&rename.from).into(),
+                    (&rename.to).into(),
+                    after.into(),
+                    last.into(),
+                    rename.until.into(),
+                ],
+            )
+            .await?;
+    }
+    Ok(Renamed {
+        changed,
+        next: (ids.len() as i64 == limit).then_some(last),
+    })
+}

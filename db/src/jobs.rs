@@ -71,7 +71,7 @@ pub async fn enqueue(tx: &mut Tx, job: &Job, run_at: Timestamp, now: Timestamp) 
                  RETURNING id",
                 &[
                     job.kind().into(),
-                    job.unique_key().into(),
+                    (&*job.unique_key()).into(),
                     (&payload).into(),
                     job.priority().into(),
                     run_at.into(),
@@ -102,7 +102,7 @@ async fn hurry(tx: &mut Tx, job: &Job, payload: &str, run_at: Timestamp) -> Resu
           WHERE unique_key = $1 AND state IN ('ready', 'running')
          RETURNING id",
         &[
-            job.unique_key().into(),
+            (&*job.unique_key()).into(),
             run_at.into(),
             payload.into(),
             job.priority().into(),

@@ -4,6 +4,7 @@ use model::{
     Error, Result, What,
     change::Kind,
     id::{UserId, new_uid},
+    job::Job,
     name::UserName,
     time::Timestamp,
 };
@@ -13,6 +14,7 @@ use crate::{
     Conn, Tx, changes,
     dialect::locking,
     generations::Touch,
+    jobs,
     query::{Field, Kind as Of, List},
     value::Row,
 };
@@ -236,6 +238,76 @@ pub(crate) async fn hold(tx: &mut Tx, user: &User) -> Result<()> {
         return Ok(());
     }
     Err(not_found(&user.name))
+}
+
+/// What of a deleted user does not stay.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Forget {
+    /// Name, e-mail address and real name in his row.
+    pub account: bool,
+    /// His name in the audit.
+    pub audit: bool,
+}
+
+/// Beside [`delete`], in its transaction: a job puts a hash in the place of what does not stay.
+pub async fn forget(tx: &mut Tx, user: &User, what: Forget, now: Timestamp) -> Result<()> {
+    if what == Forget::default() {
+        return Ok(());
+    }
+    let job = Job::ForgetUser {
+        user: user.id.0,
+        account: what.account,
+        audit: what.audit,
+    };
+    jobs::enqueue(tx, &job, now, now).await.map(|_| ())
+}
+
+/// What is left of somebody.
+#[derive(Debug, Clone)]
+pub struct Deleted {
+    pub uid: String,
+    pub name: String,
+    pub deleted_at: Timestamp,
+}
+
+impl Deleted {
+    /// No user's name has a `#` in it.
+    pub fn is_forgotten(&self, id: UserId) -> bool {
+        self.name.ends_with(&format!("#{}", id.0))
+    }
+}
+
+pub async fn find_deleted(conn: &mut Conn, id: UserId) -> Result<Option<Deleted>> {
+    conn.row(
+        "SELECT uid, name, deleted_at FROM users WHERE id = $1 AND deleted_at IS NOT NULL",
+        &[id.into()],
+        |row| {
+            Ok(Deleted {
+                uid: row.text(0)?,
+                name: row.text(1)?,
+                deleted_at: row.time(2)?,
+            })
+        },
+    )
+    .await
+}
+
+/// Puts a hash in the place of all that tells who a deleted user was, as Harbor writes it: `HASH#ID`.
+pub async fn erase(tx: &mut Tx, id: UserId, hash: &str, now: Timestamp) -> Result<()> {
+    let hash = format!("{hash}#{}", id.0);
+    tx.execute(
+        "UPDATE users SET
+             name       = $2,
+             email      = CASE WHEN email IS NULL THEN NULL ELSE $2 END,
+             realname   = CASE WHEN realname IS NULL THEN NULL ELSE $2 END,
+             comment    = NULL,
+             version    = version + 1,
+             updated_at = $3
+          WHERE id = $1 AND deleted_at IS NOT NULL",
+        &[id.into(), (&hash).into(), now.into()],
+    )
+    .await
+    .map(|_| ())
 }
 
 fn not_found(name: &str) -> Error {

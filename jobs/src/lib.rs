@@ -13,6 +13,7 @@ pub mod schedule;
 mod collect;
 mod describe;
 mod expire_uploads;
+mod forget_user;
 mod scrub;
 mod trim_history;
 
@@ -22,7 +23,8 @@ mod world;
 pub use context::Context;
 pub use runner::{Config, Runner};
 
-use model::{Result, job::Job};
+use db::users::Forget;
+use model::{Result, id::UserId, job::Job};
 
 /// How an attempt ended that did not fail. An `Err` is repeated after a while; this is not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,5 +46,16 @@ pub async fn run(cx: &Context, job: &Job) -> Result<Outcome> {
         Job::ExpireUploads {} => expire_uploads::run(cx).await,
         Job::TrimHistory {} => trim_history::run(cx).await,
         Job::Describe {} => describe::run(cx).await,
+        Job::ForgetUser {
+            user,
+            account,
+            audit,
+        } => {
+            let what = Forget {
+                account: *account,
+                audit: *audit,
+            };
+            forget_user::run(cx, UserId(*user), what).await
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The closed set of jobs: everything slow, timed or retried. A job's payload holds names and numbers only.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,14 @@ pub enum Job {
     TrimHistory {},
     /// Finds out what artifacts are that no push has described.
     Describe {},
+    /// Puts a hash in the place of what tells who a deleted user was.
+    ForgetUser {
+        user: i64,
+        /// In his row.
+        account: bool,
+        /// In the audit.
+        audit: bool,
+    },
 }
 
 impl Job {
@@ -44,6 +52,7 @@ impl Job {
             Self::ExpireUploads {} => "expire-uploads",
             Self::TrimHistory {} => "trim-history",
             Self::Describe {} => "describe",
+            Self::ForgetUser { .. } => "forget-user",
         }
     }
 
@@ -59,7 +68,10 @@ impl Job {
             | Self::Scrub {
                 requested_by: Some(_),
             } => Self::ASKED_FOR,
-            Self::Collect { requested_by: None } | Self::ExpireUploads {} | Self::Describe {} => 50,
+            Self::Collect { requested_by: None }
+            | Self::ExpireUploads {}
+            | Self::Describe {}
+            | Self::ForgetUser { .. } => 50,
             Self::TrimHistory {} | Self::Scrub { requested_by: None } => 10,
         }
     }
@@ -72,7 +84,10 @@ impl Job {
     /// An attempt that takes longer hangs, as on a mount that is gone; far more than it needs.
     pub fn timeout(&self) -> Duration {
         match self {
-            Self::Collect { .. } | Self::Describe {} => Duration::from_hours(6),
+            // The last looks at the whole audit.
+            Self::Collect { .. } | Self::Describe {} | Self::ForgetUser { .. } => {
+                Duration::from_hours(6)
+            }
             // A slice ends with a whole content, and that may be large.
             Self::Scrub { requested_by: None } => Duration::from_hours(24),
             Self::Scrub {
@@ -83,8 +98,15 @@ impl Job {
     }
 
     /// Only one such job may wait or run at a time: enqueueing another gives the one that is there.
-    pub fn unique_key(&self) -> &'static str {
-        self.kind()
+    pub fn unique_key(&self) -> Cow<'static, str> {
+        match self {
+            Self::ForgetUser { user, .. } => format!("{}:{user}", self.kind()).into(),
+            Self::Collect { .. }
+            | Self::Scrub { .. }
+            | Self::ExpireUploads {}
+            | Self::TrimHistory {}
+            | Self::Describe {} => self.kind().into(),
+        }
     }
 
     /// The wait after an attempt that failed, when `failures` had failed before it.
@@ -99,9 +121,17 @@ mod tests {
 
     #[test]
     fn a_job_is_read_back_from_its_row() {
-        for job in Job::PERIODIC.into_iter().chain([Job::Scrub {
-            requested_by: Some("admin".into()),
-        }]) {
+        for job in Job::PERIODIC
+            .into_iter()
+            .chain([Job::Scrub {
+                requested_by: Some("admin".into()),
+            }])
+            .chain([Job::ForgetUser {
+                user: 7,
+                account: true,
+                audit: false,
+            }])
+        {
             let text = serde_json::to_string(&job).expect("serialises");
             assert!(text.contains(job.kind()), "{text}");
             assert_eq!(serde_json::from_str::<Job>(&text).expect("parses"), job);

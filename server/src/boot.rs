@@ -11,7 +11,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use auth::{Auth, SecretKey};
 use blob::Store;
-use db::{Db, facts, migrate, projects, users};
+use db::{
+    Db, facts, migrate, projects,
+    users::{self, Forget},
+};
 use model::{name, time::Clock};
 use outbound::Trust;
 use registry::Registry;
@@ -173,6 +176,8 @@ pub struct Opened {
     pub registry: Registry,
     pub auth: Auth,
     pub store_id: String,
+    /// What of a deleted user does not stay.
+    pub forget: Forget,
     /// The administrator's password, when it was made up just now: nobody else knows it.
     pub new_password: Option<String>,
     /// Kept as long as the registry is open.
@@ -273,6 +278,10 @@ async fn put_together(
         registry,
         auth,
         store_id,
+        forget: Forget {
+            account: config.gdpr.delete_user,
+            audit: config.gdpr.audit_logs,
+        },
         new_password: None,
         data,
     })

@@ -126,6 +126,7 @@ impl Background {
             DataDir::socket(&opened.data.path),
             opened.registry.clone(),
             opened.auth.clone(),
+            opened.forget,
         )?;
         tasks.spawn(control.serve(end.clone()));
         Ok(Self { tasks, end })
@@ -193,6 +194,7 @@ fn job_config(config: &Config) -> jobs::Config {
     };
     jobs::Config {
         intervals,
+        audit_keep: (!config.audit.keep.is_zero()).then_some(config.audit.keep),
         ..jobs::Config::default()
     }
 }

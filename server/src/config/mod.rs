@@ -21,8 +21,8 @@ use serde::Deserialize;
 pub use self::{
     error::ConfigError,
     sections::{
-        Auth, Cache, Database, Gc, Limits, Metrics, Proxy, Redis, Scrub, Server, Storage, Trust,
-        Uploads,
+        Audit, Auth, Cache, Database, Gc, Gdpr, Limits, Metrics, Proxy, Redis, Scrub, Server,
+        Storage, Trust, Uploads,
     },
     sources::{Flags, Sources},
     urls::{DatabaseUrl, StorageUrl},
@@ -55,6 +55,8 @@ pub struct Config {
     pub auth: Auth,
     #[serde(deserialize_with = "pins::pinned")]
     pub settings: Pinned,
+    pub audit: Audit,
+    pub gdpr: Gdpr,
     pub trust: Trust,
     pub proxy: Proxy,
     pub log: telemetry::Config,
@@ -78,6 +80,8 @@ impl Default for Config {
             limits: Limits::default(),
             auth: Auth::default(),
             settings: Pinned::default(),
+            audit: Audit::default(),
+            gdpr: Gdpr::default(),
             trust: Trust::default(),
             proxy: Proxy::default(),
             log: telemetry::Config::default(),

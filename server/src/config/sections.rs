@@ -282,6 +282,25 @@ pub struct Proxy {
     pub no_proxy: NoProxy,
 }
 
+/// `[audit]`: who did what.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Audit {
+    /// How long its rows stay; with 0 for ever, as with Harbor: nobody should lose evidence by a default.
+    #[serde(deserialize_with = "duration")]
+    pub keep: Duration,
+}
+
+/// `[gdpr]`: what of a deleted user does not stay.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Gdpr {
+    /// A hash takes the place of his name, e-mail address and real name in his row.
+    pub delete_user: bool,
+    /// It takes the place of his name in the audit.
+    pub audit_logs: bool,
+}
+
 /// `[metrics]`: figures for Prometheus.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]

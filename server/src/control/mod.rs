@@ -13,6 +13,7 @@ use std::{convert::Infallible, path::PathBuf, sync::Arc, time::Duration};
 use anyhow::Result;
 use auth::Auth;
 use bytes::Bytes;
+use db::users::Forget;
 use futures_util::{future::BoxFuture, stream};
 use http::{Method, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited, StreamBody, combinators::UnsyncBoxBody};
@@ -49,11 +50,12 @@ pub struct Control {
 
 impl Control {
     /// Opens the socket; from now on commands wait until `serve` answers them.
-    pub fn open(path: PathBuf, registry: Registry, auth: Auth) -> Result<Self> {
+    pub fn open(path: PathBuf, registry: Registry, auth: Auth, forget: Forget) -> Result<Self> {
         let socket = UnixSocket::open(path)?;
         let house = Arc::new(House {
             registry,
             auth,
+            forget,
             runs_jobs: true,
         });
         Ok(Self { socket, house })

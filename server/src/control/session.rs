@@ -75,6 +75,7 @@ impl Session {
         let house = House {
             registry: opened.registry,
             auth: opened.auth,
+            forget: opened.forget,
             runs_jobs: false,
         };
         Self::Own(Box::new(Own {

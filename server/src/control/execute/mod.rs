@@ -9,7 +9,7 @@ mod robots;
 mod users;
 
 use auth::Auth;
-use db::Db;
+use db::{Db, users::Forget};
 use model::{Result, error::internal, name::check_password};
 use registry::Registry;
 use serde::Serialize;
@@ -27,6 +27,8 @@ use crate::checks;
 pub struct House {
     pub registry: Registry,
     pub auth: Auth,
+    /// What of a deleted user does not stay.
+    pub forget: Forget,
     /// Whether this process runs jobs, so that long work can be left to them.
     pub runs_jobs: bool,
 }

@@ -74,6 +74,7 @@ fn shown(user: User) -> answer::User {
 }
 
 pub(super) async fn delete(house: &House, name: String) -> Result<()> {
+    let forget = house.forget;
     house
         .db()
         .write(move |tx| {
@@ -86,7 +87,8 @@ pub(super) async fn delete(house: &House, name: String) -> Result<()> {
                     )));
                 }
                 let now = tx.now().await?;
-                users::delete(tx, &user, now).await
+                users::delete(tx, &user, now).await?;
+                users::forget(tx, &user, forget, now).await
             })
         })
         .await

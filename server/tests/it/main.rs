@@ -16,6 +16,7 @@
 mod harness;
 
 mod activity;
+mod audit;
 mod collection;
 mod commands;
 mod crash;

@@ -325,6 +325,19 @@ const EXAMPLES: &[(&str, &str, &str, &str)] = &[
         "/configurations",
         r#"{"self_registration":true}"#,
     ),
+    (
+        "CreateLabel",
+        "POST",
+        "/labels",
+        r#"{"name":"new","scope":"g"}"#,
+    ),
+    (
+        "UpdateLabel",
+        "PUT",
+        "/labels/{id}",
+        r#"{"name":"newer","scope":"g"}"#,
+    ),
+    ("DeleteLabel", "DELETE", "/labels/{id}", ""),
 ];
 
 /// Routes that change nothing that others may follow, each with the reason.

@@ -19,7 +19,7 @@ pub enum Dialect {
 pub fn status(error: &Error) -> StatusCode {
     match error {
         Error::Unauthenticated => StatusCode::UNAUTHORIZED,
-        Error::Denied(_) => StatusCode::FORBIDDEN,
+        Error::Denied(_) | Error::QuotaExceeded(_) => StatusCode::FORBIDDEN,
         Error::NotFound(..) | Error::MissingBlob(_) => StatusCode::NOT_FOUND,
         Error::Invalid(..) => StatusCode::BAD_REQUEST,
         Error::RangeMismatch { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
@@ -41,6 +41,7 @@ fn v2_code(error: &Error) -> &'static str {
         | Error::Conflict(_)
         | Error::Precondition(_)
         | Error::PolicyViolation(_)
+        | Error::QuotaExceeded(_)
         | Error::StorageFull(_) => ErrorCode::Denied.as_str(),
         Error::NotFound(what, _) => match what {
             What::Blob => ErrorCode::BlobUnknown.as_str(),
@@ -81,7 +82,7 @@ fn harbor_code(error: &Error) -> &'static str {
         Error::TooLarge(_) => "REQUEST_ENTITY_TOO_LARGE",
         Error::TooMany { .. } => "TOO_MANY_REQUEST",
         Error::Unsupported(_) => "METHOD_NOT_ALLOWED",
-        Error::StorageFull(_) => "DENIED",
+        Error::QuotaExceeded(_) | Error::StorageFull(_) => "DENIED",
         Error::Unavailable(_) | Error::Internal(_) => "UNKNOWN",
     }
 }

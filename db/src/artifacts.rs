@@ -143,7 +143,7 @@ pub async fn ensure(
             && known.blobs >= new.blobs.len() as i64
             && known.children >= new.children.len() as i64;
         if !names_all {
-            complete(tx, repository.id, known.id, new).await?;
+            complete(tx, repository, known.id, new).await?;
         }
         return Ok((known.id, !names_all));
     }
@@ -188,7 +188,7 @@ pub async fn ensure(
     if made_by != uid {
         return Ok((id, false)); // another transaction made it meanwhile, with all it names
     }
-    name_contents(tx, repository.id, id, new).await?;
+    name_contents(tx, repository, id, new).await?;
     tx.touch(Touch::Repository(repository.id));
     let key = format!("{}@{digest}", repository.name);
     let pushed = format!("push artifact: {key}");
@@ -245,7 +245,7 @@ async fn find_known(
 
 async fn complete(
     tx: &mut Tx,
-    repository: RepositoryId,
+    repository: &Repository,
     id: ArtifactId,
     new: &NewArtifact,
 ) -> Result<()> {
@@ -261,13 +261,13 @@ async fn complete(
         &[id.into()],
     )
     .await?;
-    tx.touch(Touch::Repository(repository));
+    tx.touch(Touch::Repository(repository.id));
     name_contents(tx, repository, id, new).await
 }
 
 async fn name_contents(
     tx: &mut Tx,
-    repository: RepositoryId,
+    repository: &Repository,
     id: ArtifactId,
     new: &NewArtifact,
 ) -> Result<()> {
@@ -278,7 +278,7 @@ async fn name_contents(
         "$2",
         "ON CONFLICT DO NOTHING"
     );
-    tx.execute(sql, &[id.into(), (&list).into(), repository.into()])
+    tx.execute(sql, &[id.into(), (&list).into(), repository.id.into()])
         .await?;
     links::named(tx, repository, &new.blobs).await?;
     if new.children.is_empty() {
@@ -336,7 +336,7 @@ pub async fn delete(
     if tags::delete_of(tx, repository, artifact, TAGS, now).await? == TAGS {
         return Ok(false);
     }
-    links::release(tx, repository.id, artifact.id, check_at).await?;
+    links::release(tx, repository, artifact.id, check_at, now).await?;
     tx.execute("DELETE FROM artifacts WHERE id = $1", &[artifact.id.into()])
         .await?;
     tx.touch(Touch::Repository(repository.id));

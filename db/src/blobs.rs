@@ -1,11 +1,16 @@
 //! Content by digest: where its bytes are and whether it is alive. Its life is live → condemned → deleting; the first
 //! step back is a push or a mount, the last one is final, and a push after it makes a new generation with a new location.
 
-use model::{Error, Result, id::BlobId, time::Timestamp};
+use model::{
+    Error, Result,
+    id::{BlobId, ProjectId},
+    time::Timestamp,
+};
 use oci::digest::Digest;
 
 use crate::{
     Conn, Tx,
+    counters::Counter,
     dialect::{locking, with_list, with_numbers},
     generations::Touch,
     value::Row,
@@ -134,6 +139,7 @@ pub async fn insert(
 
 /// Its bytes have just been written: whatever was wrong with it is over. Hold it exclusively.
 pub async fn set_written(tx: &mut Tx, id: BlobId, size: u64, now: Timestamp) -> Result<()> {
+    count_resized(tx, id, size).await?;
     tx.execute(
         "UPDATE blobs SET
              state      = 0,
@@ -182,6 +188,7 @@ pub async fn set_suspect(tx: &mut Tx, blob: &Blob, now: Timestamp) -> Result<Opt
 
 /// Its bytes turned out to be good after all.
 pub async fn clear_suspect(tx: &mut Tx, id: BlobId, size: u64, now: Timestamp) -> Result<()> {
+    count_resized(tx, id, size).await?;
     tx.execute(
         "UPDATE blobs SET state = 0, state_at = $2, checked_at = $2, size = $3 WHERE id = $1 AND state = 4",
         &[id.into(), now.into(), (size as i64).into()],
@@ -510,12 +517,38 @@ pub async fn unheld(conn: &mut Conn, after: BlobId, last: BlobId) -> Result<Vec<
 
 /// The length that its bytes really have.
 pub async fn set_size(tx: &mut Tx, id: BlobId, size: u64) -> Result<()> {
+    count_resized(tx, id, size).await?;
     tx.execute(
         "UPDATE blobs SET size = $2 WHERE id = $1",
         &[id.into(), (size as i64).into()],
     )
     .await?;
     tx.touch(Touch::Blobs);
+    Ok(())
+}
+
+/// Before a row gets another length: the projects that use the content use more or less from now on.
+async fn count_resized(tx: &mut Tx, id: BlobId, size: u64) -> Result<()> {
+    let before = tx
+        .row(
+            "SELECT size FROM blobs WHERE id = $1",
+            &[id.into()],
+            |row| row.int(0),
+        )
+        .await?;
+    let Some(before) = before.filter(|before| *before != size as i64) else {
+        return Ok(());
+    };
+    let projects = tx
+        .rows(
+            "SELECT DISTINCT r.project_id FROM repository_blobs l JOIN repositories r ON r.id = l.repository_id WHERE l.blob_id = $1 AND l.counted",
+            &[id.into()],
+            |row| Ok(ProjectId(row.int(0)?)),
+        )
+        .await?;
+    for project in projects {
+        tx.count(Counter::ProjectBytes(project), size as i64 - before);
+    }
     Ok(())
 }
 

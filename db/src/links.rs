@@ -1,8 +1,12 @@
 //! Which repository holds which content. A link lives while a manifest of the repository names the content, or while it is
 //! fresh (what was uploaded or mounted and no manifest names yet). `check_at` says when the collector should ask.
+//!
+//! A link counts for the project's quota while one or the other holds (`counted`): once the last manifest that names a content
+//! is deleted it counts no more, though it may be read until the collector ends it. How many of a project's links count a
+//! content is summed up when the transaction ends: see `counters`.
 
 use model::{
-    Result,
+    Error, Result,
     id::{ArtifactId, BlobId, ProjectId, RepositoryId},
     time::Timestamp,
 };
@@ -64,13 +68,40 @@ pub async fn add(
     check_at: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<()> {
-    tx.execute(
-        "INSERT INTO repository_blobs (repository_id, blob_id, added_at, check_at) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (repository_id, blob_id) DO UPDATE SET added_at = excluded.added_at, check_at = excluded.check_at",
-        &[repository.id.into(), blob.into(), now.into(), check_at.into()],
-    )
-    .await?;
     tx.touch(Touch::Repository(repository.id));
+    let values = &[
+        repository.id.into(),
+        blob.into(),
+        now.into(),
+        check_at.into(),
+    ];
+    let made = tx
+        .execute(
+            "INSERT INTO repository_blobs (repository_id, blob_id, added_at, check_at, counted) VALUES ($1, $2, $3, $4, TRUE)
+             ON CONFLICT (repository_id, blob_id) DO NOTHING",
+            values,
+        )
+        .await?;
+    if made > 0 {
+        tx.pending.link(repository.project, blob, 1);
+        return Ok(());
+    }
+    let counted = tx
+        .row(
+            "UPDATE repository_blobs SET added_at = $3, check_at = $4 WHERE repository_id = $1 AND blob_id = $2 RETURNING counted",
+            values,
+            |row| row.bool(0),
+        )
+        .await?
+        .ok_or_else(|| Error::Internal(anyhow::anyhow!("a link came and went under the lock of its content")))?;
+    if !counted {
+        tx.execute(
+            "UPDATE repository_blobs SET counted = TRUE WHERE repository_id = $1 AND blob_id = $2",
+            &[repository.id.into(), blob.into()],
+        )
+        .await?;
+        tx.pending.link(repository.project, blob, 1);
+    }
     Ok(())
 }
 
@@ -81,15 +112,20 @@ pub async fn remove_unless_named(
     blob: BlobId,
 ) -> Result<bool> {
     let removed = tx
-        .execute(
+        .row(
             "DELETE FROM repository_blobs
               WHERE repository_id = $1 AND blob_id = $2
-                AND NOT EXISTS (SELECT 1 FROM artifact_blobs WHERE repository_id = $1 AND blob_id = $2)",
+                AND NOT EXISTS (SELECT 1 FROM artifact_blobs WHERE repository_id = $1 AND blob_id = $2)
+             RETURNING counted",
             &[repository.id.into(), blob.into()],
+            |row| row.bool(0),
         )
         .await?;
+    if removed == Some(true) {
+        tx.pending.link(repository.project, blob, -1);
+    }
     tx.touch(Touch::Repository(repository.id));
-    Ok(removed > 0)
+    Ok(removed.is_some())
 }
 
 /// A link that the collector should look at.
@@ -147,7 +183,9 @@ pub async fn collect(
 ) -> Result<Vec<BlobId>> {
     let list = json_numbers(contents.iter().map(|id| id.0));
     // The deletion of a manifest touches links and not contents: without this its new check_at could be lost.
-    hold(tx, repository.id, &list).await?;
+    if tx.locks_rows() {
+        hold(tx, repository.id, &list).await?;
+    }
     // `+check_at`: the index over all that is due would be read from its beginning each time.
     let sql = with_numbers!(
         tx,
@@ -156,15 +194,16 @@ pub async fn collect(
             AND NOT EXISTS (SELECT 1 FROM artifact_blobs n WHERE n.blob_id = repository_blobs.blob_id AND n.repository_id = $1)
             AND blob_id IN",
         "$2",
-        "RETURNING blob_id"
+        "RETURNING blob_id, counted"
     );
     let ended = tx
         .rows(
             sql,
             &[repository.id.into(), (&list).into(), now.into()],
-            |row| Ok(BlobId(row.int(0)?)),
+            |row| Ok((BlobId(row.int(0)?), row.bool(1)?)),
         )
         .await?;
+    let ended = uncount(tx, repository, ended);
     if ended.len() < contents.len() {
         let sql = with_numbers!(
             tx,
@@ -223,32 +262,46 @@ pub async fn unnamed(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<
     .await
 }
 
+/// Links that have gone; answers their contents.
+fn uncount(tx: &mut Tx, repository: &Repository, gone: Vec<(BlobId, bool)>) -> Vec<BlobId> {
+    for (blob, _) in gone.iter().filter(|(_, counted)| *counted) {
+        tx.pending.link(repository.project, *blob, -1);
+    }
+    gone.into_iter().map(|(blob, _)| blob).collect()
+}
+
 /// A manifest names these contents from now on: they live as long as it does, not as long as they are fresh.
-pub(crate) async fn named(
-    tx: &mut Tx,
-    repository: RepositoryId,
-    contents: &[BlobId],
-) -> Result<()> {
+pub(crate) async fn named(tx: &mut Tx, repository: &Repository, contents: &[BlobId]) -> Result<()> {
     let list = json_numbers(contents.iter().map(|id| id.0));
-    hold(tx, repository, &list).await?;
+    let held = hold(tx, repository.id, &list).await?;
+    if held
+        .iter()
+        .all(|link| link.counted && link.check_at.is_none())
+    {
+        return Ok(());
+    }
     let sql = with_numbers!(
         tx,
-        "UPDATE repository_blobs SET check_at = NULL WHERE repository_id = $1 AND +check_at > 0 AND blob_id IN",
+        "UPDATE repository_blobs SET check_at = NULL, counted = TRUE WHERE repository_id = $1 AND blob_id IN",
         "$2",
         ""
     );
-    tx.execute(sql, &[repository.into(), (&list).into()])
-        .await
-        .map(|_| ())
+    tx.execute(sql, &[repository.id.into(), (&list).into()])
+        .await?;
+    for link in held.iter().filter(|link| !link.counted) {
+        tx.pending.link(repository.project, link.blob, 1);
+    }
+    Ok(())
 }
 
-/// Before a manifest goes: what it named is asked about at `check_at`, or when it is not fresh any more for somebody who
-/// uploaded or mounted it since.
+/// Before a manifest goes: what it alone named counts no more and is asked about at `check_at`; or it is fresh, since somebody
+/// uploaded or mounted it after a manifest had named it, and counts until that is over.
 pub(crate) async fn release(
     tx: &mut Tx,
-    repository: RepositoryId,
+    repository: &Repository,
     artifact: ArtifactId,
     check_at: Timestamp,
+    now: Timestamp,
 ) -> Result<()> {
     let named = tx
         .rows(
@@ -258,34 +311,62 @@ pub(crate) async fn release(
         )
         .await?;
     let list = json_numbers(named);
-    hold(tx, repository, &list).await?;
+    let held = hold(tx, repository.id, &list).await?;
     let sql = with_numbers!(
         tx,
-        "UPDATE repository_blobs SET check_at = CASE WHEN +check_at > $3 THEN check_at ELSE $3 END
-          WHERE repository_id = $1 AND blob_id IN",
+        "UPDATE repository_blobs SET
+             check_at = CASE WHEN +check_at > $3 THEN check_at ELSE $3 END,
+             counted  = counted AND COALESCE(+check_at > $4, FALSE)
+          WHERE repository_id = $1
+            AND NOT EXISTS (SELECT 1 FROM artifact_blobs n
+                             WHERE n.blob_id = repository_blobs.blob_id AND n.repository_id = $1 AND n.artifact_id <> $5)
+            AND blob_id IN",
         "$2",
-        ""
+        "RETURNING blob_id, counted"
     );
-    tx.execute(sql, &[repository.into(), (&list).into(), check_at.into()])
-        .await
-        .map(|_| ())
+    let values = &[
+        repository.id.into(),
+        (&list).into(),
+        check_at.into(),
+        now.into(),
+        artifact.into(),
+    ];
+    let released = tx
+        .rows(sql, values, |row| Ok((BlobId(row.int(0)?), row.bool(1)?)))
+        .await?;
+    for (blob, counted) in released {
+        let was_counted = held.iter().any(|link| link.blob == blob && link.counted);
+        if was_counted && !counted {
+            tx.pending.link(repository.project, blob, -1);
+        }
+    }
+    Ok(())
+}
+
+/// A link whose row is held.
+struct Held {
+    blob: BlobId,
+    counted: bool,
+    check_at: Option<Timestamp>,
 }
 
 /// Holds links in the order of their contents, as everybody does who changes several: two would wait for each other.
-async fn hold(tx: &mut Tx, repository: RepositoryId, list: &String) -> Result<()> {
-    if !tx.locks_rows() {
-        return Ok(());
-    }
+async fn hold(tx: &mut Tx, repository: RepositoryId, list: &String) -> Result<Vec<Held>> {
     let sql = with_numbers!(
         tx,
-        "SELECT blob_id FROM repository_blobs WHERE repository_id = $1 AND blob_id IN",
+        "SELECT blob_id, counted, check_at FROM repository_blobs WHERE repository_id = $1 AND blob_id IN",
         "$2",
         "ORDER BY blob_id",
         "FOR UPDATE"
     );
-    tx.rows(sql, &[repository.into(), list.into()], |_| Ok(()))
-        .await
-        .map(|_| ())
+    tx.rows(sql, &[repository.into(), list.into()], |row| {
+        Ok(Held {
+            blob: BlobId(row.int(0)?),
+            counted: row.bool(1)?,
+            check_at: row.opt_time(2)?,
+        })
+    })
+    .await
 }
 
 /// Contents that other repositories hold, for a mount without `from`: the names of up to `limit` such repositories.

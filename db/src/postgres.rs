@@ -25,6 +25,7 @@ use self::{
 use crate::{
     By, Config, Conn, Tx, Use,
     conn::Driver,
+    counters,
     errors::{is_read_only, is_repeatable},
 };
 
@@ -196,7 +197,10 @@ where
     let now = Timestamp(now.0 + by.shared.clock.shift());
     tx.begin(by.actor.as_ref(), Some(now));
     let answer = work(&mut tx).await;
-    let outcome = tx.conn.outcome(answer);
+    let outcome = match tx.conn.outcome(answer) {
+        Ok(value) => counters::settle(&mut tx).await.map(|last| (value, last)),
+        Err(error) => Err(error),
+    };
     let Driver::Postgres(Client::Own(own)) = &mut tx.conn.driver else {
         unreachable!("taken from the pool above")
     };
@@ -204,18 +208,16 @@ where
         // It was the primary once: the next connection looks for the one that is now.
         own.line().give_up();
     }
-    let ended = own
-        .end(if outcome.is_ok() {
-            "COMMIT"
-        } else {
-            "ROLLBACK"
-        })
-        .await;
+    let ended = match &outcome {
+        Ok((_, Some(last))) => own.commit_with(last).await,
+        Ok((_, None)) => own.end("COMMIT").await,
+        Err(_) => own.end("ROLLBACK").await,
+    };
     if outcome.is_ok() {
         tx.announce();
     }
     // A COMMIT without an answer may have happened or not: the caller repeats its request, which is harmless.
-    outcome.and_then(|value| ended.map(|()| value))
+    outcome.and_then(|(value, _)| ended.map(|()| value))
 }
 
 /// A connection in a transaction, and the server's time. READ COMMITTED whatever the server's default is: a statement

@@ -15,9 +15,11 @@ use serde_json::json;
 
 use crate::{
     Conn, Tx, changes,
+    counters::Counter,
     dialect::{locking, with_numbers},
     generations::Touch,
     query::{Field, Kind as Of, List, Within},
+    quotas,
     value::Row,
 };
 
@@ -151,11 +153,7 @@ async fn begin(tx: &mut Tx, id: ProjectId, new: &NewProject, now: Timestamp) -> 
     )
     .await?;
     if let Some(hard) = new.storage {
-        tx.execute(
-            "INSERT INTO quotas (project_id, hard, created_at, updated_at) VALUES ($1, $2, $3, $3)",
-            &[id.into(), hard.into(), now.into()],
-        )
-        .await?;
+        quotas::insert(tx, id, hard, now).await?;
     }
     for (name, value) in &new.metadata {
         tx.execute(
@@ -265,16 +263,14 @@ pub async fn quota(conn: &mut Conn, id: ProjectId) -> Result<Option<(i64, i64)>>
 pub(crate) async fn hold(tx: &mut Tx, id: ProjectId) -> Result<()> {
     let sql = locking!(
         tx,
-        "SELECT 1 FROM projects WHERE id = $1 AND deleted_at IS NULL",
-        "FOR SHARE"
+        "SELECT COALESCE(q.hard, -1) FROM projects p LEFT JOIN quotas q ON q.project_id = p.id WHERE p.id = $1 AND p.deleted_at IS NULL",
+        "FOR SHARE OF p"
     );
-    if tx.exists(sql, &[id.into()]).await? {
-        return Ok(());
-    }
-    Err(Error::not_found(
-        What::Project,
-        "the project was deleted just now",
-    ))
+    let hard = tx.row(sql, &[id.into()], |row| row.int(0)).await?;
+    let hard =
+        hard.ok_or_else(|| Error::not_found(What::Project, "the project was deleted just now"))?;
+    tx.pending.limit(id, hard);
+    Ok(())
 }
 
 /// Makes sure that a project is there, and that nobody else changes it until the transaction ends.
@@ -355,6 +351,13 @@ pub async fn holds_repositories(conn: &mut Conn, id: ProjectId) -> Result<bool> 
 }
 
 async fn end(tx: &mut Tx, id: ProjectId) -> Result<()> {
+    for counter in [
+        Counter::ProjectRepositories(id),
+        Counter::ProjectArtifacts(id),
+        Counter::ProjectBytes(id),
+    ] {
+        tx.pending.drop(counter);
+    }
     let id = &[id.into()];
     tx.execute("DELETE FROM members WHERE project_id = $1", id)
         .await?;

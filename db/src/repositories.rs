@@ -9,7 +9,7 @@ use model::{
 use oci::name::RepoName;
 use serde_json::json;
 
-use crate::{Conn, Tx, changes, projects};
+use crate::{Conn, Tx, changes, counters::Counter, dialect::locking, projects};
 
 /// A repository as whoever changes something in it needs it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +35,29 @@ pub async fn find(conn: &mut Conn, name: &str) -> Result<Option<Repository>> {
     .await
 }
 
+/// The same for whoever adds to it: it stays until the transaction ends, and its project's limit is known.
+async fn hold(tx: &mut Tx, name: &str) -> Result<Option<Repository>> {
+    let sql = locking!(
+        tx,
+        "SELECT r.id, r.project_id, COALESCE(q.hard, -1) FROM repositories r LEFT JOIN quotas q ON q.project_id = r.project_id WHERE r.name = $1",
+        "FOR KEY SHARE OF r"
+    );
+    let found = tx
+        .row(sql, &[name.into()], |row| {
+            let (id, project) = (RepositoryId(row.int(0)?), ProjectId(row.int(1)?));
+            Ok((id, project, row.int(2)?))
+        })
+        .await?;
+    Ok(found.map(|(id, project, hard)| {
+        tx.pending.limit(project, hard);
+        Repository {
+            id,
+            project,
+            name: name.to_owned(),
+        }
+    }))
+}
+
 /// The repository with this name, made when it is not there. Nobody remembers that a repository is missing, so nothing is touched.
 pub async fn ensure(
     tx: &mut Tx,
@@ -42,7 +65,7 @@ pub async fn ensure(
     name: &RepoName,
     now: Timestamp,
 ) -> Result<Repository> {
-    if let Some(known) = find(tx, name.as_str()).await? {
+    if let Some(known) = hold(tx, name.as_str()).await? {
         return Ok(known);
     }
     projects::hold(tx, project).await?;
@@ -64,10 +87,11 @@ pub async fn ensure(
         .await?;
     let Some(id) = made else {
         // Another transaction was faster and is committed by now: PostgreSQL waited for it.
-        return find(tx, name.as_str()).await?.ok_or_else(|| {
+        return hold(tx, name.as_str()).await?.ok_or_else(|| {
             model::Error::Internal(anyhow::anyhow!("repository `{name}` came and went"))
         });
     };
+    tx.count(Counter::ProjectRepositories(project), 1);
     let payload = json!({ "uid": uid });
     let kind = Kind::RepositoryCreated;
     changes::append(tx, kind, name.as_str(), Some(project), &payload, now).await?;

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Conn, Shared, Tx, conn::Driver, errors::sqlite_error};
+use crate::{Conn, Shared, Tx, conn::Driver, counters, errors::sqlite_error};
 
 /// Transactions that share one COMMIT at most.
 const GROUP: usize = 128;
@@ -194,8 +194,13 @@ where
     fn run(&mut self, tx: &mut Tx) -> bool {
         tx.begin(self.actor.as_ref(), None);
         let answer = catch_unwind(AssertUnwindSafe(|| {
-            let future = (self.work)(tx);
-            future.now_or_never().unwrap_or_else(|| {
+            let work = async {
+                let value = (self.work)(&mut *tx).await?;
+                tx.conn.outcome(Ok(()))?;
+                counters::settle(tx).await?;
+                Ok(value)
+            };
+            work.now_or_never().unwrap_or_else(|| {
                 Err(Error::Internal(anyhow::anyhow!(
                     "a transaction waited for something other than its connection"
                 )))

@@ -4,7 +4,7 @@ use std::{mem, ops, sync::Arc};
 
 use model::{Result, actor::Actor, time::Timestamp};
 
-use crate::{Conn, Shared, conn::Stage, generations::Touch, value::Value};
+use crate::{Conn, Shared, conn::Stage, counters::Pending, generations::Touch, value::Value};
 
 /// A writing transaction. It reads as a `Conn` does; what it makes out of date it says with [`Tx::touch`].
 pub struct Tx {
@@ -14,6 +14,7 @@ pub struct Tx {
     now: Option<Timestamp>,
     touched: Vec<Touch>,
     wakes_jobs: bool,
+    pub(crate) pending: Pending,
 }
 
 impl Tx {
@@ -25,6 +26,7 @@ impl Tx {
             now: None,
             touched: Vec::new(),
             wakes_jobs: false,
+            pending: Pending::default(),
         }
     }
 
@@ -33,6 +35,7 @@ impl Tx {
         self.conn.stage = Stage::Transaction;
         self.actor = actor.unwrap_or(&self.shared.system).clone();
         self.now = now;
+        self.pending = Pending::default();
     }
 
     /// Runs a statement that gives no rows; answers how many rows it changed.

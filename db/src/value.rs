@@ -52,6 +52,7 @@ value_from!(
     id::BlobId => |id| Self::Int(id.0),
     id::ArtifactId => |id| Self::Int(id.0),
     id::TagId => |id| Self::Int(id.0),
+    id::QuotaId => |id| Self::Int(id.0),
     id::JobId => |id| Self::Int(id.0),
 );
 

@@ -25,6 +25,7 @@ pub enum What {
     Label,
     Job,
     Rule,
+    Quota,
     Setting,
     Query,
     /// The page of a list, which Harbor's API refuses as it does what its schema forbids.
@@ -64,6 +65,9 @@ pub enum Error {
     TooMany { retry_after: Duration },
     #[error("{0}")]
     Unsupported(String),
+    /// The project would hold more than its quota lets it.
+    #[error("{0}")]
+    QuotaExceeded(String),
     /// The store has less room left than it keeps in reserve. Nothing was lost: an upload stays where it is.
     #[error("{0}")]
     StorageFull(String),

@@ -29,6 +29,7 @@ row_id!(
     BlobId,
     ArtifactId,
     TagId,
+    QuotaId,
     JobId
 );
 

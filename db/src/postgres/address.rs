@@ -1,6 +1,13 @@
 //! Where PostgreSQL is: any number of hosts, of which the writable one is used, plain or with TLS.
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use model::{Error, Result, error::internal};
@@ -14,6 +21,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::task::TaskTracker;
 
 use super::{line::Line, no_answer};
+use crate::counters::SLOTS;
 
 /// A connection whose peer is silent is given up after this long: it may be a machine that is no more.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -24,6 +32,8 @@ pub(super) struct Address {
     tls: Option<Authorities>,
     patience: Duration,
     tasks: TaskTracker,
+    /// Connections made so far, from a number of this node's own on: they take turns at the rows of counters.
+    made: AtomicUsize,
 }
 
 /// Whose certificates a server may show.
@@ -80,6 +90,7 @@ impl Address {
             tls,
             patience,
             tasks,
+            made: AtomicUsize::new(node.bytes().map(usize::from).sum()),
         })
     }
 
@@ -139,6 +150,7 @@ impl Address {
             self.patience,
             tls,
             self.tasks.clone(),
+            (self.made.fetch_add(1, Ordering::Relaxed) % SLOTS) as i64,
         ))
     }
 }

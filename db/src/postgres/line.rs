@@ -29,6 +29,8 @@ pub(crate) struct Line {
     patience: Duration,
     /// An answer did not come in time, so that nobody should wait behind it; or a transaction was left open.
     broken: AtomicBool,
+    /// Which of a counter's rows it adds to.
+    pub(super) slot: i64,
     tls: Option<MakeRustlsConnect>,
     tasks: TaskTracker,
 }
@@ -40,12 +42,14 @@ impl Line {
         patience: Duration,
         tls: Option<MakeRustlsConnect>,
         tasks: TaskTracker,
+        slot: i64,
     ) -> Self {
         Self {
             client,
             task,
             patience: patience + GRACE,
             broken: AtomicBool::new(false),
+            slot,
             tls,
             tasks,
         }

@@ -3,11 +3,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future;
 use model::{Error, Result, time::Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{address::Address, line::Line};
+use crate::counters::{FLUSH, Flush};
 
 pub(super) struct Pool {
     address: Arc<Address>,
@@ -85,6 +87,20 @@ impl Own {
     pub(super) async fn begin(&mut self, sql: &str) -> Result<Timestamp> {
         self.open = true;
         self.line.begin(sql).await
+    }
+
+    /// Commits, and sends the last statement on the same way. When that fails the server rolls back, and says nothing else.
+    pub(super) async fn commit_with(&mut self, last: &Flush) -> Result<()> {
+        let values = [
+            (&last.links).into(),
+            (&last.sums).into(),
+            self.line.slot.into(),
+        ];
+        let line = self.line.clone();
+        let (written, ended) = future::join(line.execute(FLUSH, &values), line.end("COMMIT")).await;
+        ended?;
+        self.open = false;
+        written.map(|_| ())
     }
 
     pub(super) async fn end(&mut self, sql: &'static str) -> Result<()> {

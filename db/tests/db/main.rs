@@ -36,6 +36,7 @@ mod people;
 mod pgbouncer;
 mod plans;
 mod project_rows;
+mod quotas;
 mod races;
 mod replicas;
 mod robots;

@@ -77,10 +77,23 @@ const PARTS: &[(&str, &str)] = &[
         "of the few hundred that one flush names",
     ),
     ("FROM cve_allowlists", "a project has one"),
-    ("FROM quotas q", "a project has one"),
     (
         "(SELECT COUNT(*) FROM repositories r WHERE r.project_id = p.id)",
         "counts entries of an index, for the projects of one page",
+    ),
+    ("FROM quotas", "a project has one"),
+    (
+        "SELECT DISTINCT r.project_id",
+        "who holds a content whose length was found wrong",
+    ),
+    (
+        "AS both_sides",
+        "for fsck and an administrator: counts a project anew",
+    ),
+    ("AND NOT l.counted", "for fsck: counts a project anew"),
+    (
+        "SELECT SUM(b.size) FROM blobs b WHERE b.id IN",
+        "for fsck and an administrator: counts a project anew",
     ),
     (
         "FROM project_metadata",

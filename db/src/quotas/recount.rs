@@ -1,0 +1,119 @@
+//! What a project uses, counted anew. What is wrong is put right by adding the difference as one statement sees it: whoever
+//! writes meanwhile adds to both sides alike, so nobody has to wait.
+
+use model::{Result, id::ProjectId};
+
+use crate::{Conn, Tx, counters::Counter};
+
+/// What was found wrong.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recounted {
+    /// Links that a manifest names and that did not count.
+    pub links: u64,
+    /// Contents that were counted by other links than there are.
+    pub contents: u64,
+    /// Bytes by which the total was too small, or (below 0) too large.
+    pub bytes: i64,
+}
+
+impl Recounted {
+    pub fn is_exact(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What [`recount`] would put right.
+pub async fn find_miscounted(conn: &mut Conn, project: ProjectId) -> Result<Recounted> {
+    let values = &[project.into()];
+    let links = conn
+        .row(
+            "SELECT COUNT(*)
+               FROM repositories r
+               JOIN repository_blobs l ON l.repository_id = r.id
+              WHERE r.project_id = $1 AND NOT l.counted
+                AND EXISTS (SELECT 1 FROM artifact_blobs n WHERE n.blob_id = l.blob_id AND n.repository_id = l.repository_id)",
+            values,
+            |row| row.int(0),
+        )
+        .await?;
+    let contents = conn
+        .row(
+            "SELECT COUNT(*) FROM (
+                 SELECT blob_id FROM (
+                     SELECT l.blob_id AS blob_id, 1 AS there, 0 AS kept
+                       FROM repositories r
+                       JOIN repository_blobs l ON l.repository_id = r.id
+                      WHERE r.project_id = $1 AND l.counted
+                      UNION ALL
+                     SELECT blob_id, 0, links FROM project_blobs WHERE project_id = $1) AS both_sides
+                  GROUP BY blob_id HAVING SUM(there) <> SUM(kept)) AS wrong",
+            values,
+            |row| row.int(0),
+        )
+        .await?;
+    Ok(Recounted {
+        links: links.unwrap_or(0).unsigned_abs(),
+        contents: contents.unwrap_or(0).unsigned_abs(),
+        bytes: missing_bytes(conn, project).await?,
+    })
+}
+
+/// Puts right what a project is said to use.
+pub async fn recount(tx: &mut Tx, project: ProjectId) -> Result<Recounted> {
+    let values = &[project.into()];
+    let links = tx
+        .execute(
+            "UPDATE repository_blobs SET counted = TRUE
+              WHERE NOT counted
+                AND repository_id IN (SELECT id FROM repositories WHERE project_id = $1)
+                AND EXISTS (SELECT 1 FROM artifact_blobs n
+                             WHERE n.blob_id = repository_blobs.blob_id AND n.repository_id = repository_blobs.repository_id)",
+            values,
+        )
+        .await?;
+    let contents = tx
+        .execute(
+            "INSERT INTO project_blobs (project_id, blob_id, links)
+             SELECT $1, blob_id, SUM(there) - SUM(kept)
+               FROM (SELECT l.blob_id AS blob_id, 1 AS there, 0 AS kept
+                       FROM repositories r
+                       JOIN repository_blobs l ON l.repository_id = r.id
+                      WHERE r.project_id = $1 AND l.counted
+                      UNION ALL
+                     SELECT blob_id, 0, links FROM project_blobs WHERE project_id = $1) AS both_sides
+              GROUP BY blob_id HAVING SUM(there) <> SUM(kept)
+              ORDER BY blob_id
+             ON CONFLICT (project_id, blob_id) DO UPDATE SET links = project_blobs.links + excluded.links",
+            values,
+        )
+        .await?;
+    tx.execute(
+        "DELETE FROM project_blobs WHERE project_id = $1 AND links <= 0",
+        values,
+    )
+    .await?;
+    let bytes = missing_bytes(tx, project).await?;
+    tx.count(Counter::ProjectBytes(project), bytes);
+    Ok(Recounted {
+        links,
+        contents,
+        bytes,
+    })
+}
+
+/// How much more the project uses than its total says.
+async fn missing_bytes(conn: &mut Conn, project: ProjectId) -> Result<i64> {
+    let missing = conn
+        .row(
+            "SELECT CAST(COALESCE((SELECT SUM(b.size) FROM blobs b WHERE b.id IN
+                                      (SELECT l.blob_id
+                                         FROM repositories r
+                                         JOIN repository_blobs l ON l.repository_id = r.id
+                                        WHERE r.project_id = $1 AND l.counted)), 0)
+                       - COALESCE((SELECT SUM(n) FROM counters WHERE name = 'project.bytes' AND id = $1), 0) AS BIGINT)",
+            &[project.into()],
+            |row| row.int(0),
+        )
+        .await?;
+    Ok(missing.unwrap_or(0))
+}

@@ -28,3 +28,6 @@ pub(crate) fn add_api_version<B>(response: &mut Response<B>) {
         .headers_mut()
         .insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
 }
+/// The request is nobody's doing, and puts off no session's end.
+pub(crate) const NO_SESSION_RENEWAL: HeaderName =
+    HeaderName::from_static("x-harbor-no-session-renewal");

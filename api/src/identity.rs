@@ -1,17 +1,18 @@
-//! Who asks: from the Authorization header, else from the client's certificate. A failed attempt is anonymous, as with
-//! Harbor; what was presented is kept, since it decides the challenge.
+//! Who asks: from the Authorization header, else from a browser's session, else from the client's certificate. A failed attempt is
+//! anonymous, as with Harbor; what was presented is kept, since it decides the challenge.
 
 use auth::Caller;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::header;
 use model::Result;
 
-use crate::{connection::Connection, forwarded, notes::Notes, request::Ask};
+use crate::{connection::Connection, cookies, headers, notes::Notes, request::Ask};
 
 /// What the request presented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Presented {
     Nothing,
+    Session,
     Certificate,
     Basic,
     Bearer,
@@ -27,14 +28,17 @@ const LONGEST: usize = 20 * 1024;
 impl Ask {
     /// Finds out who asks, and notes it for the access log.
     pub(crate) async fn identify(&self, notes: &mut Notes) -> Result<(Caller, Presented)> {
-        let (caller, presented) = self.presented().await?;
+        let (caller, presented) = self.presented(notes).await?;
         notes.subject = caller.subject.clone();
         Ok((caller, presented))
     }
 
-    async fn presented(&self) -> Result<(Caller, Presented)> {
+    async fn presented(&self, notes: &mut Notes) -> Result<(Caller, Presented)> {
         let Some(value) = self.head.headers.get(header::AUTHORIZATION) else {
-            return self.certified().await;
+            return match self.session(notes).await? {
+                Some(caller) => Ok((caller, Presented::Session)),
+                None => self.certified().await,
+            };
         };
         let Some((scheme, credentials)) = value
             .to_str()
@@ -55,14 +59,29 @@ impl Ask {
             let Some((user, password)) = basic(credentials) else {
                 return Ok((Caller::anonymous(), Presented::Unreadable));
             };
-            let from = self
-                .connection
-                .as_ref()
-                .and_then(|connection| forwarded::client(connection, &self.head.headers));
-            let caller = self.app.auth.basic(&user, &password, from).await?;
+            let caller = self
+                .app
+                .auth
+                .basic(&user, &password, self.address())
+                .await?;
             return Ok((caller.unwrap_or_else(Caller::anonymous), Presented::Basic));
         }
         Ok((Caller::anonymous(), Presented::Unreadable))
+    }
+
+    /// Polling in the background, which says so, keeps no session alive.
+    async fn session(&self, notes: &mut Notes) -> Result<Option<Caller>> {
+        let Some(cookie) = cookies::find(&self.head.headers, cookies::SESSION) else {
+            return Ok(None);
+        };
+        let renew = !self.head.headers.contains_key(headers::NO_SESSION_RENEWAL);
+        let Some(signed) = self.app.auth.session(cookie, renew, self.time).await? else {
+            return Ok(None);
+        };
+        if let Some(life) = signed.renewed {
+            notes.renewed = Some(cookies::session(cookie, life, self.is_https()));
+        }
+        Ok(Some(signed.caller))
     }
 
     async fn certified(&self) -> Result<(Caller, Presented)> {

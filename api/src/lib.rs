@@ -7,6 +7,8 @@ pub mod admission;
 pub mod app;
 pub mod body;
 pub mod connection;
+mod cookies;
+mod csrf;
 pub mod error;
 pub mod forwarded;
 mod headers;

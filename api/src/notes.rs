@@ -10,10 +10,10 @@ use std::{
 };
 
 use auth::Subject;
-use http::{Method, StatusCode, Version, header};
+use http::{HeaderValue, Method, StatusCode, Version, header};
 use oci::{Digest, ReferenceRef, route::Route};
 
-use crate::{access::AccessRecord, forwarded, measure::Kind, request::Ask};
+use crate::{access::AccessRecord, measure::Kind, request::Ask};
 
 /// What is found out about a request, for the access log and metrics.
 pub(crate) struct Notes {
@@ -24,6 +24,8 @@ pub(crate) struct Notes {
     pub subject: Subject,
     /// What it is about: named by it, or found behind its tag.
     pub digest: Option<Digest>,
+    /// A session's cookie whose end was put off.
+    pub renewed: Option<HeaderValue>,
     /// How long the repository's name is, which stands after `/v2/`.
     name: usize,
     /// How long the tag is, which stands at the path's end.
@@ -37,6 +39,7 @@ impl Notes {
             operation: None,
             subject: Subject::Anonymous,
             digest: None,
+            renewed: None,
             name: 0,
             tag: 0,
         }
@@ -126,10 +129,7 @@ impl Drop for Finish {
         access(&AccessRecord {
             time: ask.time,
             request_id: ask.request_id.as_str(),
-            client: ask
-                .connection
-                .as_ref()
-                .and_then(|connection| forwarded::client(connection, &ask.head.headers)),
+            client: ask.address(),
             identity: notes.subject.name(),
             method: ask.head.method.as_str(),
             host: ask.header(header::HOST).or_else(|| ask.head.uri.host()),

@@ -20,6 +20,7 @@ use crate::{
     app::App,
     body::{Body, RequestBody},
     connection::Connection,
+    csrf,
     error::{self, Dialect},
     forwarded, harbor, headers, health,
     measure::Kind,
@@ -118,6 +119,20 @@ impl Ask {
         self.head.uri.query().unwrap_or_default()
     }
 
+    /// Whether the client speaks https, to us or to a proxy before us.
+    pub(crate) fn is_https(&self) -> bool {
+        self.connection.as_ref().is_some_and(|connection| {
+            let origin = forwarded::origin(connection, &self.head.uri, &self.head.headers);
+            origin.scheme == forwarded::Scheme::Https
+        })
+    }
+
+    /// The client's own address; none on a unix socket.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        let connection = self.connection.as_ref()?;
+        forwarded::client(connection, &self.head.headers)
+    }
+
     /// Where the client believes to be: `https://host`, for realms. `None` when it sent no usable host.
     pub(crate) fn base_url(&self) -> Option<String> {
         if let Some(url) = &self.app.config.external_url {
@@ -134,7 +149,7 @@ async fn serve(app: Arc<App>, request: Request<Incoming>) -> Response<Body> {
     let mut finish = Box::new(Finish::begin(Arc::new(Ask::new(app, head)), body.counter()));
     let Finish { ask, notes, .. } = &mut *finish;
     // A bug in one handler is one answer's 500, on every protocol alike.
-    let answered = AssertUnwindSafe(dispatch(ask, notes, body))
+    let answered = AssertUnwindSafe(check_and_dispatch(ask, notes, body))
         .catch_unwind()
         .await;
     let mut response = answered.unwrap_or_else(|_| {
@@ -161,6 +176,28 @@ fn leave_out_body(response: &mut Response<Body>) {
             .entry(header::CONTENT_LENGTH)
             .or_insert_with(|| HeaderValue::from(length));
     }
+}
+
+async fn check_and_dispatch(
+    ask: &Arc<Ask>,
+    notes: &mut Notes,
+    body: RequestBody,
+) -> Response<Body> {
+    let checked = match csrf::check(ask) {
+        Ok(checked) => checked,
+        Err(refused) => {
+            notes.kind = Kind::Api;
+            return *refused;
+        }
+    };
+    let mut response = dispatch(ask, notes, body).await;
+    if let Some(cookie) = notes.renewed.take() {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    if let Some(checked) = checked {
+        checked.attach(ask, &mut response);
+    }
+    response
 }
 
 async fn dispatch(ask: &Arc<Ask>, notes: &mut Notes, body: RequestBody) -> Response<Body> {

@@ -12,7 +12,7 @@ use model::{Result, time::Timestamp};
 use quick_cache::sync::Cache;
 
 use crate::{
-    Auth, Caller, Via,
+    Auth, Caller, Via, attempts,
     caller::Identity,
     password::{self, Verdict},
     random,
@@ -20,6 +20,8 @@ use crate::{
 };
 
 const REMEMBERED_FOR: Duration = Duration::from_mins(1);
+/// A wrong password stays wrong for this state of the row. So a machine that goes on with an old one guesses no more.
+const WRONG_FOR: Duration = Duration::from_mins(10);
 /// No name in the database is longer (255 characters); a robot's full one holds two and a prefix.
 const MAX_NAME: usize = 4 * 255 + 256;
 
@@ -72,6 +74,11 @@ impl Checks {
         self.sign(&[&[3], &length, name.as_bytes(), password.as_bytes()])
     }
 
+    fn key_of_place(&self, key: &[u8; 32], from: IpAddr) -> [u8; 32] {
+        let from = attempts::household(from).to_string();
+        self.sign(&[&[4], key, from.as_bytes()])
+    }
+
     fn sign(&self, parts: &[&[u8]]) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&self.key);
         for part in parts {
@@ -88,7 +95,12 @@ impl Checks {
 impl Check {
     /// One from a time that is still to come was made before the clock was set back.
     fn holds(&self, now: Timestamp) -> bool {
-        self.at <= now && now.since(self.at) < REMEMBERED_FOR
+        let holds = if self.outcome == Outcome::Wrong {
+            WRONG_FOR
+        } else {
+            REMEMBERED_FOR
+        };
+        self.at <= now && now.since(self.at) < holds
     }
 }
 
@@ -154,7 +166,8 @@ impl Auth {
                     .await?;
                 Ok(Outcome::Wrong)
             };
-            self.remembered(key, from, work).await?;
+            self.remembered(key, &attempts::nobody(name), from, work)
+                .await?;
         }
         Ok(None)
     }
@@ -176,32 +189,81 @@ impl Auth {
             .checks
             .key(subject.identity(), subject.version(), password);
         let work = async || self.check_slowly(login, secret, password).await;
-        self.remembered(key, from, work).await
+        let account = subject.identity().to_string();
+        self.remembered(key, &account, from, work).await
     }
 
     /// The check that this key stands for, made when it is not remembered. Whoever comes meanwhile waits for it.
     async fn remembered(
         &self,
         key: [u8; 32],
+        account: &str,
         from: Option<IpAddr>,
         work: impl AsyncFnOnce() -> Result<Outcome>,
     ) -> Result<Outcome> {
         let done = &self.0.checks.done;
         let guard = loop {
             match done.get_value_or_guard_async(&key).await {
-                Ok(check) if check.holds(self.now()) => return Ok(check.outcome),
+                Ok(check) if check.holds(self.now()) => {
+                    self.admit(&key, check.outcome, account, from).await?;
+                    return Ok(check.outcome);
+                }
                 Ok(_) => drop(done.remove_if(&key, |check| !check.holds(self.now()))),
                 Err(guard) => break guard,
             }
         };
-        let attempt = from.map(|from| self.0.attempts.begin(from)).transpose()?;
+        let attempt = match from {
+            Some(from) => {
+                let begun = self.0.attempts.begin(&self.0.db, account, from, self.now());
+                Some(begun.await?)
+            }
+            None => None,
+        };
         let outcome = work().await?;
         let at = self.now();
+        if let (Some(from), true) = (from, outcome != Outcome::Wrong) {
+            let here = self.0.checks.key_of_place(&key, from);
+            self.0.checks.done.insert(here, Check { at, outcome });
+        }
         let _ = guard.insert(Check { at, outcome });
-        if let (Outcome::Wrong, Some(attempt)) = (outcome, attempt) {
-            attempt.brake().await;
+        match (outcome, attempt) {
+            (Outcome::Wrong, Some(attempt)) => attempt.failed(&self.0.db, at).await,
+            (_, Some(attempt)) => attempt.succeeded(&self.0.db, at).await,
+            (_, None) => {}
         }
         Ok(outcome)
+    }
+
+    /// A right password that was checked for another address holds where the brake lets somebody try: or whoever is braked would
+    /// learn from the answer that he guessed right. That it does is remembered too.
+    async fn admit(
+        &self,
+        key: &[u8; 32],
+        outcome: Outcome,
+        account: &str,
+        from: Option<IpAddr>,
+    ) -> Result<()> {
+        let (Some(from), true) = (from, outcome != Outcome::Wrong) else {
+            return Ok(());
+        };
+        let checks = &self.0.checks;
+        let here = checks.key_of_place(key, from);
+        let guard = loop {
+            match checks.done.get_value_or_guard_async(&here).await {
+                Ok(check) if check.holds(self.now()) => return Ok(()),
+                Ok(_) => drop(
+                    checks
+                        .done
+                        .remove_if(&here, |check| !check.holds(self.now())),
+                ),
+                Err(guard) => break guard,
+            }
+        };
+        let begun = self.0.attempts.begin(&self.0.db, account, from, self.now());
+        let (attempt, at) = (begun.await?, self.now());
+        attempt.succeeded(&self.0.db, at).await;
+        let _ = guard.insert(Check { at, outcome });
+        Ok(())
     }
 
     async fn check_slowly(&self, login: &Login, secret: &str, password: &str) -> Result<Outcome> {

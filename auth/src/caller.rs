@@ -42,6 +42,7 @@ pub enum Via {
     None,
     Basic,
     Bearer,
+    Session,
     Certificate,
 }
 

@@ -2,25 +2,30 @@
 //! A token or a remembered check only says who asks; his row and his rights are read at each request. On a database that
 //! this process alone writes they are remembered until a write changes somebody's rights.
 
+pub mod attempts;
 pub mod caller;
 pub mod password;
+pub mod reset;
 pub mod rights;
 pub mod robots;
 pub mod secret_key;
 pub mod token;
 
-mod attempts;
 mod basic;
+mod csrf;
 mod hashing;
 mod random;
 mod remembered;
+mod sessions;
 mod settings;
 mod signing;
 mod subjects;
 
 pub use caller::{Caller, RobotFacts, Subject, UserFacts, Via};
+pub use csrf::CsrfSecret;
 pub use rights::{Rights, scope_allows};
 pub use secret_key::SecretKey;
+pub use sessions::{Session, Signed};
 pub use token::Issued;
 
 use std::{sync::Arc, time::Duration};
@@ -63,6 +68,7 @@ struct Inner {
     db: Db,
     key: SecretKey,
     config: Config,
+    csrf: aws_lc_rs::hmac::Key,
     hashing: Hashing,
     attempts: Attempts,
     checks: Checks,
@@ -85,6 +91,7 @@ impl Auth {
             signing,
             tokens: Tokens::default(),
             db,
+            csrf: csrf::key(&key),
             key,
             config,
         })))
@@ -96,6 +103,15 @@ impl Auth {
             .hashing
             .run(move || password::hash(&password))
             .await?
+    }
+
+    /// Whether a password fits what is kept of one, waiting for its turn as checks do.
+    pub async fn is_password(&self, kept: String, password: String) -> Result<bool> {
+        let verdict = self
+            .0
+            .hashing
+            .run(move || password::verify(&kept, &password));
+        Ok(verdict.await? != password::Verdict::Wrong)
     }
 
     /// Under which generation something read now may be remembered; none where other processes write the database too.

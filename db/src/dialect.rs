@@ -123,4 +123,17 @@ macro_rules! settled {
     };
 }
 
+/// A pattern for `LOWER(…) LIKE … ESCAPE '!'`: texts that hold this one, whatever the size of their letters.
+pub(crate) fn contains(text: &str) -> String {
+    let mut pattern = "%".to_owned();
+    for c in text.to_ascii_lowercase().chars() {
+        if matches!(c, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
 pub(crate) use {locking, settled, with_list, with_numbers, with_rows};

@@ -79,6 +79,16 @@ pub(crate) fn is_read_only(error: &Error) -> bool {
     postgres_code(error) == Some("25006")
 }
 
+/// Whether a statement broke a rule that something exists only once.
+pub(crate) fn is_taken(error: &Error) -> bool {
+    if let Error::Internal(cause) = error
+        && let Some(rusqlite::Error::SqliteFailure(code, _)) = cause.downcast_ref()
+    {
+        return code.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE;
+    }
+    postgres_code(error) == Some("23505")
+}
+
 fn postgres_code(error: &Error) -> Option<&str> {
     let (Error::Internal(cause) | Error::Unavailable(cause)) = error else {
         return None;

@@ -12,12 +12,17 @@ use serde_json::json;
 
 use crate::{
     Conn, Tx, changes,
-    dialect::locking,
+    dialect::{contains, locking},
+    errors,
     generations::Touch,
-    jobs,
-    query::{Field, Kind as Of, List},
+    jobs, password_resets,
+    query::{Field, Kind as Of, List, Within},
+    sessions,
     value::Row,
 };
+
+/// The administrator that every registry has from its first start, as with Harbor.
+pub const FIRST: UserId = UserId(1);
 
 #[derive(Debug, Clone)]
 pub struct User {
@@ -26,12 +31,14 @@ pub struct User {
     pub name: String,
     pub email: Option<String>,
     pub realname: Option<String>,
+    pub comment: Option<String>,
     /// A PHC string, or Harbor's hash in our notation (see `auth::password`); none for people who sign in elsewhere.
     pub password: Option<String>,
     pub admin: bool,
-    /// Raised by every change, so that what was remembered about the user is told apart.
+    /// Raised by every change of name, password or rights, so that tokens, sessions and what was remembered about the user end.
     pub version: i64,
     pub created_at: Timestamp,
+    pub updated_at: Timestamp,
 }
 
 #[derive(Debug, Clone)]
@@ -39,8 +46,17 @@ pub struct NewUser {
     pub name: UserName,
     pub email: Option<String>,
     pub realname: Option<String>,
+    pub comment: Option<String>,
     pub password: Option<String>,
     pub admin: bool,
+}
+
+/// What people tell about themselves.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    pub email: Option<String>,
+    pub realname: Option<String>,
+    pub comment: Option<String>,
 }
 
 fn read(row: &Row<'_>) -> Result<User> {
@@ -54,12 +70,14 @@ fn read(row: &Row<'_>) -> Result<User> {
         admin: row.bool(6)?,
         version: row.int(7)?,
         created_at: row.time(8)?,
+        comment: row.opt_text(9)?,
+        updated_at: row.time(10)?,
     })
 }
 
 pub async fn find(conn: &mut Conn, id: UserId) -> Result<Option<User>> {
     conn.row(
-        "SELECT id, uid, name, email, realname, password, admin, version, created_at FROM users WHERE id = $1 AND deleted_at IS NULL",
+        "SELECT id, uid, name, email, realname, password, admin, version, created_at, comment, updated_at FROM users WHERE id = $1 AND deleted_at IS NULL",
         &[id.into()],
         read,
     )
@@ -85,7 +103,7 @@ pub async fn find_login(conn: &mut Conn, login: &str) -> Result<Option<User>> {
         return Ok(Some(user));
     }
     conn.row(
-        "SELECT id, uid, name, email, realname, password, admin, version, created_at FROM users WHERE email = $1 AND deleted_at IS NULL",
+        "SELECT id, uid, name, email, realname, password, admin, version, created_at, comment, updated_at FROM users WHERE email = $1 AND deleted_at IS NULL",
         &[login.into()],
         read,
     )
@@ -94,7 +112,7 @@ pub async fn find_login(conn: &mut Conn, login: &str) -> Result<Option<User>> {
 
 pub async fn find_name(conn: &mut Conn, name: &str) -> Result<Option<User>> {
     conn.row(
-        "SELECT id, uid, name, email, realname, password, admin, version, created_at FROM users WHERE name = $1 AND deleted_at IS NULL",
+        "SELECT id, uid, name, email, realname, password, admin, version, created_at, comment, updated_at FROM users WHERE name = $1 AND deleted_at IS NULL",
         &[name.into()],
         read,
     )
@@ -120,7 +138,7 @@ pub async fn first_admin(conn: &mut Conn) -> Result<Option<UserId>> {
 /// In order of names, after `after`.
 pub async fn list(conn: &mut Conn, after: &str, limit: i64) -> Result<Vec<User>> {
     conn.rows(
-        "SELECT id, uid, name, email, realname, password, admin, version, created_at FROM users
+        "SELECT id, uid, name, email, realname, password, admin, version, created_at, comment, updated_at FROM users
           WHERE deleted_at IS NULL AND name > $1
           ORDER BY name
           LIMIT $2",
@@ -155,8 +173,8 @@ pub async fn insert(tx: &mut Tx, new: &NewUser, now: Timestamp) -> Result<UserId
     let uid = new_uid();
     let id = tx
         .row(
-            "INSERT INTO users (uid, name, email, realname, password, admin, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
+            "INSERT INTO users (uid, name, email, realname, password, admin, created_at, updated_at, comment)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8)
              ON CONFLICT DO NOTHING
              RETURNING id",
             &[
@@ -167,6 +185,7 @@ pub async fn insert(tx: &mut Tx, new: &NewUser, now: Timestamp) -> Result<UserId
                 (&new.password).into(),
                 new.admin.into(),
                 now.into(),
+                (&new.comment).into(),
             ],
             |row| row.int(0),
         )
@@ -179,8 +198,10 @@ pub async fn insert(tx: &mut Tx, new: &NewUser, now: Timestamp) -> Result<UserId
     Ok(UserId(id))
 }
 
-/// Replaces the password hash. The user's version rises, so remembered checks of the old password end.
+/// Replaces the password hash. The user's version rises, so remembered checks of the old password end, tokens and sessions too.
 pub async fn set_password(tx: &mut Tx, user: &User, password: &str, now: Timestamp) -> Result<()> {
+    sessions::delete_of(tx, user.id).await?;
+    password_resets::delete_of(tx, user.id).await?;
     update(
         tx,
         user,
@@ -215,16 +236,56 @@ async fn update(
     if updated == 0 {
         return Err(not_found(&user.name));
     }
+    told(tx, user, now).await
+}
+
+async fn told(tx: &mut Tx, user: &User, now: Timestamp) -> Result<()> {
     tx.touch(Touch::Rights);
-    changes::append(
-        tx,
-        Kind::UserUpdated,
-        &user.name,
-        None,
-        &json!({ "uid": user.uid }),
-        now,
-    )
-    .await
+    let payload = json!({ "uid": user.uid });
+    changes::append(tx, Kind::UserUpdated, &user.name, None, &payload, now).await
+}
+
+/// What changes here proves nothing, so tokens and sessions go on.
+pub async fn set_profile(
+    tx: &mut Tx,
+    user: &User,
+    profile: &Profile,
+    now: Timestamp,
+) -> Result<()> {
+    let updated = tx
+        .execute(
+            "UPDATE users SET email = $2, realname = $3, comment = $4, updated_at = $5 WHERE id = $1 AND deleted_at IS NULL",
+            &[
+                user.id.into(),
+                (&profile.email).into(),
+                (&profile.realname).into(),
+                (&profile.comment).into(),
+                now.into(),
+            ],
+        )
+        .await
+        .map_err(|error| taken(error, &user.name))?;
+    if updated == 0 {
+        return Err(not_found(&user.name));
+    }
+    told(tx, user, now).await
+}
+
+pub async fn rename(tx: &mut Tx, user: &User, name: &UserName, now: Timestamp) -> Result<()> {
+    let sql = "UPDATE users SET name = $2, version = version + 1, updated_at = $3 WHERE id = $1 AND deleted_at IS NULL";
+    update(tx, user, sql, name.as_str().into(), now)
+        .await
+        .map_err(|error| taken(error, name.as_str()))
+}
+
+/// Somebody else has the name or the e-mail address.
+fn taken(error: Error, name: &str) -> Error {
+    if errors::is_taken(&error) {
+        return Error::Conflict(format!(
+            "a user with the name `{name}` or its e-mail address already exists"
+        ));
+    }
+    error
 }
 
 /// Makes sure that a user is there and stays until the transaction ends.
@@ -328,6 +389,13 @@ pub async fn delete(tx: &mut Tx, user: &User, now: Timestamp) -> Result<()> {
     tx.execute("DELETE FROM members WHERE user_id = $1", &[user.id.into()])
         .await?;
     tx.execute(
+        "DELETE FROM group_users WHERE user_id = $1",
+        &[user.id.into()],
+    )
+    .await?;
+    sessions::delete_of(tx, user.id).await?;
+    password_resets::delete_of(tx, user.id).await?;
+    tx.execute(
         "UPDATE users SET deleted_at = $2, password = NULL, admin = FALSE, version = version + 1, updated_at = $2 WHERE id = $1",
         &[user.id.into(), now.into()],
     )
@@ -359,6 +427,8 @@ pub static LIST: List<User> = List {
         "u.admin",
         "u.version",
         "u.created_at",
+        "u.comment",
+        "u.updated_at",
     ],
     read,
     id: "u.id",
@@ -385,3 +455,48 @@ pub static LIST: List<User> = List {
     ],
     order: &[("username", false)],
 };
+
+/// All but the first administrator, whom lists of people leave out as Harbor's do.
+pub fn but_the_first() -> Within {
+    Within::all().and("u.id > $1", [FIRST.0.into()])
+}
+
+/// Part of the name, whatever the size of its letters; the shortest names first: what fits best.
+pub async fn search(conn: &mut Conn, name: &str, limit: i64) -> Result<Vec<(UserId, String)>> {
+    conn.rows(
+        "SELECT id, name FROM users
+          WHERE deleted_at IS NULL AND LOWER(name) LIKE $1 ESCAPE '!'
+          ORDER BY LENGTH(name), name
+          LIMIT $2",
+        &[(&contains(name)).into(), limit.into()],
+        |row| Ok((UserId(row.int(0)?), row.text(1)?)),
+    )
+    .await
+}
+
+pub async fn count_like(conn: &mut Conn, name: &str) -> Result<i64> {
+    let count = conn
+        .row(
+            "SELECT COUNT(*) FROM users WHERE deleted_at IS NULL AND LOWER(name) LIKE $1 ESCAPE '!'",
+            &[(&contains(name)).into()],
+            |row| row.int(0),
+        )
+        .await?;
+    Ok(count.unwrap_or(0))
+}
+
+/// By e-mail address alone.
+pub async fn find_email(conn: &mut Conn, email: &str) -> Result<Option<User>> {
+    conn.row(
+        "SELECT id, uid, name, email, realname, password, admin, version, created_at, comment, updated_at FROM users WHERE email = $1 AND deleted_at IS NULL",
+        &[email.into()],
+        read,
+    )
+    .await
+}
+
+pub async fn get(conn: &mut Conn, id: UserId) -> Result<User> {
+    find(conn, id)
+        .await?
+        .ok_or_else(|| Error::not_found(What::User, format!("user {id} not found")))
+}

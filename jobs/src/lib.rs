@@ -14,6 +14,7 @@ mod collect;
 mod describe;
 mod expire_uploads;
 mod forget_user;
+mod mail;
 mod scrub;
 mod trim_history;
 
@@ -21,6 +22,7 @@ mod trim_history;
 mod world;
 
 pub use context::Context;
+pub use mail::Post;
 pub use runner::{Config, Runner};
 
 use db::users::Forget;
@@ -39,7 +41,7 @@ pub enum Outcome {
 
 /// Runs one attempt of a job. Jobs work in small batches, may be run again from the beginning, and end within two seconds
 /// once the context's token is cancelled.
-pub async fn run(cx: &Context, job: &Job) -> Result<Outcome> {
+pub async fn run(cx: &Context, post: &Post, job: &Job) -> Result<Outcome> {
     match job {
         Job::Collect { requested_by } => collect::run(cx, requested_by.as_deref()).await,
         Job::Scrub { requested_by } => scrub::run(cx, requested_by.as_deref()).await,
@@ -57,5 +59,6 @@ pub async fn run(cx: &Context, job: &Job) -> Result<Outcome> {
             };
             forget_user::run(cx, UserId(*user), what).await
         }
+        Job::Mail { user, letter } => mail::run(cx, post, *user, *letter).await,
     }
 }

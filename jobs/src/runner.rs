@@ -16,7 +16,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Context, Outcome, attempt,
+    Context, Outcome, Post, attempt,
     schedule::{Intervals, Schedule},
 };
 
@@ -86,6 +86,7 @@ pub struct Runner;
 impl Runner {
     pub fn start(
         registry: &Registry,
+        post: Post,
         tracker: &TaskTracker,
         shutdown: CancellationToken,
         config: Config,
@@ -98,7 +99,10 @@ impl Runner {
             tracker,
             shutdown,
             config,
-            Arc::new(|cx, job| Box::pin(crate::run(cx, job))),
+            Arc::new(move |cx, job| {
+                let post = post.clone();
+                Box::pin(async move { crate::run(cx, &post, job).await })
+            }),
         );
     }
 

@@ -1,6 +1,7 @@
-//! Drops what is only kept for a while: rows of the change log that nobody follows, jobs that ended long ago, what went on in
-//! repositories, of which hours become days first, and, where that is configured, old rows of the audit.
+//! Drops what is only kept for a while: rows of the change log that nobody follows, jobs that ended long ago, what is left of people's
+//! signing in, what went on in repositories, of which hours become days first, and, where that is configured, old rows of the audit.
 
+mod sign_ins;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,11 @@ const KEEP_DAYS: Duration = Duration::from_hours(400 * 24);
 const BATCH: i64 = 200;
 
 pub(crate) async fn run(cx: &Context) -> Result<Outcome> {
+    match sign_ins::trim(cx).await? {
+        Some(0) => {}
+        Some(rows) => cx.log(format!("{rows} rows of signing in dropped")).await,
+        None => return Ok(Outcome::Interrupted),
+    }
     let (mut changes, mut jobs, mut hours) = (0, 0, 0);
     loop {
         if cx.is_cancelled() {

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use auth::{Auth, SecretKey};
 use blob::Store;
 use db::{
     Db, Tx,
@@ -11,6 +12,7 @@ use db::{
 };
 use futures_util::future::BoxFuture;
 use model::{Result, id::JobId, job::Job};
+use outbound::Trust;
 use registry::Registry;
 use tempfile::TempDir;
 use testkit::{TestDatabase, on_both};
@@ -18,7 +20,7 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Config, Context, Outcome,
+    Config, Context, Outcome, Post,
     runner::{Node, Runner, Work},
 };
 
@@ -159,13 +161,23 @@ impl<'a> World<'a> {
             0,
         );
         cx.audit_keep = keep;
-        let outcome = crate::run(&cx, &claimed.job).await;
+        let outcome = crate::run(&cx, &self.post().await, &claimed.job).await;
         let attempt = claimed.attempt;
         self.write(move |tx| {
             Box::pin(async move { jobs::end(tx, id, attempt, jobs::End::Done, None, None).await })
         })
         .await;
         (id, outcome)
+    }
+
+    async fn post(&self) -> Post {
+        let key = SecretKey::load_or_create(&self.home.path().join("secretkey"), true).unwrap();
+        let auth = Auth::open(self.database.db.clone(), key, auth::Config::default());
+        Post {
+            auth: auth.await.unwrap(),
+            trust: Trust::new(&[]),
+            external_url: None,
+        }
     }
 
     /// What an attempt runs in, outside any loop.

@@ -20,6 +20,7 @@ pub enum What {
     Size,
     Range,
     User,
+    Group,
     Member,
     Robot,
     Label,

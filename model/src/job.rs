@@ -4,6 +4,8 @@ use std::{borrow::Cow, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use crate::id::UserId;
+
 /// A job as its row keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -33,6 +35,16 @@ pub enum Job {
         /// In the audit.
         audit: bool,
     },
+    /// Writes to somebody. What the letter says is found out when it is sent.
+    Mail { user: UserId, letter: Letter },
+}
+
+/// What is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Letter {
+    /// A way back in for somebody who forgot his password.
+    PasswordReset,
 }
 
 impl Job {
@@ -53,6 +65,7 @@ impl Job {
             Self::TrimHistory {} => "trim-history",
             Self::Describe {} => "describe",
             Self::ForgetUser { .. } => "forget-user",
+            Self::Mail { .. } => "mail",
         }
     }
 
@@ -67,7 +80,8 @@ impl Job {
             }
             | Self::Scrub {
                 requested_by: Some(_),
-            } => Self::ASKED_FOR,
+            }
+            | Self::Mail { .. } => Self::ASKED_FOR,
             Self::Collect { requested_by: None }
             | Self::ExpireUploads {}
             | Self::Describe {}
@@ -78,7 +92,11 @@ impl Job {
 
     /// After so many failed attempts the job has failed.
     pub fn max_attempts(&self) -> i64 {
-        3
+        match self {
+            // A mail server may be away for minutes; half an hour later nobody waits for the letter.
+            Self::Mail { .. } => 6,
+            _ => 3,
+        }
     }
 
     /// An attempt that takes longer hangs, as on a mount that is gone; far more than it needs.
@@ -94,6 +112,7 @@ impl Job {
                 requested_by: Some(_),
             } => Duration::from_hours(60 * 24),
             Self::ExpireUploads {} | Self::TrimHistory {} => Duration::from_hours(1),
+            Self::Mail { .. } => Duration::from_mins(2),
         }
     }
 
@@ -101,11 +120,8 @@ impl Job {
     pub fn unique_key(&self) -> Cow<'static, str> {
         match self {
             Self::ForgetUser { user, .. } => format!("{}:{user}", self.kind()).into(),
-            Self::Collect { .. }
-            | Self::Scrub { .. }
-            | Self::ExpireUploads {}
-            | Self::TrimHistory {}
-            | Self::Describe {} => self.kind().into(),
+            Self::Mail { user, letter } => format!("mail:{letter:?}:{user}").into(),
+            _ => self.kind().into(),
         }
     }
 
@@ -121,17 +137,21 @@ mod tests {
 
     #[test]
     fn a_job_is_read_back_from_its_row() {
-        for job in Job::PERIODIC
-            .into_iter()
-            .chain([Job::Scrub {
+        let others = [
+            Job::Scrub {
                 requested_by: Some("admin".into()),
-            }])
-            .chain([Job::ForgetUser {
+            },
+            Job::Mail {
+                user: UserId(7),
+                letter: Letter::PasswordReset,
+            },
+            Job::ForgetUser {
                 user: 7,
                 account: true,
                 audit: false,
-            }])
-        {
+            },
+        ];
+        for job in Job::PERIODIC.into_iter().chain(others) {
             let text = serde_json::to_string(&job).expect("serialises");
             assert!(text.contains(job.kind()), "{text}");
             assert_eq!(serde_json::from_str::<Job>(&text).expect("parses"), job);

@@ -148,6 +148,31 @@ pub fn check_password(password: &str) -> Result<(), Error> {
     ))
 }
 
+/// Harbor's rule for e-mail addresses: `name@host.tld`.
+pub fn is_email(text: &str) -> bool {
+    let Some((name, host)) = text.rsplit_once('@') else {
+        return false;
+    };
+    let plain = |part: &str| {
+        !part.is_empty()
+            && !part
+                .chars()
+                .any(|c| c.is_whitespace() || c.is_control() || "<>()[]\\.,;:@\"".contains(c))
+    };
+    let label = |label: &str| {
+        !label.is_empty()
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    let is_domain = host.rsplit_once('.').is_some_and(|(labels, last)| {
+        labels.split('.').all(label)
+            && last.len() >= 2
+            && last.bytes().all(|b| b.is_ascii_alphabetic())
+    });
+    text.len() <= 255 && name.split('.').all(plain) && is_domain
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,6 +218,29 @@ mod tests {
             &format!("aA1{}", "x".repeat(126)),
         ] {
             assert!(check_password(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn addresses_follow_harbors_rule() {
+        for good in ["bob@example.com", "b.o-b+x@a-b.c.org", "ünï@example.com"] {
+            assert!(is_email(good), "{good}");
+        }
+        for bad in [
+            "",
+            "bob",
+            "@example.com",
+            "bob@",
+            "bob@example",
+            "bob@example.c",
+            "bob@exa mple.com",
+            "bob..x@example.com",
+            "b@b@example.com",
+            "bob@example.com\n",
+            "bob@example.com, eve@example.com",
+            &format!("{}@example.com", "x".repeat(255)),
+        ] {
+            assert!(!is_email(bad), "{bad}");
         }
     }
 }

@@ -178,6 +178,30 @@ pub const PROJECT_CATALOGUE: &[(Resource, &[Action])] = &[
     (Resource::Member, &[Create, Read, Update, Delete, List]),
 ];
 
+/// What an administrator may do on the whole system, as `GET /users/current/permissions` tells it (Harbor's `rbac/system`).
+pub const SYSTEM_RIGHTS: &[(Resource, &[Action])] = &[
+    (Resource::Catalog, &[Read]),
+    (Resource::AuditLog, &[List]),
+    (Resource::Project, &[Create, Read, Update, Delete, List]),
+    (Resource::User, &[Create, Read, Update, Delete, List]),
+    (Resource::UserGroup, &[Create, Read, Update, Delete, List]),
+    (Resource::Registry, &[Create, Read, Update, Delete, List]),
+    (Resource::Replication, &[Create, Read, Update, List, Delete]),
+    (
+        Resource::GarbageCollection,
+        &[Create, Read, Update, Delete, List],
+    ),
+    (
+        Resource::ScanAll,
+        &[Create, Read, Update, Delete, List, Stop],
+    ),
+    (Resource::SystemVolumes, &[Read]),
+    (Resource::LdapUser, &[Create, List]),
+    (Resource::Configuration, &[Read, Update]),
+    (Resource::JobserviceMonitor, &[Read, List, Stop]),
+    (Resource::SecurityHub, &[Read, List]),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -73,6 +73,15 @@ impl Role {
     }
 }
 
+/// All that any role may do with the resources of a project, in the table's order.
+pub fn actions_of_roles() -> impl Iterator<Item = (Resource, Actions)> {
+    TABLE.iter().map(|row| {
+        let roles = [row.1, row.2, row.3, row.4, row.5];
+        let all = roles.into_iter().fold(Actions::NONE, Actions::and);
+        (row.0, all)
+    })
+}
+
 /// What anybody may do with a resource of a public project, on top of his own rights.
 pub fn public_actions(resource: Resource) -> Actions {
     TABLE

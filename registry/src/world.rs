@@ -219,6 +219,7 @@ async fn people(db: &Db) -> (UserId, ProjectId) {
                 name: "admin".parse()?,
                 email: None,
                 realname: None,
+                comment: None,
                 password: None,
                 admin: true,
             };

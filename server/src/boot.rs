@@ -446,6 +446,7 @@ async fn first_rows(db: &Db, auth: &Auth) -> Result<Option<String>> {
                     name: ADMIN.parse()?,
                     email: None,
                     realname: Some("system admin".to_owned()),
+                    comment: None,
                     password: Some(hash),
                     admin: true,
                 };

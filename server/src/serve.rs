@@ -114,7 +114,13 @@ impl Background {
             opened.store_id.clone(),
             end.clone(),
         ));
-        jobs::Runner::start(&opened.registry, &tasks, end.clone(), job_config(config));
+        let post = jobs::Post {
+            auth: opened.auth.clone(),
+            trust: app.outbound.trust().clone(),
+            external_url: app.config.external_url.clone(),
+        };
+        let jobs = job_config(config);
+        jobs::Runner::start(&opened.registry, post, &tasks, end.clone(), jobs);
         tasks.spawn(opened.registry.in_background().tell_activity(end.clone()));
         Forwarder::start(
             opened.registry.db(),

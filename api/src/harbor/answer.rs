@@ -105,6 +105,21 @@ impl Answer for Done {
     }
 }
 
+/// 200 without a word, and a cookie to keep or to forget.
+pub(crate) struct Kept(pub(crate) HeaderValue);
+
+impl Answer for Kept {
+    fn response(self, _: &Asked) -> Response<Body> {
+        let mut response = empty(StatusCode::OK);
+        response.headers_mut().insert(header::SET_COOKIE, self.0);
+        response
+    }
+
+    fn describe(operation: &mut Operation<'_>) {
+        operation.answers_nothing(StatusCode::OK);
+    }
+}
+
 /// Bytes as they are.
 pub(crate) struct Plain {
     pub(crate) media_type: &'static str,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use auth::{Caller, Rights};
+use auth::{Caller, Rights, attempts};
 use db::{Db, Reader};
 use http::HeaderName;
 use model::{id::ProjectId, settings::Settings, time::Timestamp};
@@ -122,6 +122,19 @@ impl Call {
             )
             .into()
         })
+    }
+
+    /// Counts what a stranger asks for by his address; an error tells him to wait.
+    pub(crate) async fn count(&self, what: &'static str) -> Result<()> {
+        let from = self.ask.address();
+        let db = self.db();
+        let counted = db.write(move |tx| {
+            Box::pin(async move {
+                let now = tx.now().await?;
+                attempts::ask(tx, what, from, now).await
+            })
+        });
+        Ok(counted.await?)
     }
 
     /// What the answer must know of the request.

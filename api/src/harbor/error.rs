@@ -19,6 +19,8 @@ pub(crate) enum Error {
     Unauthorized(&'static str),
     /// A body that is no JSON (415).
     MediaType(String),
+    /// A status without a word.
+    Bare(StatusCode),
 }
 
 impl<E: Into<model::Error>> From<E> for Error {
@@ -42,6 +44,11 @@ impl Error {
                 "UNSUPPORTED_MEDIA_TYPE",
                 why,
             ),
+            Self::Bare(status) => {
+                let mut response = Response::new(Body::empty());
+                *response.status_mut() = *status;
+                response
+            }
         }
     }
 }

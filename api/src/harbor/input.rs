@@ -16,6 +16,10 @@ use crate::body::RequestBody;
 
 /// The longest body of the API; what it carries are words and numbers.
 const MOST: usize = 1 << 20;
+/// The longest form: a few words.
+const MOST_OF_FORM: usize = 16 << 10;
+const JSON: &str = "application/json";
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Something that a handler takes.
 pub(crate) trait Input: Sized + Send {
@@ -39,18 +43,43 @@ impl<T: DeserializeOwned + JsonSchema + Send> Input for Query<T> {
 impl<T: DeserializeOwned> Query<T> {
     /// The first of repeated parameters counts. An empty one is as none where it is no text.
     fn parse(asked: &str) -> Result<Self> {
-        let mut fields = Map::new();
-        for (key, value) in query::pairs(asked) {
-            if !fields.contains_key(key.as_ref()) {
-                fields.insert(key.into_owned(), Value::String(value.into_owned()));
-            }
-        }
-        serde_json::from_value(Value::Object(fields))
+        serde_json::from_value(fields(asked))
             .map(Self)
             .map_err(|error| {
                 Error::Unprocessable(format!("the query is not as it should be: {error}"))
             })
     }
+}
+
+/// What a page's form brings, as a type of texts with `#[serde(default)]`.
+pub(crate) struct Form<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + JsonSchema + Send> Input for Form<T> {
+    async fn take(call: &Call, body: &mut RequestBody) -> Result<Self> {
+        let bytes = body.rest(MOST_OF_FORM, "a form").await?;
+        check_media_type(call, &bytes, FORM)?;
+        let text = String::from_utf8_lossy(&bytes);
+        serde_json::from_value(fields(&text))
+            .map(Self)
+            .map_err(|error| {
+                Error::Unprocessable(format!("the form is not as it should be: {error}"))
+            })
+    }
+
+    fn describe(operation: &mut Operation<'_>) {
+        operation.takes_body::<T>(FORM);
+    }
+}
+
+/// Names and texts. The first of repeated ones counts.
+fn fields(pairs: &str) -> Value {
+    let mut fields = Map::new();
+    for (key, value) in query::pairs(pairs) {
+        if !fields.contains_key(key.as_ref()) {
+            fields.insert(key.into_owned(), Value::String(value.into_owned()));
+        }
+    }
+    Value::Object(fields)
 }
 
 /// A flag of the query, as Go reads one: `true`, `1`, `t` …
@@ -87,12 +116,12 @@ pub(crate) struct Json<T>(pub(crate) T);
 impl<T: DeserializeOwned + JsonSchema + Send> Input for Json<T> {
     async fn take(call: &Call, body: &mut RequestBody) -> Result<Self> {
         let bytes = body.rest(MOST, "a body of the API").await?;
-        check_media_type(call, &bytes)?;
+        check_media_type(call, &bytes, JSON)?;
         Self::parse(&bytes)
     }
 
     fn describe(operation: &mut Operation<'_>) {
-        operation.takes_body::<T>("application/json");
+        operation.takes_body::<T>(JSON);
     }
 }
 
@@ -123,15 +152,15 @@ impl<T: DeserializeOwned> Json<T> {
 }
 
 /// A body that is there must be JSON by its header; browsers send no foreign form with that one.
-fn check_media_type(call: &Call, bytes: &Bytes) -> Result<()> {
+fn check_media_type(call: &Call, bytes: &Bytes, expected: &str) -> Result<()> {
     let told = call.header(header::CONTENT_TYPE).unwrap_or_default();
     let media_type = told.split(';').next().unwrap_or_default().trim();
-    if bytes.is_empty() || media_type.eq_ignore_ascii_case("application/json") {
+    if bytes.is_empty() || media_type.eq_ignore_ascii_case(expected) {
         return Ok(());
     }
     let shown: String = media_type.chars().take(100).collect();
     Err(Error::MediaType(format!(
-        "unsupported media type \"{shown}\", only [application/json] are allowed"
+        "unsupported media type \"{shown}\", only [{expected}] are allowed"
     )))
 }
 

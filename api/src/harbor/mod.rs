@@ -12,6 +12,7 @@ mod route;
 mod routes;
 
 mod audit;
+mod browser;
 mod configurations;
 mod cve_allowlists;
 mod devcenter;
@@ -27,6 +28,8 @@ mod scanners;
 mod search;
 mod statistics;
 mod systeminfo;
+mod usergroups;
+mod users;
 
 use std::sync::{Arc, OnceLock};
 

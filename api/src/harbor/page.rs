@@ -15,6 +15,8 @@ use crate::{body::Body, request::Ask};
 const TOTAL: HeaderName = HeaderName::from_static("x-total-count");
 /// The page of who asks for none.
 const SIZE: i64 = 10;
+/// Rows of a short list where all were asked for.
+const MOST_AT_ONCE: i64 = 20_000;
 
 /// What a request asks of a list.
 pub(crate) struct Wanted {
@@ -36,6 +38,14 @@ impl Call {
     /// What the request asks of a list: `q`, `sort`, `page`, `page_size`.
     pub(crate) fn wanted(&self) -> Result<Wanted> {
         Wanted::of(self.ask().query())
+    }
+
+    /// How many rows come before the page and how many it has, of a list that is short by its nature.
+    pub(crate) fn rows(&self) -> Result<(i64, i64)> {
+        Ok(match page(self.ask().query())? {
+            Page::Rows { before, count } => (before, count),
+            Page::All => (0, MOST_AT_ONCE),
+        })
     }
 
     /// The rows of a list that were asked for. `known` is what a counter says of the unfiltered one.

@@ -7,10 +7,10 @@ use model::permission::{
 
 use super::{
     access::Access::{Anybody, Inside, Project, SignedIn, System},
-    audit, configurations, cve_allowlists, devcenter, health, labels, members, permissions, ping,
-    project_metadata, projects, robots,
+    audit, browser, configurations, cve_allowlists, devcenter, health, labels, members,
+    permissions, ping, project_metadata, projects, robots,
     route::{Route, beside, delete, get, head, patch, post, put, tagged},
-    scanners, search, statistics, systeminfo,
+    scanners, search, statistics, systeminfo, usergroups, users,
 };
 
 /// A robot belongs to the system or to a project, and only the robot itself tells.
@@ -26,6 +26,9 @@ const OF_LABELS: &str =
 
 /// Nobody is refused who signed in; he sees what he may.
 const OF_AUDIT: &str = "everybody who signed in: with `audit-log:list` all of it, else what concerns the projects whose log he may list";
+
+/// Everybody changes himself.
+const ONESELF: &str = "the user himself, and whoever has the right on users of the system";
 
 /// All rows: method, path, Harbor's name of the operation, who may, the handler, what it does.
 #[rustfmt::skip]
@@ -59,6 +62,27 @@ pub(super) fn table() -> Vec<Route> {
         get("/projects/{project_name_or_id}/members/{mid}",    "getProjectMember",    Project(Resource::Member, Read),   members::get,    "One member of a project"),
         put("/projects/{project_name_or_id}/members/{mid}",    "updateProjectMember", Project(Resource::Member, Update), members::update, "Give a member another role"),
         delete("/projects/{project_name_or_id}/members/{mid}", "deleteProjectMember", Project(Resource::Member, Delete), members::delete, "End a membership"),
+    ]));
+    all.extend(tagged("user", vec![
+        get("/users",                      "listUsers",                 System(Resource::User, List), users::list, "People, without the first administrator"),
+        post("/users",                     "createUser",                Inside("whoever may create users on the system, or, where self registration is on, everybody from a page"), users::create, "Make a user"),
+        get("/users/current",              "getCurrentUserInfo",        SignedIn, users::current, "Whoever asks"),
+        get("/users/search",               "searchUsers",               SignedIn, users::search, "People by a part of their names"),
+        get("/users/current/permissions",  "getCurrentUserPermissions", SignedIn, users::permissions, "What whoever asks may do, on the system or in a project"),
+        get("/users/{user_id}",            "getUser",                   Inside(ONESELF), users::get, "One user"),
+        put("/users/{user_id}",            "updateUserProfile",         Inside(ONESELF), users::update, "Change what a user says about himself"),
+        delete("/users/{user_id}",         "deleteUser",                System(Resource::User, Delete), users::delete, "Delete a user; his name is free again"),
+        put("/users/{user_id}/sysadmin",   "setUserSysAdmin",           System(Resource::User, Update), users::set_sysadmin, "Make a user an administrator, or no longer"),
+        put("/users/{user_id}/password",   "updateUserPassword",        Inside(ONESELF), users::set_password, "Change a user's password; his sessions and tokens end"),
+        put("/users/{user_id}/cli_secret", "setCliSecret",              Inside("nobody before somebody can sign in by OIDC"), users::set_cli_secret, "Change the secret of somebody who signs in by OIDC"),
+    ]));
+    all.extend(tagged("usergroup", vec![
+        get("/usergroups",               "listUserGroups",   System(Resource::UserGroup, List), usergroups::list, "Groups of people"),
+        post("/usergroups",              "createUserGroup",  System(Resource::UserGroup, Create), usergroups::create, "Make a group"),
+        get("/usergroups/search",        "searchUserGroups", SignedIn, usergroups::search, "Groups by a part of their names"),
+        get("/usergroups/{group_id}",    "getUserGroup",     System(Resource::UserGroup, Read), usergroups::get, "One group"),
+        put("/usergroups/{group_id}",    "updateUserGroup",  System(Resource::UserGroup, Update), usergroups::update, "Rename a group"),
+        delete("/usergroups/{group_id}", "deleteUserGroup",  System(Resource::UserGroup, Delete), usergroups::delete, "Delete a group; its memberships end"),
     ]));
     all.extend(tagged("robot", vec![
         get("/robots",                "ListRobot",    Inside(OF_ROBOTS), robots::list,    "Robots of the system, or of a project"),
@@ -112,6 +136,12 @@ pub(super) fn table() -> Vec<Route> {
     ]));
     all.extend(beside("", "beside", vec![
         get("/api/version",      "getVersion",  Anybody, ping::version,  "The version of the API"),
+        post("/api/internal/renameadmin", "renameAdmin", Inside("the first administrator"), browser::rename_admin, "Rename the first administrator to admin@harbor.local"),
+        post("/c/login",      "login",      Inside("whoever brings a name and its password"), browser::login, "Begin a session"),
+        get("/c/log_out",     "logOut",     Anybody, browser::log_out, "End the session"),
+        post("/c/userExists", "userExists", Inside("administrators, and everybody where self registration is on"), browser::user_exists, "Whether somebody has a name or an e-mail address"),
+        get("/c/sendEmail",   "sendEmail",  Anybody, browser::send_email, "Send a way back in to whoever has the e-mail address"),
+        post("/c/reset",      "resetPassword", Inside("whoever brings what a mail says"), browser::reset, "Set a new password by what a mail says"),
         get("/api/openapi.json", "getDocument", Anybody, ping::document, "This document"),
         get("/devcenter-api-2.0", "getDevcenter", Anybody, devcenter::page, "This document as a page"),
         get("/devcenter-api-2.0/rapidoc-9.3.8.js", "getDevcenterScript", Anybody, devcenter::script, "What shows it"),

@@ -4,6 +4,7 @@
 
 mod logins;
 mod rights;
+mod sessions;
 mod settings;
 mod tokens;
 mod world;

@@ -87,6 +87,7 @@ impl<'a> World<'a> {
             name: name.parse().unwrap(),
             email: Some(format!("{name}@example.com")),
             realname: None,
+            comment: None,
             password: Some(hash.to_owned()),
             admin,
         });

@@ -206,11 +206,12 @@ CREATE TABLE password_resets (
 CREATE INDEX password_resets_user ON password_resets (user_id);
 CREATE INDEX password_resets_expires ON password_resets (expires_at);
 
--- Wrong passwords lately. name: `account:NAME` or `address:ADDRESS`.
+-- Wrong passwords lately (see auth/src/attempts.rs). succeeded_at: when this account last signed in from this address.
 CREATE TABLE login_failures (
-    name     TEXT PRIMARY KEY,
-    failures BIGINT NOT NULL,
-    last_at  BIGINT NOT NULL
+    name         TEXT PRIMARY KEY,
+    failures     BIGINT NOT NULL,
+    last_at      BIGINT NOT NULL,
+    succeeded_at BIGINT
 );
 CREATE INDEX login_failures_last ON login_failures (last_at);
 

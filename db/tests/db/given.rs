@@ -45,6 +45,7 @@ pub async fn user(db: &Db, name: &str) -> User {
         name: name.parse().unwrap(),
         email: Some(format!("{name}@example.com")),
         realname: None,
+        comment: None,
         password: Some("hash".to_owned()),
         admin: false,
     };

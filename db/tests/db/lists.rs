@@ -32,6 +32,7 @@ async fn people(db: &Db) {
             name: name.parse().unwrap(),
             email: email.map(str::to_owned),
             realname: realname.map(str::to_owned),
+            comment: None,
             password: None,
             admin,
         };
@@ -298,6 +299,7 @@ fn everything_comes_in_batches_each_row_once() {
                     email: (number % 3 == 0)
                         .then(|| format!("{}@example.com", number % 1000 * ROWS + number)),
                     realname: (number % 2 == 0).then(|| format!("name {}", number % 5)),
+                    comment: None,
                     password: None,
                     admin: number % 4 == 0,
                 };

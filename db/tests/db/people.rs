@@ -42,6 +42,7 @@ fn the_first_user_and_project_are_number_1_however_many_starts_came_to_nothing()
             name: "admin".parse().unwrap(),
             email: None,
             realname: None,
+            comment: None,
             password: None,
             admin: true,
         };
@@ -73,6 +74,7 @@ fn a_name_goes_before_somebody_elses_address() {
             name: "bob".parse().unwrap(),
             email: Some("shared".to_owned()),
             realname: None,
+            comment: None,
             password: None,
             admin: false,
         };
@@ -95,6 +97,7 @@ fn a_name_and_an_address_are_taken_once_and_free_after_deletion() {
             name: "bob".parse().unwrap(),
             email: None,
             realname: None,
+            comment: None,
             password: None,
             admin: false,
         };

@@ -37,6 +37,18 @@ const WHOLE: &[(&str, &str)] = &[
         "WHERE r.name LIKE",
         "what a name contains no index knows; of names alone, and no more than asked for",
     ),
+    (
+        "FROM user_groups\n          WHERE LOWER",
+        "there are hundreds of groups, and a part of a name is in no index",
+    ),
+    (
+        "COUNT(*) FROM user_groups",
+        "there are hundreds of groups, and a part of a name is in no index",
+    ),
+    (
+        "deleted_at IS NULL AND LOWER(name) LIKE",
+        "a part of a name is in no index",
+    ),
     ("FROM keys WHERE purpose", "a handful of rows"),
     ("FROM settings ORDER BY name", "a few dozen rows"),
     ("MAX(version)", "a handful of rows"),
@@ -98,6 +110,10 @@ const PARTS: &[(&str, &str)] = &[
     (
         "FROM project_metadata",
         "a project has a dozen keys at most",
+    ),
+    (
+        "ORDER BY LENGTH(name), name",
+        "a person types a part of a name: what fits best comes first",
     ),
     ("UNION ALL", "for fsck: of so many manifests as it asks for"),
     ("FROM keys WHERE purpose", "a handful of rows"),

@@ -29,6 +29,7 @@ async fn plant(world: &World<'_>, bytes: &'static [u8]) -> Digest {
                     name: "admin".parse()?,
                     email: None,
                     realname: None,
+                    comment: None,
                     password: None,
                     admin: true,
                 };

@@ -1,16 +1,13 @@
 //! People, as the operator manages them.
 
-use db::users::{self, User};
-use model::{Error, Result, What, id::UserId};
+use db::users::{self, FIRST, User};
+use model::{Error, Result, What};
 
 use super::{House, choose_password};
 use crate::control::{
     answer,
     request::{NewUser, PAGE, Password},
 };
-
-/// The administrator that every registry has from its first start, as with Harbor.
-const FIRST: UserId = UserId(1);
 
 pub(super) async fn create(house: &House, new: NewUser) -> Result<answer::Credential> {
     let email = new.email.filter(|email| !email.is_empty());
@@ -22,6 +19,7 @@ pub(super) async fn create(house: &House, new: NewUser) -> Result<answer::Creden
         name: new.name,
         email,
         realname: new.realname.filter(|name| !name.is_empty()),
+        comment: None,
         password: Some(password.hash),
         admin: new.admin,
     };

@@ -1,9 +1,11 @@
 //! A running `seawall` and people who talk to it.
 
+pub mod browser;
 pub mod client;
 pub mod image;
 pub mod server;
 
+pub use browser::Browser;
 pub use client::{Answer, Client};
 pub use image::{Image, digest};
 pub use server::{Seawall, on_both, on_both_with};

@@ -1,7 +1,7 @@
 # `make run` needs cargo and a C compiler. `make test` installs the rest where it is root on Debian.
 CARGO ?= cargo
 
-.PHONY: run build test lint bench prepare clients
+.PHONY: run build test lint bench prepare clients fuzz-api
 
 run:
 	$(CARGO) build --quiet --profile quick -p server --bin seawall
@@ -24,6 +24,11 @@ lint:
 # Clients that take minutes to build (cosign, helm …) against a running server; outside CI.
 clients:
 	scripts/clients.sh --all
+
+# Requests made up from the API's document, against a fresh server; minutes, outside CI. ARGS=SECONDS
+fuzz-api:
+	$(CARGO) build --quiet -p server --bin seawall
+	scripts/fuzz-api.sh $(ARGS)
 
 bench: build
 	$(CARGO) build --release -p bench

@@ -19,7 +19,6 @@ struct ComponentHealthStatus {
     /// `healthy` or `unhealthy`
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String")]
     error: Option<String>,
 }
 

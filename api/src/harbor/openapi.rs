@@ -188,9 +188,21 @@ pub(super) fn document(routes: &'static Routes) -> Value {
             "license": { "name": "Apache 2.0", "identifier": "Apache-2.0" },
         },
         "servers": [{ "url": "/" }],
+        "tags": tags(routes),
         "paths": paths,
         "components": components,
     })
+}
+
+/// Harbor's groups in the order of the table.
+fn tags(routes: &'static Routes) -> Vec<Value> {
+    let mut names: Vec<&str> = Vec::new();
+    for route in routes.all() {
+        if !names.contains(&route.tag) {
+            names.push(route.tag);
+        }
+    }
+    names.iter().map(|name| json!({ "name": name })).collect()
 }
 
 fn describe(route: &'static Route, schemas: &mut SchemaGenerator) -> Value {

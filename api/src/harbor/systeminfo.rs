@@ -21,6 +21,7 @@ fn harbor_version() -> String {
     )
 }
 
+/// Strangers see what a login page needs, people who signed in everything.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct GeneralInfo {
     auth_mode: &'static str,
@@ -32,13 +33,12 @@ pub(super) struct GeneralInfo {
     /// Empty unless people sign in by OpenID Connect.
     oidc_provider_name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "AuthproxySetting")]
     authproxy_settings: Option<AuthproxySetting>,
     #[serde(flatten)]
     inner: Option<Inner>,
 }
 
-/// For people who signed in.
+// For people who signed in. (A comment of the document would take the place of the whole answer's.)
 #[derive(Serialize, JsonSchema)]
 struct Inner {
     current_time: String,

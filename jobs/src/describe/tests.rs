@@ -25,6 +25,7 @@ async fn target(world: &World<'_>) -> Target {
                     name: "admin".parse()?,
                     email: None,
                     realname: None,
+                    comment: None,
                     password: None,
                     admin: true,
                 };

@@ -18,6 +18,7 @@ async fn made(world: &World<'_>, name: &'static str) -> User {
                     name: name.parse()?,
                     email: Some(format!("{name}@example.com")),
                     realname: None,
+                    comment: None,
                     password: None,
                     admin: false,
                 };

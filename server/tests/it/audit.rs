@@ -1,7 +1,7 @@
 //! The audit's way out of a running server, and what is forgotten of deleted users.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader},
     net::TcpListener,
     time::Duration,
 };

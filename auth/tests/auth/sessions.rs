@@ -145,6 +145,7 @@ fn a_place_where_somebody_signed_in_is_open_while_others_guess() {
         );
         if let Some((_, auth)) = world.second_node().await {
             guess(world, "alice", one, 9).await;
+            guess(world, "alice", two, 9).await;
             let there = auth.basic("alice", "Guess", Some(two)).await;
             assert!(matches!(there, Err(Error::TooMany { .. })));
         }

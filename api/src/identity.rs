@@ -59,11 +59,7 @@ impl Ask {
             let Some((user, password)) = basic(credentials) else {
                 return Ok((Caller::anonymous(), Presented::Unreadable));
             };
-            let caller = self
-                .app
-                .auth
-                .basic(&user, &password, self.address())
-                .await?;
+            let caller = self.app.auth.basic(&user, &password, self.client()).await?;
             return Ok((caller.unwrap_or_else(Caller::anonymous), Presented::Basic));
         }
         Ok((Caller::anonymous(), Presented::Unreadable))

@@ -129,7 +129,7 @@ impl Drop for Finish {
         access(&AccessRecord {
             time: ask.time,
             request_id: ask.request_id.as_str(),
-            client: ask.address(),
+            client: ask.client(),
             identity: notes.subject.name(),
             method: ask.head.method.as_str(),
             host: ask.header(header::HOST).or_else(|| ask.head.uri.host()),

@@ -127,12 +127,6 @@ impl Ask {
         })
     }
 
-    /// The client's own address; none on a unix socket.
-    pub(crate) fn address(&self) -> Option<IpAddr> {
-        let connection = self.connection.as_ref()?;
-        forwarded::client(connection, &self.head.headers)
-    }
-
     /// Where the client believes to be: `https://host`, for realms. `None` when it sent no usable host.
     pub(crate) fn base_url(&self) -> Option<String> {
         if let Some(url) = &self.app.config.external_url {

@@ -64,7 +64,7 @@ pub(super) struct ResetForm {
 pub(super) async fn login(call: Call, Form(told): Form<LoginForm>) -> Result<Kept> {
     let (ask, auth) = (call.ask(), &call.app().auth);
     let proved = auth
-        .basic(&told.principal, &told.password, ask.address())
+        .basic(&told.principal, &told.password, ask.client())
         .await?;
     let Some(Subject::User(user)) = proved.map(|caller| caller.subject) else {
         tell_failure(&call, &told.principal).await?;
@@ -111,7 +111,7 @@ fn event(call: &Call, event: Event, name: &str, succeeded: bool) -> audit::New {
         at: call.now(),
         project: None,
         actor: name.to_owned(),
-        address: call.ask().address(),
+        address: call.ask().client(),
         event,
         resource: name.to_owned(),
         description: None,
@@ -156,7 +156,7 @@ pub(super) async fn send_email(call: Call, Query(told): Query<EmailQuery>) -> Re
         .into());
     }
     let all_are_ours = settings.auth_mode() == AuthMode::Database;
-    let (from, email) = (call.ask().address(), told.email);
+    let (from, email) = (call.ask().client(), told.email);
     db.write(move |tx| {
         let email = email.clone();
         Box::pin(async move {

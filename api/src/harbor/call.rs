@@ -126,7 +126,7 @@ impl Call {
 
     /// Counts what a stranger asks for by his address; an error tells him to wait.
     pub(crate) async fn count(&self, what: &'static str) -> Result<()> {
-        let from = self.ask.address();
+        let from = self.ask.client();
         let db = self.db();
         let counted = db.write(move |tx| {
             Box::pin(async move {

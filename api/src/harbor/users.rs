@@ -201,7 +201,7 @@ pub(super) async fn set_password(call: Call, Json(told): Json<PasswordReq>) -> R
     require_modifiable(&call, id).await?;
     let auth = &call.app().auth;
     if own_id(&call) == Some(id) {
-        let (name, from) = (call.caller.name().to_owned(), call.ask().address());
+        let (name, from) = (call.caller.name().to_owned(), call.ask().client());
         let proved = auth.basic(&name, &told.old_password, from).await?;
         if proved.is_none() {
             return Err(denied("Current password is incorrect"));

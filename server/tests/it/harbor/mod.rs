@@ -14,5 +14,6 @@ mod search;
 mod sessions;
 mod settings;
 mod systeminfo;
+mod user_permissions;
 mod usergroups;
 mod users;

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use auth::Auth;
 use bytes::Bytes;
+use db::users::Forget;
 use outbound::Outbound;
 use registry::Registry;
 use tokio_util::task::TaskTracker;
@@ -39,4 +40,6 @@ pub struct Config {
     pub external_url: Option<String>,
     /// The longest silence of a request's body.
     pub body_idle: Duration,
+    /// What of a deleted user does not stay: for `db::users::forget`, beside `delete`.
+    pub forget: Forget,
 }

@@ -172,6 +172,7 @@ fn app(
         config: api::Config {
             external_url: config.server.external_url.as_ref().map(ToString::to_string),
             body_idle: config.limits.body_idle,
+            forget: opened.forget,
         },
         admission: Admission::new(
             config.limits.uploads,

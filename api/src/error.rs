@@ -37,12 +37,9 @@ pub fn status(error: &Error) -> StatusCode {
 fn v2_code(error: &Error) -> &'static str {
     match error {
         Error::Unauthenticated => ErrorCode::Unauthorized.as_str(),
-        Error::Denied(_)
-        | Error::Conflict(_)
-        | Error::Precondition(_)
-        | Error::PolicyViolation(_)
-        | Error::QuotaExceeded(_)
-        | Error::StorageFull(_) => ErrorCode::Denied.as_str(),
+        Error::Denied(_) | Error::Conflict(_) | Error::QuotaExceeded(_) | Error::StorageFull(_) => {
+            ErrorCode::Denied.as_str()
+        }
         Error::NotFound(what, _) => match what {
             What::Blob => ErrorCode::BlobUnknown.as_str(),
             What::Upload => ErrorCode::BlobUploadUnknown.as_str(),
@@ -50,6 +47,9 @@ fn v2_code(error: &Error) -> &'static str {
             _ => ErrorCode::NameUnknown.as_str(),
         },
         Error::MissingBlob(_) => ErrorCode::ManifestBlobUnknown.as_str(),
+        // Harbor's own, which its clients look for.
+        Error::Precondition(_) => "PRECONDITION",
+        Error::PolicyViolation(_) => "PROJECTPOLICYVIOLATION",
         Error::Invalid(what, _) => match what {
             What::Digest => ErrorCode::DigestInvalid.as_str(),
             What::Size => ErrorCode::SizeInvalid.as_str(),

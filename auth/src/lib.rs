@@ -114,6 +114,11 @@ impl Auth {
         Ok(verdict.await? != password::Verdict::Wrong)
     }
 
+    /// Whether callers without a name may see what is public.
+    pub fn allows_anonymous(&self) -> bool {
+        self.0.config.anonymous
+    }
+
     /// Under which generation something read now may be remembered; none where other processes write the database too.
     fn generation(&self) -> Option<u64> {
         self.0

@@ -31,6 +31,8 @@ const EVERYTHING: Actions = Actions::of(&[
 #[derive(Debug, Clone, Copy)]
 pub struct Rights {
     pub project: ProjectId,
+    /// What a pull from here must find signed: bit 1 by notation, bit 2 by cosign.
+    pub trust: i64,
     actions: [Actions; RESOURCES],
 }
 
@@ -102,6 +104,7 @@ impl Auth {
         };
         let mut rights = Rights {
             project: standing.project,
+            trust: standing.trust,
             actions: [Actions::NONE; RESOURCES],
         };
         match (holder, &caller.subject) {

@@ -1,5 +1,7 @@
 //! Manifests of repositories (Harbor calls them artifacts) and what they name.
 
+pub mod details;
+
 use model::{
     Error, Result, What,
     audit::Event,
@@ -333,6 +335,7 @@ pub async fn delete(
             artifact.digest
         )));
     }
+    tags::check_deletable(tx, repository, artifact.id).await?;
     if tags::delete_of(tx, repository, artifact, TAGS, now).await? == TAGS {
         return Ok(false);
     }

@@ -24,6 +24,7 @@ pub mod cve_allowlists;
 pub mod described;
 pub mod facts;
 pub mod icons;
+pub mod immutable;
 pub mod jobs;
 pub mod keys;
 pub mod labels;

@@ -1,5 +1,7 @@
 //! Repositories, made by the first push.
 
+pub mod details;
+
 use model::{
     Result,
     change::Kind,

@@ -16,6 +16,8 @@ use crate::{Conn, members};
 pub struct Standing {
     pub project: ProjectId,
     pub public: bool,
+    /// What a pull must find signed, see `projects.trust`.
+    pub trust: i64,
     pub created_at: Timestamp,
     /// His own, and those of groups that he is in.
     pub roles: Vec<Role>,
@@ -30,12 +32,12 @@ pub async fn standing(
     let user = user.map_or(0, |user| user.0);
     let rows = conn
         .rows(
-            "SELECT p.id, p.public, p.created_at, m.role
+            "SELECT p.id, p.public, p.created_at, m.role, p.trust
                FROM projects p
                LEFT JOIN members m ON m.project_id = p.id AND m.user_id = $2
               WHERE p.name = $1 AND p.deleted_at IS NULL
               UNION ALL
-             SELECT p.id, p.public, p.created_at, m.role
+             SELECT p.id, p.public, p.created_at, m.role, p.trust
                FROM projects p
                JOIN group_users g ON g.user_id = $2
                JOIN members m ON m.project_id = p.id AND m.group_id = g.group_id
@@ -48,6 +50,7 @@ pub async fn standing(
                     project: ProjectId(row.int(0)?),
                     public: row.bool(1)?,
                     created_at: row.time(2)?,
+                    trust: row.int(4)?,
                     roles: Vec::new(),
                 };
                 Ok((standing, role))

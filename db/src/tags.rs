@@ -1,5 +1,7 @@
 //! Tags: (digest, clock, node). A push moves one; of two writers the later clock wins.
 
+pub mod details;
+
 use model::{
     Error, Result, What,
     audit::Event,
@@ -17,6 +19,7 @@ use crate::{
     changes,
     dialect::{locking, with_numbers},
     generations::Touch,
+    immutable::{self, Rules},
     repositories::Repository,
 };
 
@@ -25,11 +28,14 @@ use crate::{
 pub enum Cause {
     /// Its manifest was pushed: that is what the audit tells.
     Push,
-    /// Somebody tagged a manifest that is there.
+    /// The manifest that had it was copied here.
+    Copy,
+    /// Somebody tagged a manifest that is there, with a tag that is not.
     Tagging,
 }
 
-/// Points a tag at a manifest of its repository.
+/// Points a tag at a manifest of its repository. One that is there is judged under its lock: also of two who make it at once the
+/// second finds it there.
 pub async fn set(
     tx: &mut Tx,
     repository: &Repository,
@@ -42,22 +48,26 @@ pub async fn set(
     let (text, node) = (digest.to_string(), tx.node());
     let mut set = false;
     let mut clock = 0;
-    // A second round only when another transaction made this very tag between the two statements: its row is locked then.
+    // A second round only when another transaction made this very tag between the two statements.
     while !set {
         let sql = locking!(
             tx,
-            "SELECT clock FROM tags WHERE repository_id = $1 AND name = $2",
+            "SELECT clock, artifact_id FROM tags WHERE repository_id = $1 AND name = $2",
             "FOR UPDATE"
         );
         let before = tx
             .row(sql, &[repository.id.into(), tag.as_str().into()], |row| {
-                row.int(0)
+                Ok((row.int(0)?, ArtifactId(row.int(1)?)))
             })
             .await?;
-        clock = tx.tick_after(before.unwrap_or(0), now);
+        if let Some((_, holder)) = before
+            && !may_move(tx, repository, tag, holder == artifact, cause).await?
+        {
+            return Ok(());
+        }
+        clock = tx.tick_after(before.map_or(0, |(clock, _)| clock), now);
         let uid = new_uid();
-        let values = &[
-            (&uid).into(),
+        let values = [
             repository.id.into(),
             tag.as_str().into(),
             artifact.into(),
@@ -65,8 +75,13 @@ pub async fn set(
             clock.into(),
             (&*node).into(),
             now.into(),
+            (&uid).into(),
         ];
-        set = tx.execute(SET, values).await? > 0;
+        let written = match before {
+            Some(_) => tx.execute(MOVE, &values[..7]).await?,
+            None => tx.execute(MAKE, &values).await?,
+        };
+        set = written > 0;
     }
     tx.touch(Touch::Repository(repository.id));
     let (key, payload) = (
@@ -85,18 +100,120 @@ pub async fn set(
     changes::append_new(tx, &change, now).await
 }
 
-const SET: &str =
-    "INSERT INTO tags (uid, repository_id, name, artifact_id, digest, clock, node, pushed_at)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-     ON CONFLICT (repository_id, name) DO UPDATE SET
-         artifact_id = excluded.artifact_id,
-         digest      = excluded.digest,
-         clock       = excluded.clock,
-         node        = excluded.node,
-         pushed_at   = excluded.pushed_at
-      WHERE tags.clock < excluded.clock";
+const MOVE: &str =
+    "UPDATE tags SET artifact_id = $3, digest = $4, clock = $5, node = $6, pushed_at = $7
+      WHERE repository_id = $1 AND name = $2 AND clock < $5";
 
-/// Removes one tag and nothing else.
+const MAKE: &str =
+    "INSERT INTO tags (repository_id, name, artifact_id, digest, clock, node, pushed_at, uid)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+     ON CONFLICT (repository_id, name) DO NOTHING";
+
+/// Whether a tag that is there is to be moved; false when it stays as it is. The texts are Harbor's.
+async fn may_move(
+    tx: &mut Tx,
+    repository: &Repository,
+    tag: &Tag,
+    is_there: bool,
+    cause: Cause,
+) -> Result<bool> {
+    if cause == Cause::Tagging {
+        return Err(Error::Conflict(format!(
+            "tag {tag} already exists in the repository {}",
+            repository.name
+        )));
+    }
+    if cause == Cause::Copy && is_there {
+        return Ok(false);
+    }
+    let rules = immutable::rules(tx, repository.project).await?;
+    if !rules.hold(&repository.name, tag.as_str()) {
+        return Ok(true);
+    }
+    let (_, name) = repository.name.split_once('/').unwrap_or_default();
+    Err(Error::Precondition(match cause {
+        Cause::Push => {
+            format!("Failed to process request due to '{name}:{tag}' configured as immutable.")
+        }
+        Cause::Copy | Cause::Tagging => {
+            format!("the tag {tag} configured as immutable, cannot be updated")
+        }
+    }))
+}
+
+/// Which manifest has a tag.
+pub async fn holder(
+    conn: &mut Conn,
+    repository: &Repository,
+    tag: &Tag,
+) -> Result<Option<ArtifactId>> {
+    conn.row(
+        "SELECT artifact_id FROM tags WHERE repository_id = $1 AND name = $2",
+        &[repository.id.into(), tag.as_str().into()],
+        |row| Ok(ArtifactId(row.int(0)?)),
+    )
+    .await
+}
+
+/// Refuses when a tag of the manifest is immutable.
+pub(crate) async fn check_deletable(
+    tx: &mut Tx,
+    repository: &Repository,
+    artifact: ArtifactId,
+) -> Result<()> {
+    let rules = immutable::rules(tx, repository.project).await?;
+    if rules.is_empty() {
+        return Ok(());
+    }
+    let mut after = 0;
+    loop {
+        let found = tx
+            .rows(
+                "SELECT id, name FROM tags WHERE artifact_id = $1 AND id > $2 ORDER BY id LIMIT $3",
+                &[artifact.into(), after.into(), CHECKED.into()],
+                |row| Ok((row.int(0)?, row.text(1)?)),
+            )
+            .await?;
+        for (_, name) in &found {
+            check_rules(&rules, repository, name)?;
+        }
+        match found.last() {
+            Some((last, _)) if found.len() as i64 == CHECKED => after = *last,
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// Tags of a repository or a manifest that are looked at in one query.
+const CHECKED: i64 = 1000;
+
+/// Refuses when a tag of the repository is immutable; to be asked before the first of its artifacts goes.
+pub async fn check_all_deletable(conn: &mut Conn, repository: &Repository) -> Result<()> {
+    let rules = immutable::rules(conn, repository.project).await?;
+    let mut after = String::new();
+    while !rules.is_empty() {
+        let names = list(conn, repository.id, &after, CHECKED).await?;
+        for name in &names {
+            check_rules(&rules, repository, name)?;
+        }
+        match names.last() {
+            Some(last) if names.len() as i64 == CHECKED => after.clone_from(last),
+            _ => break,
+        }
+    }
+    Ok(())
+}
+
+fn check_rules(rules: &Rules, repository: &Repository, tag: &str) -> Result<()> {
+    if !rules.hold(&repository.name, tag) {
+        return Ok(());
+    }
+    Err(Error::Precondition(format!(
+        "the tag {tag} configured as immutable, cannot be deleted"
+    )))
+}
+
+/// Removes one tag and nothing else, unless it is immutable.
 pub async fn delete(tx: &mut Tx, repository: &Repository, tag: &Tag, now: Timestamp) -> Result<()> {
     let key = format!("{}:{tag}", repository.name);
     let (digest, clock) = tx
@@ -107,6 +224,8 @@ pub async fn delete(tx: &mut Tx, repository: &Repository, tag: &Tag, now: Timest
         )
         .await?
         .ok_or_else(|| Error::not_found(What::Manifest, format!("artifact {key} not found")))?;
+    let rules = immutable::rules(tx, repository.project).await?;
+    check_rules(&rules, repository, tag.as_str())?;
     tx.touch(Touch::Repository(repository.id));
     let payload = json!({ "digest": digest });
     let change = changes::New {

@@ -4,6 +4,7 @@
 pub mod activity;
 pub mod additions;
 pub mod collect;
+pub mod copy;
 pub mod describe;
 pub mod fsck;
 pub mod icons;
@@ -16,6 +17,7 @@ pub mod rebuild;
 pub mod scrub;
 pub mod session;
 pub mod store_fault;
+pub mod tag;
 pub mod upload;
 #[cfg(test)]
 mod world;

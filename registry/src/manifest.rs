@@ -63,13 +63,28 @@ struct Parsed {
     tags: Vec<Tag>,
     /// Of one that the repository has not yet.
     description: Option<Description>,
+    /// Why its tags are set.
+    cause: Cause,
 }
 
 impl Registry {
     /// Accepts a manifest, with its tags. Durable when it returns; the same push again changes nothing but the tags' time.
     pub async fn push_manifest(&self, target: &Target, new: NewManifest) -> Result<Pushed> {
+        self.keep_manifest_as(target, new, Cause::Push).await
+    }
+
+    /// Accepts a manifest that came in this way.
+    pub(crate) async fn keep_manifest_as(
+        &self,
+        target: &Target,
+        new: NewManifest,
+        cause: Cause,
+    ) -> Result<Pushed> {
         let bytes = new.bytes.clone();
-        let mut parsed = parse(new)?;
+        let mut parsed = Parsed {
+            cause,
+            ..parse(new)?
+        };
         parsed.description = self.describe_new(target, &parsed).await;
         let parsed = Arc::new(parsed);
         let pushed = Pushed {
@@ -166,7 +181,7 @@ impl Registry {
                     };
                     let artifact = keep_artifact(tx, &repository, &parsed, own, now).await?;
                     for tag in &parsed.tags {
-                        let (digest, cause) = (&parsed.digest, Cause::Push);
+                        let (digest, cause) = (&parsed.digest, parsed.cause);
                         tags::set(tx, &repository, tag, artifact, digest, cause, now).await?;
                     }
                     Ok(true)
@@ -286,6 +301,7 @@ fn parse(new: NewManifest) -> Result<Parsed> {
         digest,
         tags: all,
         description: None,
+        cause: Cause::Push,
     })
 }
 

@@ -3,7 +3,8 @@
 
 use db::{
     blobs::{self, Lock},
-    links, repositories,
+    links,
+    repositories::{self, Repository},
 };
 use model::Result;
 use oci::{digest::Digest, name::RepoName};
@@ -42,6 +43,36 @@ impl Registry {
                         repositories::ensure(tx, target.project, &target.name, now).await?;
                     links::add(tx, &repository, blob.id, Some(now.plus(expire)), now).await?;
                     Ok(true)
+                })
+            })
+            .await
+    }
+
+    /// Gives the destination those of these contents that the source holds, in one transaction. Whatever is missing is missed by the
+    /// manifest that names it.
+    pub(crate) async fn mount_all(
+        &self,
+        target: &Target,
+        source: &Repository,
+        contents: &[Digest],
+    ) -> Result<()> {
+        let (target, source, contents) = (target.clone(), source.id, contents.to_vec());
+        let expire = self.config().uploads_expire;
+        self.db()
+            .write(move |tx| {
+                let (target, contents) = (target.clone(), contents.clone());
+                Box::pin(async move {
+                    let now = tx.now().await?;
+                    let repository =
+                        repositories::ensure(tx, target.project, &target.name, now).await?;
+                    blobs::hold(tx, &contents, Lock::Share).await?;
+                    for blob in links::held(tx, source, &contents).await? {
+                        if blob.state.is_readable() {
+                            let check_at = Some(now.plus(expire));
+                            links::add(tx, &repository, blob.id, check_at, now).await?;
+                        }
+                    }
+                    Ok(())
                 })
             })
             .await

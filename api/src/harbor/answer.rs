@@ -72,6 +72,19 @@ impl Answer for Created {
     }
 }
 
+/// 201 for something that has no address of its own.
+pub(crate) struct Bare;
+
+impl Answer for Bare {
+    fn response(self, _: &Asked) -> Response<Body> {
+        empty(StatusCode::CREATED)
+    }
+
+    fn describe(operation: &mut Operation<'_>) {
+        operation.answers_nothing(StatusCode::CREATED);
+    }
+}
+
 /// 201 with a body that tells of the new thing.
 pub(crate) struct Made<T> {
     pub(crate) name: String,

@@ -7,8 +7,8 @@ use model::permission::{
 
 use super::{
     access::Access::{Anybody, Inside, Project, SignedIn, System},
-    audit, browser, configurations, cve_allowlists, devcenter, health, labels, members,
-    permissions, ping, project_metadata, projects, robots,
+    artifacts, audit, browser, configurations, cve_allowlists, devcenter, health, icons, labels,
+    members, permissions, ping, project_metadata, projects, repositories, robots,
     route::{Route, beside, delete, get, head, patch, post, put, tagged},
     scanners, search, statistics, systeminfo, usergroups, users,
 };
@@ -42,6 +42,7 @@ pub(super) fn table() -> Vec<Route> {
         put("/projects/{project_name_or_id}",                    "updateProject",                  Project(Resource::Project, Update),    projects::update,    "Change a project's metadata and its allowlist"),
         delete("/projects/{project_name_or_id}",                 "deleteProject",                  Project(Resource::Project, Delete),    projects::delete,    "Delete a project that holds no repositories"),
         get("/projects/{project_name_or_id}/_deletable",         "getProjectDeletable",            Project(Resource::Project, Delete),    projects::deletable, "Whether a project can be deleted"),
+        get("/projects/{project_name_or_id}/artifacts",          "listArtifactsOfProject",         Project(Resource::Artifact, List),     artifacts::list_of_project, "The artifacts of all repositories of a project"),
         get("/projects/{project_name_or_id}/summary",            "getProjectSummary",              Project(Resource::Project, Read),      projects::summary,   "A project's quota, and how much it has"),
         get("/projects/{project_name}/logs",           "getLogs",    Project(Resource::Log, List),     audit::of_project_older, "What was done in a project, in the older form"),
         get("/projects/{project_name}/auditlog-exts",  "getLogExts", Project(Resource::Log, List),     audit::of_project,       "What was done in a project, and by whom"),
@@ -84,6 +85,13 @@ pub(super) fn table() -> Vec<Route> {
         put("/usergroups/{group_id}",    "updateUserGroup",  System(Resource::UserGroup, Update), usergroups::update, "Rename a group"),
         delete("/usergroups/{group_id}", "deleteUserGroup",  System(Resource::UserGroup, Delete), usergroups::delete, "Delete a group; its memberships end"),
     ]));
+    all.extend(tagged("repository", vec![
+        get("/repositories",                                            "listAllRepositories", Anybody, repositories::list_all, "The repositories of all projects that the caller may look into"),
+        get("/projects/{project_name}/repositories",                    "listRepositories", Project(Resource::Repository, List), repositories::list, "The repositories of a project"),
+        get("/projects/{project_name}/repositories/{repository_name}",  "getRepository",    Project(Resource::Repository, Read), repositories::get,  "One repository"),
+        put("/projects/{project_name}/repositories/{repository_name}",  "updateRepository", Project(Resource::Repository, Update), repositories::update, "Set a repository's description"),
+    ]));
+    all.extend(tagged("artifact", artifact_routes()));
     all.extend(tagged("robot", vec![
         get("/robots",                "ListRobot",    Inside(OF_ROBOTS), robots::list,    "Robots of the system, or of a project"),
         post("/robots",               "CreateRobot",  Inside(OF_ROBOTS), robots::create,  "Make a robot, on the system or in a project"),
@@ -134,6 +142,9 @@ pub(super) fn table() -> Vec<Route> {
     all.extend(tagged("ping", vec![
         get("/ping", "getPing", Anybody, ping::ping, "Says that somebody is there"),
     ]));
+    all.extend(tagged("icon", vec![
+        get("/icons/{digest}", "getIcon", Anybody, icons::get, "A small picture that stands for a kind of artifact, or for one"),
+    ]));
     all.extend(beside("", "beside", vec![
         get("/api/version",      "getVersion",  Anybody, ping::version,  "The version of the API"),
         post("/api/internal/renameadmin", "renameAdmin", Inside("the first administrator"), browser::rename_admin, "Rename the first administrator to admin@harbor.local"),
@@ -147,6 +158,24 @@ pub(super) fn table() -> Vec<Route> {
         get("/devcenter-api-2.0/rapidoc-9.3.8.js", "getDevcenterScript", Anybody, devcenter::script, "What shows it"),
     ]));
     all
+}
+
+/// What is below `/projects/{project_name}/repositories/{repository_name}/artifacts`.
+#[rustfmt::skip]
+fn artifact_routes() -> Vec<Route> {
+    let all = vec![
+        get("",                                          "listArtifacts",   Project(Resource::Artifact, List),   artifacts::list,   "The artifacts of a repository"),
+        post("",                                         "CopyArtifact",    Project(Resource::Artifact, Create), artifacts::copy,   "Copy an artifact of another repository, with all that belongs to it"),
+        get("/{reference}",                              "getArtifact",     Project(Resource::Artifact, Read),   artifacts::get,    "One artifact, by tag or digest"),
+        delete("/{reference}",                           "deleteArtifact",  Project(Resource::Artifact, Delete), artifacts::delete, "Delete an artifact with its tags and accessories"),
+        get("/{reference}/tags",                         "listTags",        Project(Resource::Tag, List),        artifacts::list_tags, "The tags of an artifact"),
+        post("/{reference}/tags",                        "createTag",       Project(Resource::Tag, Create),      artifacts::create_tag, "Tag an artifact"),
+        delete("/{reference}/tags/{tag_name}",           "deleteTag",       Project(Resource::Tag, Delete),      artifacts::delete_tag, "Remove a tag and nothing else"),
+        get("/{reference}/accessories",                  "listAccessories", Project(Resource::Accessory, List),  artifacts::list_accessories, "What is attached to an artifact"),
+        get("/{reference}/additions/vulnerabilities",    "getVulnerabilitiesAddition", Project(Resource::ArtifactAddition, Read), artifacts::vulnerabilities, "What scanners found in an artifact"),
+        get("/{reference}/additions/{addition}",         "getAddition",     Project(Resource::ArtifactAddition, Read), artifacts::addition, "What an artifact brings to read"),
+    ];
+    beside("/projects/{project_name}/repositories/{repository_name}/artifacts", "", all).collect()
 }
 
 #[cfg(test)]

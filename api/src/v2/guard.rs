@@ -24,6 +24,9 @@ pub(super) struct Granted {
     pub(super) project: ProjectId,
     /// He scans what is here, and uses nothing of it.
     pub(super) is_scanner: bool,
+    /// What he pulls must be signed, see `auth::Rights::trust`.
+    pub(super) trust: i64,
+    pub(super) may_push: bool,
 }
 
 /// A request that may not.
@@ -87,6 +90,8 @@ pub(super) async fn check(
         caller,
         project: rights.project,
         is_scanner: rights.may(Resource::Repository, Action::ScannerPull),
+        trust: rights.trust,
+        may_push: rights.may(Resource::Repository, Action::Push),
     })
 }
 

@@ -12,7 +12,7 @@ use oci::{
 };
 use registry::{manifest::NewManifest, push::Target};
 
-use super::{check_room, counting, empty, guard::Granted, shared_text, text};
+use super::{check_room, counting, empty, guard::Granted, shared_text, text, trust};
 use crate::{
     body::{Body, RequestBody},
     headers,
@@ -37,6 +37,7 @@ pub(super) async fn get(
     let found = ask.app.registry.find_manifest(name, reference).await?;
     let manifest = found.ok_or_else(|| not_found(name, reference))?;
     notes.digest = Some(manifest.artifact.digest);
+    trust::check(ask, granted, manifest.artifact.id).await?;
     let fresh = is_fresh(&ask.head.headers, manifest.digest());
     let mut response = match (fresh, verb) {
         (true, _) => empty(StatusCode::NOT_MODIFIED),

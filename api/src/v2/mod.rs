@@ -7,6 +7,7 @@ mod lists;
 mod manifests;
 mod multipart;
 mod referrers;
+mod trust;
 mod uploads;
 
 use bytes::Bytes;

@@ -25,6 +25,7 @@ mod audit;
 mod blobs;
 mod consistency;
 mod content;
+mod content_lists;
 mod fixtures;
 mod given;
 mod group_commit;

@@ -56,6 +56,20 @@ const WHOLE: &[(&str, &str)] = &[
 
 /// Reads of all rows that one parent has, or that are sorted, by what their text contains.
 const PARTS: &[(&str, &str)] = &[
+    ("FROM artifact_children c", "of the artifacts of one page"),
+    ("FROM artifact_labels l", "of the artifacts of one page"),
+    (
+        "FROM artifacts s\n           JOIN artifacts a",
+        "of the artifacts of one page",
+    ),
+    (
+        "FROM tags t WHERE t.artifact_id IN",
+        "of the artifacts of one page",
+    ),
+    (
+        "FROM immutable_rules",
+        "a project has tens of rules, and they are read all or none",
+    ),
     (
         "EXISTS (SELECT 1 FROM artifacts a WHERE a.repository_id",
         "asks for any one",

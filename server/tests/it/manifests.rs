@@ -184,7 +184,7 @@ fn an_index_needs_its_children_and_keeps_them() {
         admin
             .delete(&format!("/v2/library/multi/manifests/{}", image.digest()))
             .await
-            .refused(412, "DENIED");
+            .refused(412, "PRECONDITION");
         admin
             .delete(&format!("/v2/library/multi/manifests/{}", digest(&index)))
             .await

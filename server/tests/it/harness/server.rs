@@ -296,6 +296,16 @@ impl Seawall {
         command.spawn().expect("the binary starts")
     }
 
+    /// Changes rows behind the server's back, which may remember what they said.
+    pub fn sql(&self, sql: &str) {
+        if let Some(database) = &self.database {
+            return database.execute(sql);
+        }
+        let file = self.data.join("seawall.sqlite");
+        let conn = rusqlite::Connection::open(file).expect("the database opens");
+        conn.execute_batch(sql).expect(sql);
+    }
+
     pub fn signal(&self, signal: &str) {
         let status = Command::new("kill")
             .args([format!("-{signal}"), self.pid().to_string()])

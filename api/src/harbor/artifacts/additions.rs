@@ -1,0 +1,59 @@
+//! What an artifact brings to read beside its manifest.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use model::{Error as Cause, What};
+use oci::{Reference, ReferenceRef};
+use registry::additions::Addition;
+
+use super::{find, missing};
+use crate::harbor::{
+    answer::Plain,
+    call::Call,
+    error::{Error, Result},
+    input::Json,
+};
+
+pub(crate) async fn get(call: Call) -> Result<Plain> {
+    let told = call.param("addition");
+    let addition = Addition::parse(told).ok_or_else(|| {
+        let shown: String = told.chars().take(100).collect();
+        let all = Addition::ALL.map(Addition::as_str).join(" ");
+        Error::Unprocessable(format!(
+            "addition in path should be one of [{all} vulnerabilities]: {shown}"
+        ))
+    })?;
+    let row = find(&call).await?;
+    let manifest = manifest(&call, &row.digest).await?;
+    let registry = &call.app().registry;
+    let content = registry
+        .addition(row.repository, &manifest, addition)
+        .await?;
+    Ok(Plain {
+        media_type: content.content_type,
+        bytes: content.bytes,
+        file_name: None,
+    })
+}
+
+/// Nothing has been scanned: there are no scanners yet.
+pub(crate) async fn vulnerabilities(call: Call) -> Result<Json<BTreeMap<String, String>>> {
+    find(&call).await?;
+    Ok(Json(BTreeMap::new()))
+}
+
+async fn manifest(call: &Call, digest: &oci::Digest) -> Result<Bytes, Cause> {
+    let name = call
+        .repository()
+        .map_err(|_| Cause::invalid(What::Repository, "no repository"))?;
+    let reference = ReferenceRef::Digest(*digest);
+    let found = call
+        .app()
+        .registry
+        .find_manifest(name.borrowed(), &reference);
+    let found = found.await?;
+    found
+        .map(|manifest| manifest.bytes.clone())
+        .ok_or_else(|| missing(&name, &Reference::Digest(*digest)))
+}

@@ -1,0 +1,210 @@
+//! Artifacts through the API, pushed as clients push them.
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::harness::{
+    Client, Image, Seawall, digest,
+    image::{INDEX, MANIFEST},
+    on_both,
+};
+
+const OF_APP: &str = "/projects/library/repositories/nested%252Fapp/artifacts";
+
+pub fn digests(listed: &Value) -> Vec<&str> {
+    let rows = listed.as_array().expect("a list");
+    rows.iter()
+        .map(|row| row["digest"].as_str().expect("a digest"))
+        .collect()
+}
+
+/// A manifest of no layers with this type that is attached to a subject; its config is there already.
+pub async fn attach(client: &Client, repository: &str, subject: &Image, kind: &str) -> String {
+    let config = Bytes::from_static(b"{}");
+    client.push_blob(repository, &config).await;
+    let manifest = Bytes::from(
+        json!({
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "artifactType": kind,
+            "config": { "mediaType": "application/vnd.oci.empty.v1+json", "digest": digest(&config), "size": config.len() },
+            "layers": [],
+            "subject": { "mediaType": MANIFEST, "digest": subject.digest(), "size": subject.manifest.len() },
+        })
+        .to_string(),
+    );
+    let name = digest(&manifest);
+    client
+        .put_manifest(repository, &name, MANIFEST, &manifest)
+        .await
+        .expect(201);
+    name
+}
+
+/// An index of these images, pushed under a tag.
+pub async fn push_index(client: &Client, repository: &str, tag: &str, images: &[Image]) -> String {
+    let entries: Vec<Value> = images
+        .iter()
+        .map(|image| {
+            json!({
+                "mediaType": MANIFEST, "digest": image.digest(), "size": image.manifest.len(),
+                "platform": { "architecture": "arm64", "os": "linux", "variant": "v8", "os.version": "7" },
+                "annotations": { "a": "b" },
+            })
+        })
+        .collect();
+    let index = Bytes::from(
+        json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": entries }).to_string(),
+    );
+    client
+        .put_manifest(repository, tag, INDEX, &index)
+        .await
+        .expect(201);
+    digest(&index)
+}
+
+/// `one` as `v1` and `latest`, then `two` without a tag.
+async fn two_artifacts(seawall: &Seawall) -> (String, String) {
+    let admin = seawall.admin();
+    let (one, two) = (Image::new("one"), Image::new("two"));
+    let first = admin.push("library/nested/app", "v1", &one).await;
+    admin
+        .put_manifest("library/nested/app", "latest", MANIFEST, &one.manifest)
+        .await
+        .expect(201);
+    let name = two.digest();
+    let second = admin.push("library/nested/app", &name, &two).await;
+    (first, second)
+}
+
+#[test]
+fn an_artifact_tells_what_harbors_clients_read() {
+    on_both(async |seawall| {
+        let (first, _) = two_artifacts(seawall).await;
+        let admin = seawall.admin();
+        for reference in ["v1", "latest", &first] {
+            let told = admin
+                .api_get(&format!("{OF_APP}/{reference}"))
+                .await
+                .expect(200)
+                .json();
+            assert_eq!(told["digest"], first.as_str());
+            assert_eq!(
+                told["media_type"],
+                "application/vnd.oci.image.config.v1+json"
+            );
+            assert_eq!(told["manifest_media_type"], MANIFEST);
+            assert_eq!(told["repository_name"], "library/nested/app");
+            assert_eq!(told["pull_time"], "0001-01-01T00:00:00.000Z");
+            for nothing in ["labels", "references", "accessories"] {
+                assert!(told[nothing].is_null(), "{told}");
+            }
+            let tags = told["tags"].as_array().expect("tags");
+            assert_eq!(tags.len(), 2);
+            assert_eq!(tags[0]["name"], "v1");
+            assert_eq!(tags[0]["immutable"], false);
+            assert!(tags[0]["artifact_id"].as_i64() > Some(0));
+            assert!(
+                told["icon"]
+                    .as_str()
+                    .is_some_and(|icon| icon.starts_with("sha256:"))
+            );
+        }
+        let plain = admin
+            .api_get(&format!("{OF_APP}/v1?with_tag=false"))
+            .await
+            .expect(200)
+            .json();
+        assert!(plain["tags"].is_null());
+    });
+}
+
+#[test]
+fn an_artifact_that_is_not_there_is_told_in_harbors_words() {
+    on_both(async |seawall| {
+        two_artifacts(seawall).await;
+        let admin = seawall.admin();
+        let gone = admin.api_get(&format!("{OF_APP}/v9")).await;
+        let gone = gone.refused(404, "NOT_FOUND");
+        assert_eq!(gone.message(), "artifact library/nested/app:v9 not found");
+        admin
+            .api_get("/projects/library/repositories/none/artifacts/v1")
+            .await
+            .refused(404, "NOT_FOUND");
+        admin
+            .api_get(&format!("{OF_APP}/sha256:zz"))
+            .await
+            .refused(404, "NOT_FOUND");
+        let none = admin
+            .api_get("/projects/library/repositories/none/artifacts")
+            .await
+            .expect(200);
+        assert_eq!(
+            (none.json(), none.header("x-total-count")),
+            (json!([]), "0")
+        );
+    });
+}
+
+#[test]
+fn additions_are_read_and_refused_as_harbor_does() {
+    on_both(async |seawall| {
+        two_artifacts(seawall).await;
+        let admin = seawall.admin();
+        let told = admin
+            .api_get(&format!("{OF_APP}/v1/additions/build_history"))
+            .await;
+        assert_eq!(
+            told.expect(200).header("content-type"),
+            "application/json; charset=utf-8"
+        );
+        for (addition, status, code) in [
+            ("dependencies", 400, "BAD_REQUEST"),
+            ("values.yaml", 400, "BAD_REQUEST"),
+            ("nonsense", 422, "UNPROCESSABLE_ENTITY"),
+        ] {
+            admin
+                .api_get(&format!("{OF_APP}/v1/additions/{addition}"))
+                .await
+                .refused(status, code);
+        }
+        let none = admin
+            .api_get(&format!("{OF_APP}/v1/additions/vulnerabilities"))
+            .await
+            .expect(200);
+        assert_eq!(none.json(), json!({}));
+    });
+}
+
+#[test]
+fn the_icon_of_an_artifact_is_a_picture() {
+    on_both(async |seawall| {
+        two_artifacts(seawall).await;
+        let told = seawall
+            .admin()
+            .api_get(&format!("{OF_APP}/v1"))
+            .await
+            .json();
+        let icon = told["icon"].as_str().expect("an icon");
+        let shown = seawall
+            .stranger()
+            .api_get(&format!("/icons/{icon}"))
+            .await
+            .expect(200)
+            .json();
+        assert_eq!(shown["content-type"], "image/png");
+        assert!(
+            shown["content"]
+                .as_str()
+                .is_some_and(|text| !text.is_empty())
+        );
+        let unknown = format!("/icons/sha256:{}", "0".repeat(64));
+        for path in [unknown.as_str(), "/icons/nonsense"] {
+            seawall
+                .stranger()
+                .api_get(path)
+                .await
+                .refused(404, "NOT_FOUND");
+        }
+    });
+}

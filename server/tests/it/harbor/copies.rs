@@ -1,0 +1,99 @@
+//! Copying artifacts from repository to repository.
+
+use super::{
+    artifacts::{attach, push_index},
+    tags::make_immutable,
+};
+use crate::harness::{Image, on_both};
+
+fn copy_to(repository: &str, from: &str) -> String {
+    format!("/api/v2.0/projects/library/repositories/{repository}/artifacts?from={from}")
+}
+
+#[test]
+fn an_artifact_is_copied_with_its_tags_and_can_be_pulled() {
+    on_both(async |seawall| {
+        let admin = seawall.admin();
+        seawall.run(&["project", "create", "team"]);
+        let image = Image::new("copied");
+        let digest = admin.push("team/app", "v1", &image).await;
+        admin
+            .api(
+                "POST",
+                "/projects/team/repositories/app/artifacts/v1/tags",
+                &serde_json::json!({ "name": "stable" }),
+            )
+            .await
+            .expect(201);
+        let path = copy_to("deep%252Fcopy", "team/app:v1");
+        let copied = admin.post(&path).await.expect(201);
+        assert_eq!(
+            copied.header("location"),
+            "/api/v2.0/projects/library/repositories/deep%252Fcopy/artifacts/v1"
+        );
+        for reference in ["v1", "stable", &digest] {
+            admin.pull("library/deep/copy", reference, &image).await;
+        }
+        // The same again changes nothing.
+        let path = copy_to("deep%252Fcopy", &format!("team/app@{digest}"));
+        let again = admin.post(&path).await.expect(201);
+        assert!(again.header("location").ends_with(&digest));
+    });
+}
+
+#[test]
+fn copies_need_rights_on_both_sides_and_a_source() {
+    on_both(async |seawall| {
+        let admin = seawall.admin();
+        seawall.run(&["project", "create", "team"]);
+        admin.push("team/app", "v1", &Image::new("one")).await;
+        seawall.make_user("outsider");
+        let outsider = seawall.user("outsider");
+        let path = copy_to("copy", "team/app:v1");
+        outsider.post(&path).await.refused(403, "FORBIDDEN");
+        seawall
+            .stranger()
+            .post(&path)
+            .await
+            .refused(401, "UNAUTHORIZED");
+        for (from, status, code) in [
+            ("team/app:v2", 404, "NOT_FOUND"),
+            ("team/none:v1", 404, "NOT_FOUND"),
+            ("nowhere/app:v1", 404, "NOT_FOUND"),
+            ("team/app", 404, "NOT_FOUND"),
+            ("team/app@v1", 400, "BAD_REQUEST"),
+            ("TEAM", 400, "BAD_REQUEST"),
+            ("", 422, "UNPROCESSABLE_ENTITY"),
+        ] {
+            let refused = admin.post(&copy_to("copy", from)).await;
+            refused.refused(status, code);
+        }
+    });
+}
+
+#[test]
+fn nothing_is_copied_onto_an_immutable_tag() {
+    on_both(async |seawall| {
+        let admin = seawall.admin();
+        seawall.run(&["project", "create", "team"]);
+        admin.push("team/app", "v1", &Image::new("new")).await;
+        let old = Image::new("old");
+        admin.push("library/copy", "v1", &old).await;
+        make_immutable(seawall, "**");
+        let refused = admin.post(&copy_to("copy", "team/app:v1")).await;
+        assert_eq!(
+            refused.refused(412, "PRECONDITION").message(),
+            "the tag v1 configured as immutable, cannot be updated"
+        );
+        admin.pull("library/copy", "v1", &old).await;
+        // What is there already may be copied once more.
+        admin
+            .post(&copy_to("other", "library/copy:v1"))
+            .await
+            .expect(201);
+        admin
+            .post(&copy_to("other", "library/copy:v1"))
+            .await
+            .expect(201);
+    });
+}

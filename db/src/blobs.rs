@@ -1,20 +1,18 @@
 //! Content by digest: where its bytes are and whether it is alive. Its life is live → condemned → deleting; the first
 //! step back is a push or a mount, the last one is final, and a push after it makes a new generation with a new location.
 
-use model::{
-    Error, Result,
-    id::{BlobId, ProjectId},
-    time::Timestamp,
-};
+mod resized;
+
+use model::{Error, Result, id::BlobId, time::Timestamp};
 use oci::digest::Digest;
 
 use crate::{
     Conn, Tx,
-    counters::Counter,
     dialect::{locking, with_list, with_numbers},
     generations::Touch,
     value::Row,
 };
+use resized::count_resized;
 
 /// Where a content stands in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -524,31 +522,6 @@ pub async fn set_size(tx: &mut Tx, id: BlobId, size: u64) -> Result<()> {
     )
     .await?;
     tx.touch(Touch::Blobs);
-    Ok(())
-}
-
-/// Before a row gets another length: the projects that use the content use more or less from now on.
-async fn count_resized(tx: &mut Tx, id: BlobId, size: u64) -> Result<()> {
-    let before = tx
-        .row(
-            "SELECT size FROM blobs WHERE id = $1",
-            &[id.into()],
-            |row| row.int(0),
-        )
-        .await?;
-    let Some(before) = before.filter(|before| *before != size as i64) else {
-        return Ok(());
-    };
-    let projects = tx
-        .rows(
-            "SELECT DISTINCT r.project_id FROM repository_blobs l JOIN repositories r ON r.id = l.repository_id WHERE l.blob_id = $1 AND l.counted",
-            &[id.into()],
-            |row| Ok(ProjectId(row.int(0)?)),
-        )
-        .await?;
-    for project in projects {
-        tx.count(Counter::ProjectBytes(project), size as i64 - before);
-    }
     Ok(())
 }
 

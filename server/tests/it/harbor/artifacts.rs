@@ -147,6 +147,168 @@ fn an_artifact_that_is_not_there_is_told_in_harbors_words() {
 }
 
 #[test]
+fn artifacts_are_listed_newest_first_filtered_and_paged() {
+    on_both(async |seawall| {
+        let (first, second) = two_artifacts(seawall).await;
+        let (first, second) = (first.as_str(), second.as_str());
+        let admin = seawall.admin();
+        let exact = format!("?q=digest%3D{first}");
+        for (query, expected) in [
+            ("", vec![second, first]),
+            ("?sort=push_time", vec![first, second]),
+            ("?page_size=1", vec![second]),
+            ("?page_size=1&page=2", vec![first]),
+            ("?page=3", vec![]),
+            ("?page_size=0", vec![second, first]),
+            ("?q=tags%3D*", vec![first]),
+            ("?q=tags%3Dnil", vec![second]),
+            ("?q=tags%3Dlatest", vec![first]),
+            ("?q=tags%3Dnone", vec![]),
+            ("?q=tags%3D~ate", vec![first]),
+            ("?q=tags%3D~ATE", vec![]),
+            ("?q=base%3D*", vec![second, first]),
+            ("?q=type%3DCHART", vec![]),
+            ("?q=labels%3D(7)", vec![]),
+            (&exact, vec![first]),
+        ] {
+            let listed = admin.api_get(&format!("{OF_APP}{query}")).await.expect(200);
+            assert_eq!(digests(&listed.json()), expected, "{query}");
+            if !query.contains("page") {
+                let total = expected.len().to_string();
+                assert_eq!(listed.header("x-total-count"), total, "{query}");
+            }
+        }
+        for refused in ["tags%3D{a b}", "labels%3D7", "labels%3D(a)", "base%3Dx"] {
+            let query = refused.replace(' ', "%20");
+            admin
+                .api_get(&format!("{OF_APP}?q={query}"))
+                .await
+                .refused(400, "BAD_REQUEST");
+        }
+    });
+}
+
+#[test]
+fn lists_hide_accessories_and_untagged_parts_of_an_index() {
+    on_both(async |seawall| {
+        let admin = seawall.admin();
+        let parts = [Image::new("part one"), Image::new("part two")];
+        for part in &parts {
+            let name = part.digest();
+            admin.push("library/nested/app", &name, part).await;
+        }
+        let index = push_index(&admin, "library/nested/app", "v1", &parts).await;
+        let note = attach(
+            &admin,
+            "library/nested/app",
+            &parts[0],
+            "application/vnd.example.note",
+        )
+        .await;
+        let listed = admin.api_get(OF_APP).await.expect(200);
+        assert_eq!(digests(&listed.json()), [index.as_str()]);
+        assert_eq!(listed.header("x-total-count"), "1");
+        let all = admin
+            .api_get(&format!("{OF_APP}?q=base%3D*"))
+            .await
+            .expect(200);
+        assert_eq!(digests(&all.json()).len(), 3);
+        let told = admin
+            .api_get(&format!("{OF_APP}/v1"))
+            .await
+            .expect(200)
+            .json();
+        let references = told["references"].as_array().expect("references");
+        assert_eq!(references.len(), 2);
+        assert_eq!(references[0]["child_digest"], parts[0].digest());
+        let part = format!("{OF_APP}/{}", parts[0].digest());
+        let told = admin.api_get(&part).await.expect(200).json();
+        let accessory = &told["accessories"][0];
+        assert_eq!(accessory["digest"], note.as_str());
+        assert_eq!(accessory["type"], "subject.accessory");
+        assert_eq!(accessory["subject_artifact_digest"], parts[0].digest());
+        assert_eq!(accessory["subject_artifact_repo"], "library/nested/app");
+        let hidden = format!("{part}?with_accessory=false");
+        let told = admin.api_get(&hidden).await.expect(200).json();
+        assert!(told["accessories"].is_null());
+    });
+}
+
+#[test]
+fn accessories_are_listed_by_page() {
+    on_both(async |seawall| {
+        let admin = seawall.admin();
+        let image = Image::new("noted");
+        admin.push("library/nested/app", "v1", &image).await;
+        let mut notes = Vec::new();
+        for kind in ["application/vnd.example.a", "application/vnd.example.b"] {
+            notes.push(attach(&admin, "library/nested/app", &image, kind).await);
+        }
+        let path = format!("{OF_APP}/v1/accessories");
+        let listed = admin.api_get(&path).await.expect(200);
+        assert_eq!(digests(&listed.json()), notes);
+        let second = admin
+            .api_get(&format!("{path}?page_size=1&page=2"))
+            .await
+            .expect(200);
+        assert_eq!(digests(&second.json()), [notes[1].as_str()]);
+        assert_eq!(second.header("x-total-count"), "2");
+        seawall.make_user("outsider");
+        seawall.run(&["project", "create", "closed"]);
+        seawall
+            .user("outsider")
+            .api_get("/projects/closed/repositories/x/artifacts/v1/accessories")
+            .await
+            .refused(403, "FORBIDDEN");
+        admin
+            .api_get(&format!("{OF_APP}/v2/accessories"))
+            .await
+            .refused(404, "NOT_FOUND");
+    });
+}
+
+#[test]
+fn artifacts_of_a_whole_project_are_listed_for_whoever_signed_in() {
+    on_both(async |seawall| {
+        let (first, second) = two_artifacts(seawall).await;
+        let admin = seawall.admin();
+        let third = admin
+            .push("library/other", "v1", &Image::new("three"))
+            .await;
+        let path = "/projects/library/artifacts";
+        let listed = admin.api_get(path).await.expect(200);
+        let all = [third.as_str(), second.as_str(), first.as_str()];
+        assert_eq!(digests(&listed.json()), all);
+        seawall
+            .stranger()
+            .api_get(path)
+            .await
+            .refused(401, "UNAUTHORIZED");
+        let config = "application/vnd.oci.image.config.v1%2Bjson";
+        let latest = format!("{path}?latest_in_repository=true&q=media_type%3D{config}");
+        let listed = admin.api_get(&latest).await.expect(200);
+        assert_eq!(digests(&listed.json()), [third.as_str(), second.as_str()]);
+        assert_eq!(listed.header("x-total-count"), "2");
+        for refused in ["", "&q=tags%3Dv1"] {
+            admin
+                .api_get(&format!("{path}?latest_in_repository=true{refused}"))
+                .await
+                .refused(400, "BAD_REQUEST");
+        }
+        let tagged = admin
+            .api_get(&format!("{path}?q=tags%3D~v1"))
+            .await
+            .expect(200);
+        assert_eq!(digests(&tagged.json()), [third.as_str(), first.as_str()]);
+        let tagged = admin
+            .api_get(&format!("{path}?q=tags%3Dlatest"))
+            .await
+            .expect(200);
+        assert_eq!(digests(&tagged.json()), [first.as_str()]);
+    });
+}
+
+#[test]
 fn additions_are_read_and_refused_as_harbor_does() {
     on_both(async |seawall| {
         two_artifacts(seawall).await;

@@ -42,6 +42,36 @@ fn an_artifact_is_copied_with_its_tags_and_can_be_pulled() {
 }
 
 #[test]
+fn an_index_is_copied_with_its_parts_and_all_accessories() {
+    on_both(async |seawall| {
+        let admin = seawall.admin();
+        let parts = [Image::new("part one"), Image::new("part two")];
+        for part in &parts {
+            admin.push("library/app", &part.digest(), part).await;
+        }
+        let index = push_index(&admin, "library/app", "v1", &parts).await;
+        let note = attach(
+            &admin,
+            "library/app",
+            &parts[1],
+            "application/vnd.example.note",
+        )
+        .await;
+        admin
+            .post(&copy_to("copy", "library/app:v1"))
+            .await
+            .expect(201);
+        for part in &parts {
+            admin.pull("library/copy", &part.digest(), part).await;
+        }
+        for digest in [&index, &note] {
+            let path = format!("/v2/library/copy/manifests/{digest}");
+            admin.get(&path).await.expect(200);
+        }
+    });
+}
+
+#[test]
 fn copies_need_rights_on_both_sides_and_a_source() {
     on_both(async |seawall| {
         let admin = seawall.admin();

@@ -238,7 +238,7 @@ fn everybody_may_do_what_the_matrix_says_and_nothing_else() {
 }
 
 /// One call for each route that changes something: operation, method, path, body. They run from top to bottom as the
-/// administrator, on a fresh server that has a user `bob`, so that one may use what those above it made. `{id}` in a path is the
+/// administrator, on a fresh server that has a user `bob` and an image `library/app:v1`, so that one may use what those above it made. `{id}` in a path is the
 /// last part of the newest `Location` header, or the `id` of the newest answer.
 ///
 /// Who adds a mutating route adds its row here. A route that changes nothing that others may follow (a login, a test mail) stands in
@@ -376,6 +376,36 @@ const EXAMPLES: &[(&str, &str, &str, &str)] = &[
         r#"{"group_name":"staff"}"#,
     ),
     ("deleteUserGroup", "DELETE", "/usergroups/{id}", ""),
+    (
+        "updateRepository",
+        "PUT",
+        "/projects/library/repositories/app",
+        r#"{"description":"an app"}"#,
+    ),
+    (
+        "createTag",
+        "POST",
+        "/projects/library/repositories/app/artifacts/v1/tags",
+        r#"{"name":"v2"}"#,
+    ),
+    (
+        "deleteTag",
+        "DELETE",
+        "/projects/library/repositories/app/artifacts/v1/tags/v2",
+        "",
+    ),
+    (
+        "CopyArtifact",
+        "POST",
+        "/projects/library/repositories/copied/artifacts?from=library/app:v1",
+        "",
+    ),
+    (
+        "deleteArtifact",
+        "DELETE",
+        "/projects/library/repositories/app/artifacts/v1",
+        "",
+    ),
 ];
 
 /// Routes that change nothing that others may follow, each with the reason.
@@ -398,6 +428,7 @@ fn every_mutation_is_told_to_the_change_log_and_the_audit() {
     on_both(async |seawall| {
         seawall.make_user("bob");
         let (admin, mut newest) = (seawall.admin(), String::new());
+        admin.push("library/app", "v1", &Image::new("walk")).await;
         let mut wrong = Vec::new();
         for (operation, method, path, body) in EXAMPLES {
             let before = seawall.count_told().await;

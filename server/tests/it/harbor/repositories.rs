@@ -121,6 +121,7 @@ fn one_repository_is_found_by_its_name_escaped_once_or_twice() {
                 .expect(200)
                 .json();
             assert_eq!(found["name"], "library/deep/er/two", "{escaped}");
+            assert_eq!(found["artifact_count"], 1);
             assert_eq!(found["pull_count"], 0);
             assert!(found.get("description").is_none(), "{found}");
         }

@@ -17,6 +17,39 @@ fn want_signatures(seawall: &Seawall, bits: u8) {
 }
 
 #[test]
+fn what_is_not_signed_is_not_pulled() {
+    on_both(async |seawall| {
+        let admin = seawall.admin();
+        let image = Image::new("one");
+        let digest = admin.push(APP, "v1", &image).await;
+        want_signatures(seawall, 3);
+        for reference in ["v1", &digest] {
+            let path = format!("/v2/{APP}/manifests/{reference}");
+            let refused = admin
+                .get(&path)
+                .await
+                .refused(412, "PROJECTPOLICYVIOLATION");
+            assert_eq!(refused.message(), "The image is not signed by cosign.");
+            assert_eq!(admin.head(&path).await.status, 412);
+        }
+        let path = format!("/v2/{APP}/manifests/v1");
+        let signature = attach(&admin, APP, &image, COSIGN).await;
+        let refused = admin
+            .get(&path)
+            .await
+            .refused(412, "PROJECTPOLICYVIOLATION");
+        assert_eq!(refused.message(), "The image is not signed by notation.");
+        attach(&admin, APP, &image, NOTATION).await;
+        admin.get(&path).await.expect(200);
+        admin.head(&path).await.expect(200);
+        let own = format!("/v2/{APP}/manifests/{signature}");
+        admin.get(&own).await.expect(200);
+        want_signatures(seawall, 0);
+        admin.get(&path).await.expect(200);
+    });
+}
+
+#[test]
 fn whoever_signs_may_read_what_he_signs() {
     on_both(async |seawall| {
         let admin = seawall.admin();

@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_cookie_says_how_long_and_how_safely_it_is_kept() {
-        let header = session("abc", Duration::from_mins(60), true);
+        let header = session("abc", Duration::from_hours(1), true);
         assert_eq!(
             header.to_str().expect("a text"),
             "sid=abc; Path=/; Max-Age=3600; HttpOnly; SameSite=Lax; Secure"

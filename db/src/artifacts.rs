@@ -161,8 +161,8 @@ pub async fn ensure(
     let (id, made_by) = tx
         .row(
             "INSERT INTO artifacts (uid, repository_id, digest, blob_id, media_type, artifact_type, config_media_type, size, subject_digest, annotations, pushed_at,
-                                    kind, extra_attrs, icon, accessory, accessory_of)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+                                    kind, extra_attrs, icon, accessory, accessory_of, project_id)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
              ON CONFLICT (repository_id, digest) DO UPDATE SET digest = excluded.digest
              RETURNING id, uid",
             &[
@@ -182,6 +182,7 @@ pub async fn ensure(
                 described.and_then(|known| known.icon.as_deref()).into(),
                 accessory.into(),
                 accessory_of.into(),
+                repository.project.into(),
             ],
             |row| Ok((ArtifactId(row.int(0)?), row.text(1)?)),
         )

@@ -51,8 +51,7 @@ impl Intervals {
             Job::ExpireUploads {} => Some(self.expire_uploads),
             Job::TrimHistory {} => Some(self.trim_history),
             Job::Describe {} => Some(self.describe),
-            Job::Mail { .. } => None,
-            Job::ForgetUser { .. } => None,
+            Job::Mail { .. } | Job::ForgetUser { .. } => None,
         }
     }
 }

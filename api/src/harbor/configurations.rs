@@ -156,7 +156,6 @@ macro_rules! items {
     ($($name:ident $value:ty),+) => {$(
         /// A setting's value, and whether it may be changed.
         #[derive(Serialize, JsonSchema)]
-        #[expect(dead_code, reason = "stands in the document; the answer is made from the table of settings")]
         pub(super) struct $name {
             value: $value,
             editable: bool,

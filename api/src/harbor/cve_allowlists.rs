@@ -97,8 +97,8 @@ impl CVEAllowlist {
         }
         let mut sorted: Vec<&String> = items.iter().collect();
         sorted.sort_unstable();
-        if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-            return invalid(format!("duplicate CVE ID in allowlist: {}", pair[0]));
+        if let Some([twice, ..]) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            return invalid(format!("duplicate CVE ID in allowlist: {twice}"));
         }
         Ok(items)
     }

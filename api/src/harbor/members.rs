@@ -217,15 +217,12 @@ async fn find(conn: &mut Conn, user: &UserEntity, group: &MemberGroup) -> House<
 pub(super) async fn get(call: Call) -> Result<Json<ProjectMemberEntity>> {
     let (project, id) = (call.project(), member_id(&call)?);
     let found = members::find(&mut *call.reader().await?, project, id).await?;
-    match found {
-        Some(member) => Ok(Json(ProjectMemberEntity::of(member, project.0))),
-        None => {
-            let why = format!(
-                "the project member is not found with project id {project}, member id {id}"
-            );
-            Err(Cause::not_found(What::Member, why).into())
-        }
-    }
+    let Some(member) = found else {
+        let why =
+            format!("the project member is not found with project id {project}, member id {id}");
+        return Err(Cause::not_found(What::Member, why).into());
+    };
+    Ok(Json(ProjectMemberEntity::of(member, project.0)))
 }
 
 fn member_id(call: &Call) -> Result<MemberId> {

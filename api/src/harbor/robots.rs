@@ -310,7 +310,7 @@ async fn find(call: &Call, action: Action) -> Result<Row> {
     match &row.project_name {
         Some(project) => access::require_in(call, project, Resource::Robot, action).await?,
         None => call.require_on_system(Resource::Robot, action).await?,
-    };
+    }
     Ok(row)
 }
 
@@ -329,7 +329,7 @@ async fn show(conn: &mut Conn, prefix: &str, rows: Vec<Row>) -> Result<Vec<Robot
             };
             match permissions.last_mut() {
                 Some(last) if last.kind == kind && last.namespace == namespace => {
-                    last.access.push(access)
+                    last.access.push(access);
                 }
                 _ => permissions.push(RobotPermission {
                     kind: kind.to_owned(),

@@ -219,16 +219,11 @@ impl Route {
             .split('/')
             .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
     }
-
-    /// Whether it only reads.
-    pub(crate) fn is_safe(&self) -> bool {
-        matches!(self.method, Method::GET | Method::HEAD)
-    }
 }
 
 /// The path without doubled slashes and one at its end; none when it is clean.
 fn cleaned(path: &str) -> Option<String> {
-    if !path.contains("//") && !(path.len() > 1 && path.ends_with('/')) {
+    if !(path.contains("//") || path.len() > 1 && path.ends_with('/')) {
         return None;
     }
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();

@@ -138,11 +138,9 @@ async fn whose(call: &Call, asked: &SeriesOf) -> Result<Of> {
         return Ok(Of::Project(id));
     };
     let name = format!("{project}/{repository}");
-    match repositories::find(&mut reader, &name).await? {
-        Some(found) => Ok(Of::Repository(id, found.id)),
-        None => {
-            let why = format!("repository {name} not found");
-            Err(Cause::not_found(What::Repository, why).into())
-        }
-    }
+    let Some(found) = repositories::find(&mut reader, &name).await? else {
+        let why = format!("repository {name} not found");
+        return Err(Cause::not_found(What::Repository, why).into());
+    };
+    Ok(Of::Repository(id, found.id))
 }

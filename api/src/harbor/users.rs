@@ -255,12 +255,14 @@ pub(super) async fn delete(call: Call) -> Result<Done> {
     if id == FIRST || own_id(&call) == Some(id) {
         return Err(denied(&format!("User with ID {id} cannot be deleted")));
     }
+    let forget = call.app().config.forget;
     call.db()
         .write(move |tx| {
             Box::pin(async move {
                 let user = users::get(tx, id).await?;
                 let now = tx.now().await?;
-                users::delete(tx, &user, now).await
+                users::delete(tx, &user, now).await?;
+                users::forget(tx, &user, forget, now).await
             })
         })
         .await?;

@@ -1,11 +1,6 @@
 //! The certificate of the authority that clients must trust to trust this server, for them to download.
 
-use std::{
-    fs::File,
-    io::Read,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fs::File, io::Read, path::Path, sync::Arc};
 
 use api::Authority;
 use rustls_pki_types::CertificateDer;
@@ -26,7 +21,7 @@ pub fn authority(config: &TlsConfig) -> Option<Authority> {
     Some(Arc::new(move || root_of(&file)))
 }
 
-fn certificates_of(file: &PathBuf) -> Option<bytes::Bytes> {
+fn certificates_of(file: &Path) -> Option<bytes::Bytes> {
     let pem = read(file)?;
     // A file that holds a key by mistake is not handed out.
     let chain = chain_from_pem(&pem).ok()?;

@@ -11,11 +11,11 @@ use crate::harness::on_both_with;
 /// The next message with counted octets.
 fn message(from: &mut impl BufRead) -> String {
     let mut length = Vec::new();
-    from.read_until(b' ', &mut length).unwrap();
-    let length = String::from_utf8(length).unwrap();
-    let mut text = vec![0; length.trim().parse().unwrap()];
-    from.read_exact(&mut text).unwrap();
-    String::from_utf8(text).unwrap()
+    from.read_until(b' ', &mut length).expect("a length");
+    let length = String::from_utf8(length).expect("digits");
+    let mut text = vec![0; length.trim().parse().expect("a number")];
+    from.read_exact(&mut text).expect("the message");
+    String::from_utf8(text).expect("a text")
 }
 
 #[test]

@@ -61,13 +61,15 @@ fn split(from: &str) -> std::result::Result<(RepoName, Option<Reference>), Cause
         .map(str::parse)
         .transpose()
         .map_err(|_| malformed())?;
-    if name.borrowed().repository().is_none() || (from.contains('@') && !is_digest(&reference)) {
+    if name.borrowed().repository().is_none()
+        || (from.contains('@') && !is_digest(reference.as_ref()))
+    {
         return Err(malformed());
     }
     Ok((name, reference))
 }
 
-fn is_digest(reference: &Option<Reference>) -> bool {
+fn is_digest(reference: Option<&Reference>) -> bool {
     matches!(reference, Some(Reference::Digest(_)))
 }
 

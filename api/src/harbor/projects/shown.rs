@@ -100,7 +100,7 @@ pub(crate) async fn show_all(
     let mut extras = projects::extras(conn, &ids).await?;
     let mut roles = match &caller.subject {
         Subject::User(user) => members::roles_of(conn, user.id, &ids).await?,
-        Subject::Anonymous | Subject::Robot(_) => Default::default(),
+        Subject::Anonymous | Subject::Robot(_) => std::collections::HashMap::default(),
     };
     let (mut metadata, mut allowlists) = if with_detail {
         (

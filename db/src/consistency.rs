@@ -10,7 +10,7 @@ use oci::digest::Digest;
 use serde_json::json;
 
 use crate::{
-    Conn, Tx,
+    Conn, Tx, artifacts,
     blobs::{self, State},
     changes,
     dialect::{locking, with_numbers},
@@ -219,6 +219,7 @@ pub async fn mend_tag(tx: &mut Tx, tag: &LooseTag, now: Timestamp) -> Result<boo
         (Kind::TagDeleted, said)
     };
     let repository = &tag.repository;
+    artifacts::relist(tx, repository, &[tag.artifact]).await?;
     tx.touch(Touch::Repository(repository.id));
     let (key, payload) = (
         format!("{}:{}", repository.name, tag.name),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use model::{
     Result,
-    id::{BlobId, ProjectId, RepositoryId},
+    id::{ArtifactId, BlobId, ProjectId, RepositoryId},
 };
 
 use crate::{Conn, Tx, blobs::json_numbers, dialect::with_numbers};
@@ -41,7 +41,7 @@ impl Counter {
     }
 }
 
-/// What a transaction has to add when it commits.
+/// What a transaction has to add when it commits, and what it knows by then.
 #[derive(Default)]
 pub(crate) struct Pending {
     sums: BTreeMap<(&'static str, i64), i64>,
@@ -51,6 +51,8 @@ pub(crate) struct Pending {
     charged: BTreeMap<i64, i64>,
     /// Limits that were read beside something else; -1 for none.
     limits: BTreeMap<i64, i64>,
+    /// Artifacts that lists are known to show, whether they have a tag or not.
+    listed: Vec<ArtifactId>,
     /// Counters that end.
     dropped: Vec<(&'static str, i64)>,
 }
@@ -70,6 +72,14 @@ impl Pending {
 
     pub fn limit(&mut self, project: ProjectId, hard: i64) {
         self.limits.insert(project.0, hard);
+    }
+
+    pub fn set_listed(&mut self, artifact: ArtifactId) {
+        self.listed.push(artifact);
+    }
+
+    pub fn is_listed(&self, artifact: ArtifactId) -> bool {
+        self.listed.contains(&artifact)
     }
 
     pub fn drop(&mut self, counter: Counter) {

@@ -220,6 +220,49 @@ pub async fn collect(
     Ok(ended)
 }
 
+/// Ends up to `limit` links of a repository that is going, and condemns what nobody holds then; answers how many ended.
+/// There is nothing to wait for: nobody who has its name can read from it any more.
+pub(crate) async fn end_some(
+    tx: &mut Tx,
+    repository: &Repository,
+    limit: i64,
+    now: Timestamp,
+) -> Result<i64> {
+    let going = tx
+        .rows(
+            "SELECT b.id, b.digest
+               FROM repository_blobs l
+               JOIN blobs b ON b.id = l.blob_id
+              WHERE l.repository_id = $1
+              ORDER BY l.blob_id
+              LIMIT $2",
+            &[repository.id.into(), limit.into()],
+            |row| Ok((BlobId(row.int(0)?), row.parsed(1)?)),
+        )
+        .await?;
+    if going.is_empty() {
+        return Ok(0);
+    }
+    let mut digests: Vec<Digest> = going.iter().map(|(_, digest)| *digest).collect();
+    digests.sort_unstable();
+    blobs::lock(tx, &digests).await?;
+    let list = json_numbers(going.iter().map(|(id, _)| id.0));
+    let sql = with_numbers!(
+        tx,
+        "DELETE FROM repository_blobs WHERE repository_id = $1 AND blob_id IN",
+        "$2",
+        "RETURNING blob_id, counted"
+    );
+    let ended = tx
+        .rows(sql, &[repository.id.into(), (&list).into()], |row| {
+            Ok((BlobId(row.int(0)?), row.bool(1)?))
+        })
+        .await?;
+    let ended = uncount(tx, repository, ended);
+    blobs::condemn_unheld(tx, &ended, now).await?;
+    Ok(going.len() as i64)
+}
+
 /// A link that the collector would end now.
 #[derive(Debug, Clone)]
 pub struct Unnamed {

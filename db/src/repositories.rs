@@ -5,13 +5,21 @@ pub mod details;
 use model::{
     Result,
     change::Kind,
-    id::{ProjectId, RepositoryId, UserId, new_uid},
+    id::{ArtifactId, ProjectId, RepositoryId, UserId, new_uid},
     time::Timestamp,
 };
 use oci::name::RepoName;
 use serde_json::json;
 
-use crate::{Conn, Tx, changes, counters::Counter, dialect::locking, projects};
+use crate::{
+    Conn, Tx,
+    artifacts::{self, Deletion},
+    changes,
+    counters::Counter,
+    dialect::locking,
+    generations::Touch,
+    links, projects,
+};
 
 /// A repository as whoever changes something in it needs it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,6 +110,58 @@ pub async fn ensure(
         project,
         name: name.to_string(),
     })
+}
+
+/// Artifacts, and contents, that one step of a deletion takes at most.
+const STEP: i64 = 100;
+
+/// Deletes a repository with all it holds, a step at a time; true when it has gone. Whoever pushes to it meanwhile waits for the
+/// step, and for the last one to find it gone and to make it anew. What its manifests named is asked about at `check_at`.
+pub async fn delete_some(
+    tx: &mut Tx,
+    repository: &Repository,
+    check_at: Timestamp,
+    now: Timestamp,
+) -> Result<bool> {
+    let sql = locking!(tx, "SELECT 1 FROM repositories WHERE id = $1", "FOR UPDATE");
+    if !tx.exists(sql, &[repository.id.into()]).await? {
+        return Ok(true);
+    }
+    let artifacts = outermost(tx, repository.id).await?;
+    if !artifacts.is_empty() {
+        let mut deletion = Deletion::of_repository(&artifacts);
+        artifacts::delete_some(tx, repository, &mut deletion, check_at, now).await?;
+        return Ok(false);
+    }
+    // Contents are locked before artifacts: so in a step of their own.
+    if links::end_some(tx, repository, STEP, now).await? == STEP {
+        return Ok(false);
+    }
+    tx.execute(
+        "DELETE FROM repositories WHERE id = $1",
+        &[repository.id.into()],
+    )
+    .await?;
+    tx.count(Counter::ProjectRepositories(repository.project), -1);
+    tx.pending.drop(Counter::RepositoryArtifacts(repository.id));
+    tx.touch(Touch::Rights);
+    tx.touch(Touch::Repository(repository.id));
+    let (kind, project) = (Kind::RepositoryDeleted, Some(repository.project));
+    changes::append(tx, kind, &repository.name, project, &json!({}), now).await?;
+    Ok(true)
+}
+
+/// Artifacts that are in no index: what they name goes with them, or is outermost then.
+async fn outermost(conn: &mut Conn, repository: RepositoryId) -> Result<Vec<ArtifactId>> {
+    conn.rows(
+        "SELECT a.id FROM artifacts a
+          WHERE a.repository_id = $1 AND NOT EXISTS (SELECT 1 FROM artifact_children c WHERE c.child_id = a.id)
+          ORDER BY a.digest
+          LIMIT $2",
+        &[repository.into(), STEP.into()],
+        |row| Ok(ArtifactId(row.int(0)?)),
+    )
+    .await
 }
 
 /// The names of repositories that hold at least one artifact, sorted by byte, after `after`.

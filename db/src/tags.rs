@@ -13,8 +13,7 @@ use oci::{digest::Digest, name::Tag};
 use serde_json::json;
 
 use crate::{
-    Conn, Tx,
-    artifacts::Artifact,
+    Conn, Tx, artifacts,
     blobs::json_numbers,
     changes,
     dialect::{locking, with_numbers},
@@ -48,24 +47,28 @@ pub async fn set(
     let (text, node) = (digest.to_string(), tx.node());
     let mut set = false;
     let mut clock = 0;
+    let mut left = None;
     // A second round only when another transaction made this very tag between the two statements.
     while !set {
         let sql = locking!(
             tx,
-            "SELECT clock, artifact_id FROM tags WHERE repository_id = $1 AND name = $2",
+            "SELECT clock, artifact_id, EXISTS (SELECT 1 FROM artifact_children c WHERE c.child_id = tags.artifact_id)
+               FROM tags
+              WHERE repository_id = $1 AND name = $2",
             "FOR UPDATE"
         );
         let before = tx
             .row(sql, &[repository.id.into(), tag.as_str().into()], |row| {
-                Ok((row.int(0)?, ArtifactId(row.int(1)?)))
+                Ok((row.int(0)?, ArtifactId(row.int(1)?), row.bool(2)?))
             })
             .await?;
-        if let Some((_, holder)) = before
+        if let Some((_, holder, _)) = before
             && !may_move(tx, repository, tag, holder == artifact, cause).await?
         {
             return Ok(());
         }
-        clock = tx.tick_after(before.map_or(0, |(clock, _)| clock), now);
+        clock = tx.tick_after(before.map_or(0, |(clock, ..)| clock), now);
+        left = before.and_then(|(_, holder, is_part)| is_part.then_some(holder));
         let uid = new_uid();
         let values = [
             repository.id.into(),
@@ -84,6 +87,7 @@ pub async fn set(
         set = written > 0;
     }
     tx.touch(Touch::Repository(repository.id));
+    relist(tx, repository, artifact, left).await?;
     let (key, payload) = (
         format!("{}:{tag}", repository.name),
         json!({ "digest": text }),
@@ -98,6 +102,22 @@ pub async fn set(
         change.description = Some(&pushed);
     }
     changes::append_new(tx, &change, now).await
+}
+
+/// A part of an index that got a tag is shown by lists, one that lost its last is not.
+async fn relist(
+    tx: &mut Tx,
+    repository: &Repository,
+    artifact: ArtifactId,
+    left: Option<ArtifactId>,
+) -> Result<()> {
+    let tagged = (!tx.pending.is_listed(artifact)).then_some(artifact);
+    let left = left.filter(|left| *left != artifact);
+    let changed: Vec<ArtifactId> = tagged.into_iter().chain(left).collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    artifacts::relist(tx, repository, &changed).await
 }
 
 const MOVE: &str =
@@ -216,17 +236,26 @@ fn check_rules(rules: &Rules, repository: &Repository, tag: &str) -> Result<()> 
 /// Removes one tag and nothing else, unless it is immutable.
 pub async fn delete(tx: &mut Tx, repository: &Repository, tag: &Tag, now: Timestamp) -> Result<()> {
     let key = format!("{}:{tag}", repository.name);
-    let (digest, clock) = tx
+    let named = &[repository.id.into(), tag.as_str().into()];
+    // Before its tag, as everybody does: of two who take its last two tags one must see that.
+    let sql = locking!(
+        tx,
+        "SELECT 1 FROM artifacts a WHERE a.id = (SELECT artifact_id FROM tags WHERE repository_id = $1 AND name = $2)",
+        "FOR NO KEY UPDATE"
+    );
+    tx.exists(sql, named).await?;
+    let (digest, clock, artifact) = tx
         .row(
-            "DELETE FROM tags WHERE repository_id = $1 AND name = $2 RETURNING digest, clock",
-            &[repository.id.into(), tag.as_str().into()],
-            |row| Ok((row.text(0)?, row.int(1)?)),
+            "DELETE FROM tags WHERE repository_id = $1 AND name = $2 RETURNING digest, clock, artifact_id",
+            named,
+            |row| Ok((row.text(0)?, row.int(1)?, ArtifactId(row.int(2)?))),
         )
         .await?
         .ok_or_else(|| Error::not_found(What::Manifest, format!("artifact {key} not found")))?;
     let rules = immutable::rules(tx, repository.project).await?;
     check_rules(&rules, repository, tag.as_str())?;
     tx.touch(Touch::Repository(repository.id));
+    artifacts::relist(tx, repository, &[artifact]).await?;
     let payload = json!({ "digest": digest });
     let change = changes::New {
         // Later than the tag itself, which another node's faster clock may have written.
@@ -241,7 +270,8 @@ pub async fn delete(tx: &mut Tx, repository: &Repository, tag: &Tag, now: Timest
 pub(crate) async fn delete_of(
     tx: &mut Tx,
     repository: &Repository,
-    artifact: &Artifact,
+    artifact: ArtifactId,
+    digest: &Digest,
     limit: i64,
     now: Timestamp,
 ) -> Result<i64> {
@@ -251,7 +281,7 @@ pub(crate) async fn delete_of(
         "FOR UPDATE"
     );
     let going = tx
-        .rows(sql, &[artifact.id.into(), limit.into()], |row| {
+        .rows(sql, &[artifact.into(), limit.into()], |row| {
             Ok((row.int(0)?, row.int(1)?))
         })
         .await?;
@@ -260,7 +290,7 @@ pub(crate) async fn delete_of(
     };
     // Later than each of them, as when one goes alone.
     let (clock, origin) = (tx.tick_after(latest, now), tx.node());
-    let (kind, digest) = (Kind::TagDeleted.as_str(), artifact.digest.to_string());
+    let (kind, digest) = (Kind::TagDeleted.as_str(), digest.to_string());
     let payload = json!({ "digest": digest }).to_string();
     let list = json_numbers(going.iter().map(|(id, _)| *id));
     let sql = with_numbers!(

@@ -17,6 +17,7 @@ use oci::{
 use serde_json::{Map, Value};
 
 pub use accessory::Accessory;
+pub(crate) use accessory::attached;
 use json::Members;
 
 /// A larger config is not looked into.

@@ -5,6 +5,7 @@ pub mod activity;
 pub mod additions;
 pub mod collect;
 pub mod copy;
+pub mod delete;
 pub mod describe;
 pub mod fsck;
 pub mod icons;

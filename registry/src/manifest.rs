@@ -1,10 +1,11 @@
-//! Pushing, tagging and deleting manifests. A manifest becomes visible in one transaction, when all it names is there.
+//! Pushing manifests. One becomes visible in one transaction, when all it names is there.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use db::{
-    Tx, artifacts,
+    Tx,
+    artifacts::{self, Attached},
     blobs::{self, Blob, State},
     described::Description,
     links,
@@ -19,13 +20,13 @@ use model::{
 use oci::{
     digest::{Algorithm, Digest},
     manifest::Manifest,
-    name::{RepoName, Tag},
+    name::Tag,
     reference::Reference,
 };
 
 use crate::{
     Registry,
-    describe::describe,
+    describe::{attached, describe},
     named::Named,
     push::{ATTEMPTS, Place, Target, collected, settle},
     store_error,
@@ -65,6 +66,8 @@ struct Parsed {
     description: Option<Description>,
     /// Why its tags are set.
     cause: Cause,
+    /// What it is an accessory of, as far as that is no circle.
+    attached: Option<Attached>,
 }
 
 impl Registry {
@@ -86,6 +89,11 @@ impl Registry {
             ..parse(new)?
         };
         parsed.description = self.describe_new(target, &parsed).await;
+        if let Some(description) = parsed.description.as_mut()
+            && parsed.attached.is_none()
+        {
+            (description.accessory, description.accessory_of) = (None, None);
+        }
         let parsed = Arc::new(parsed);
         let pushed = Pushed {
             digest: parsed.digest,
@@ -189,80 +197,6 @@ impl Registry {
             })
             .await
     }
-
-    /// Removes one tag and nothing else.
-    pub async fn delete_tag(&self, name: &RepoName, tag: &Tag) -> Result<()> {
-        let (name, tag) = (name.clone(), tag.clone());
-        self.db()
-            .write(move |tx| {
-                let (name, tag) = (name.clone(), tag.clone());
-                Box::pin(async move {
-                    let repository = repositories::find(tx, name.as_str()).await?;
-                    let repository =
-                        repository.ok_or_else(|| not_found(&name, &format!(":{tag}")))?;
-                    let now = tx.now().await?;
-                    tags::delete(tx, &repository, &tag, now).await
-                })
-            })
-            .await
-    }
-
-    /// Deletes a manifest and all its tags. One that an index of the repository names stays.
-    pub async fn delete_manifest(&self, name: &RepoName, digest: &Digest) -> Result<()> {
-        while !self.delete_some(name, digest).await? {}
-        Ok(())
-    }
-
-    /// False while there are more tags than one transaction should remove.
-    async fn delete_some(&self, name: &RepoName, digest: &Digest) -> Result<bool> {
-        let (name, digest, grace) = (name.clone(), *digest, self.config().gc_grace);
-        self.db()
-            .write(move |tx| {
-                let name = name.clone();
-                Box::pin(async move {
-                    let missing = || not_found(&name, &format!("@{digest}"));
-                    let repository = repositories::find(tx, name.as_str()).await?;
-                    let repository = repository.ok_or_else(missing)?;
-                    let artifact = artifacts::find(tx, repository.id, &digest).await?;
-                    let artifact = artifact.ok_or_else(missing)?;
-                    let now = tx.now().await?;
-                    artifacts::delete(tx, &repository, &artifact, now.plus(grace), now).await
-                })
-            })
-            .await
-    }
-
-    /// Takes a content from a repository, unless a manifest of it names it.
-    pub async fn delete_blob(&self, name: &RepoName, digest: &Digest) -> Result<()> {
-        let (name, digest) = (name.clone(), *digest);
-        self.db()
-            .write(move |tx| {
-                let name = name.clone();
-                Box::pin(async move {
-                    let missing = || {
-                        Error::not_found(
-                            What::Blob,
-                            format!("blob `{digest}` not found in `{name}`"),
-                        )
-                    };
-                    let repository = repositories::find(tx, name.as_str())
-                        .await?
-                        .ok_or_else(missing)?;
-                    blobs::lock(tx, &[digest]).await?;
-                    let blob = links::find(tx, repository.id, &digest)
-                        .await?
-                        .ok_or_else(missing)?;
-                    if !links::remove_unless_named(tx, &repository, blob.id).await? {
-                        return Err(Error::Unsupported(format!(
-                            "a manifest of `{name}` names `{digest}`: delete the manifest first"
-                        )));
-                    }
-                    let now = tx.now().await?;
-                    blobs::condemn_if_unheld(tx, blob.id, now).await.map(|_| ())
-                })
-            })
-            .await
-    }
 }
 
 fn parse(new: NewManifest) -> Result<Parsed> {
@@ -294,6 +228,7 @@ fn parse(new: NewManifest) -> Result<Parsed> {
     all.sort();
     all.dedup();
     let named = manifest.blobs().map(|named| named.digest);
+    let attached = attached(&manifest, &all).filter(|(_, subject)| *subject != digest);
     Ok(Parsed {
         size: bytes.len() as u64,
         contents: named.chain([digest]).collect(),
@@ -302,6 +237,10 @@ fn parse(new: NewManifest) -> Result<Parsed> {
         tags: all,
         description: None,
         cause: Cause::Push,
+        attached: attached.map(|(accessory, subject)| Attached {
+            kind: accessory.as_str().to_owned(),
+            subject,
+        }),
     })
 }
 
@@ -332,6 +271,7 @@ async fn keep_artifact(
     }
     let mut new = named.artifact(manifest, &parsed.digest, (own, parsed.size))?;
     new.by_tag = !parsed.tags.is_empty();
+    new.attached = parsed.attached.clone();
     new.description = parsed.description.clone();
     let (artifact, is_new) = artifacts::ensure(tx, repository, &new, now).await?;
     // After the artifact's row: whoever deletes it takes both in this order.
@@ -339,13 +279,6 @@ async fn keep_artifact(
         links::add(tx, repository, own, None, now).await?;
     }
     Ok(artifact)
-}
-
-fn not_found(name: &RepoName, reference: &str) -> Error {
-    Error::not_found(
-        What::Manifest,
-        format!("artifact {name}{reference} not found"),
-    )
 }
 
 #[cfg(test)]

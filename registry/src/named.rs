@@ -1,10 +1,10 @@
 //! What a manifest names, as far as its repository has it.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use db::{
     Tx,
-    artifacts::{self, NewArtifact},
+    artifacts::{self, Child, NewArtifact},
     blobs::Blob,
     links,
 };
@@ -12,7 +12,8 @@ use model::{
     Result,
     id::{ArtifactId, BlobId, RepositoryId},
 };
-use oci::{digest::Digest, manifest::Manifest};
+use oci::{Descriptor, digest::Digest, manifest::Manifest};
+use serde_json::json;
 
 /// Contents and manifests that a manifest names and that its repository holds.
 pub(crate) struct Named {
@@ -64,6 +65,21 @@ impl Named {
         layers.chain(manifests).map(|missing| missing.digest)
     }
 
+    /// The manifests that an index names, each once: as it is told first.
+    fn children(&self, manifest: &Manifest) -> Vec<Child> {
+        let mut told: HashMap<Digest, &Descriptor> = HashMap::new();
+        for child in manifest.children() {
+            told.entry(child.digest).or_insert(child);
+        }
+        let known = self.children.iter();
+        known
+            .map(|(id, digest, _)| Child {
+                id: *id,
+                descriptor: told.get(digest).copied().and_then(descriptor),
+            })
+            .collect()
+    }
+
     /// The row of the manifest, of which `own` is its bytes' row and length.
     pub(crate) fn artifact(
         &self,
@@ -96,11 +112,27 @@ impl Named {
                 .map(|blob| blob.id)
                 .chain([own.0])
                 .collect(),
-            children: self.children.iter().map(|child| child.0).collect(),
+            children: self.children(manifest),
             by_tag: false,
+            attached: None,
             description: None,
         })
     }
+}
+
+/// What an index says of a child beside what the child says itself.
+fn descriptor(child: &Descriptor) -> Option<String> {
+    let mut told = serde_json::Map::new();
+    if let Some(platform) = &child.platform {
+        told.insert("platform".to_owned(), platform.clone());
+    }
+    if !child.annotations.is_empty() {
+        told.insert("annotations".to_owned(), json!(child.annotations));
+    }
+    if !child.urls.is_empty() {
+        told.insert("urls".to_owned(), json!(child.urls));
+    }
+    (!told.is_empty()).then(|| serde_json::Value::from(told).to_string())
 }
 
 fn as_list(wanted: &BTreeSet<Digest>) -> Option<Vec<Digest>> {

@@ -21,7 +21,7 @@ use oci::name::Tag;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use crate::given::{NOW, digest, later, manifest, project, repository, tag};
+use crate::given::{self, NOW, digest, later, manifest, project, repository, tag};
 
 async fn all(db: &Db) -> Vec<Entry> {
     let reader = &mut *db.reader().await.unwrap();
@@ -139,7 +139,7 @@ fn a_push_is_told_once_and_a_manifest_that_goes_takes_its_tags_in_silence() {
         .unwrap();
         let found = crate::given::find(&test.db, app, 1).await.unwrap();
         transact!(test.db, [found], |tx| {
-            db::artifacts::delete(tx, app, &found, later(1), NOW).await
+            given::delete(tx, app, &found, later(1), NOW).await
         })
         .unwrap();
         let whole = format!("library/app@{}", digest(1));

@@ -1,7 +1,7 @@
 //! Repairs beside a server at work: what was found is asked about again.
 
 use db::{
-    Db, artifacts, blobs, changes,
+    Db, blobs, changes,
     consistency::{self, Linking, LooseTag},
 };
 use model::{
@@ -9,7 +9,7 @@ use model::{
     id::{ArtifactId, TagId},
 };
 
-use crate::given::{NOW, blob, digest, find, held, later, manifest, repository, tag};
+use crate::given::{self, NOW, blob, digest, find, held, later, manifest, repository, tag};
 
 async fn loose(db: &Db) -> Vec<LooseTag> {
     let reader = &mut *db.reader().await.unwrap();
@@ -102,7 +102,7 @@ fn a_manifest_that_was_deleted_meanwhile_gets_nothing() {
         assert_eq!(found.len(), 2);
         let going = find(&test.db, app, 10).await.unwrap();
         transact!(test.db, [going], |tx| {
-            artifacts::delete(tx, app, &going, NOW, NOW).await
+            given::delete(tx, app, &going, NOW, NOW).await
         })
         .unwrap();
         for unlinked in found {

@@ -12,7 +12,7 @@ use model::{
 use oci::name::RepoName;
 
 use crate::given::{
-    NOW, assert_kind, changes, digest, find, held, later, manifest, new_artifact, project,
+    self, NOW, assert_kind, changes, digest, find, held, later, manifest, new_artifact, project,
     repository, tag,
 };
 
@@ -173,7 +173,7 @@ fn a_manifest_that_an_index_names_is_not_deleted() {
         );
         let delete = async |artifact: artifacts::Artifact| {
             transact!(test.db, [artifact], |tx| {
-                artifacts::delete(tx, app, &artifact, later(5), NOW).await
+                given::delete(tx, app, &artifact, later(5), NOW).await
             })
         };
         assert_kind(delete(found.clone()).await, |error| {
@@ -248,7 +248,7 @@ fn what_somebody_uploaded_again_stays_fresh_when_a_manifest_that_names_it_goes()
         .unwrap();
         let found = find(&test.db, app, 10).await.unwrap();
         transact!(test.db, [found], |tx| {
-            artifacts::delete(tx, app, &found, later(5), NOW).await
+            given::delete(tx, app, &found, later(5), NOW).await
         })
         .unwrap();
         assert!(!due_at(later(99)).await);

@@ -1,8 +1,8 @@
 //! What a test finds when it begins.
 
 use db::{
-    Db,
-    artifacts::{self, Artifact, NewArtifact},
+    Db, Tx,
+    artifacts::{self, Artifact, Child, Deletion, NewArtifact},
     blobs, links,
     projects::{self, Project},
     repositories::{self, Repository},
@@ -127,8 +127,30 @@ pub fn new_artifact(number: u64, own: BlobId, contents: &[BlobId]) -> NewArtifac
         blobs: contents.iter().copied().chain([own]).collect(),
         children: vec![],
         by_tag: false,
+        attached: None,
         description: None,
     }
+}
+
+/// As an index names it, without a word.
+pub fn child(id: ArtifactId) -> Child {
+    Child {
+        id,
+        descriptor: None,
+    }
+}
+
+/// One step of deleting a manifest; false when there is more to do.
+pub async fn delete(
+    tx: &mut Tx,
+    repository: &Repository,
+    artifact: &Artifact,
+    check_at: Timestamp,
+    now: Timestamp,
+) -> model::Result<bool> {
+    let mut deletion = Deletion::of(artifact);
+    artifacts::delete_some(tx, repository, &mut deletion, check_at, now).await?;
+    Ok(deletion.is_done())
 }
 
 /// A manifest whose bytes have this number, naming contents and manifests of the repository.
@@ -141,7 +163,7 @@ pub async fn manifest(
 ) -> ArtifactId {
     let own = held(db, repository, number).await;
     let new = NewArtifact {
-        children: children.to_vec(),
+        children: children.iter().copied().map(child).collect(),
         ..new_artifact(number, own, contents)
     };
     transact!(db, [new], |tx| artifacts::ensure(tx, repository, &new, NOW)

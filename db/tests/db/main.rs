@@ -26,6 +26,7 @@ mod blobs;
 mod consistency;
 mod content;
 mod content_lists;
+mod deletion;
 mod fixtures;
 mod given;
 mod group_commit;

@@ -102,6 +102,14 @@ const PARTS: &[(&str, &str)] = &[
         "FROM repositories WHERE name IN",
         "of the few hundred that one flush names",
     ),
+    (
+        "ORDER BY a.digest\n          LIMIT",
+        "read in the order of the index, and no more than asked for",
+    ),
+    (
+        "ORDER BY l.blob_id\n              LIMIT",
+        "read in the order of the index, and no more than asked for",
+    ),
     ("FROM cve_allowlists", "a project has one"),
     (
         "(SELECT COUNT(*) FROM repositories r WHERE r.project_id = p.id)",

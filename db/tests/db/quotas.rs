@@ -19,7 +19,8 @@ use model::{
 use oci::{digest::Digest, name::RepoName};
 
 use crate::given::{
-    NOW, assert_kind, blob, digest, find, held, later, manifest, new_artifact, project, repository,
+    self, NOW, assert_kind, blob, digest, find, held, later, manifest, new_artifact, project,
+    repository,
 };
 
 async fn used(db: &Db, project: ProjectId) -> u64 {
@@ -112,7 +113,7 @@ fn a_deleted_manifest_stops_counting_at_once_but_for_what_is_fresh_or_named_else
         .await)
         .unwrap();
         let going = find(&test.db, app, 11).await.unwrap();
-        transact!(test.db, [going], |tx| artifacts::delete(
+        transact!(test.db, [going], |tx| given::delete(
             tx,
             app,
             &going,
@@ -439,7 +440,7 @@ async fn remove(
         return Ok(());
     };
     let check_at = now.plus(std::time::Duration::from_hours(2));
-    transact!(db, [found], |tx| artifacts::delete(
+    transact!(db, [found], |tx| given::delete(
         tx, repository, &found, check_at, now
     )
     .await

@@ -17,7 +17,8 @@ use testkit::TestDatabase;
 use tokio::sync::Semaphore;
 
 use crate::given::{
-    NOW, assert_kind, digest, find, held, later, manifest, new_artifact, project, repository, user,
+    self, NOW, assert_kind, digest, find, held, later, manifest, new_artifact, project, repository,
+    user,
 };
 
 /// Two signs between two transactions.
@@ -150,7 +151,7 @@ fn a_manifest_is_not_deleted_while_it_is_tagged() {
         };
         let delete = signs.waits(test, async {
             transact!(test.db, [found], |tx| {
-                artifacts::delete(tx, app, &found, NOW, NOW).await
+                given::delete(tx, app, &found, NOW, NOW).await
             })
         });
         let (pushed, deleted) = tokio::join!(push, delete);
@@ -180,7 +181,7 @@ fn a_manifest_that_was_deleted_meanwhile_is_made_again() {
         let (begun, go_on) = (&signs.begun, &signs.go_on);
         let delete = async {
             transact!(test.db, [found, begun, go_on], |tx| {
-                artifacts::delete(tx, app, &found, NOW, NOW).await?;
+                given::delete(tx, app, &found, NOW, NOW).await?;
                 hold(&begun, &go_on).await;
                 Ok(())
             })
@@ -208,7 +209,7 @@ fn an_index_is_not_left_without_the_manifest_it_names() {
         let found = find(&test.db, app, 10).await.unwrap();
         let own = held(&test.db, app, 11).await;
         let new = artifacts::NewArtifact {
-            children: vec![image],
+            children: vec![given::child(image)],
             ..new_artifact(11, own, &[])
         };
         let signs = Signs::new();
@@ -222,7 +223,7 @@ fn an_index_is_not_left_without_the_manifest_it_names() {
         };
         let delete = signs.waits(test, async {
             transact!(test.db, [found], |tx| {
-                artifacts::delete(tx, app, &found, NOW, NOW).await
+                given::delete(tx, app, &found, NOW, NOW).await
             })
         });
         let (pushed, deleted) = tokio::join!(push, delete);

@@ -423,6 +423,7 @@ async fn artifact(world: &World<'_>, name: &str, digest: Digest, own: BlobId, na
                 blobs,
                 children: Vec::new(),
                 by_tag: false,
+                attached: None,
                 description: None,
             };
             artifacts::ensure(tx, &repository, &new, now).await

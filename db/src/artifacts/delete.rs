@@ -1,0 +1,237 @@
+//! Deleting a manifest with what goes with it, as Harbor does: its tags, its accessories and theirs, and manifests of an index
+//! that have no tag and are in no other index. In steps when there is much: a step ends with whole manifests or some tags of one.
+//!
+//! Accessories go before what they are attached to, and manifests of an index after it: whatever step is the last one, what is
+//! left can be seen and deleted.
+
+use std::collections::HashSet;
+
+use model::{Error, Result, What, change::Kind, id::ArtifactId, time::Timestamp};
+use oci::digest::Digest;
+use serde_json::json;
+
+use super::{Artifact, find_parent, listed::count, relist};
+use crate::{
+    Conn, Tx, changes, dialect::locking, generations::Touch, links, repositories::Repository, tags,
+};
+
+/// Tags and manifests that one step takes, about.
+const STEP: i64 = 500;
+/// Accessories asked for at a time.
+const ACCESSORIES: i64 = 100;
+
+/// What is left to delete of a manifest and of what goes with it.
+#[derive(Debug, Clone, Default)]
+pub struct Deletion {
+    /// The last goes first.
+    left: Vec<Doomed>,
+    /// All that were ever among them: what is attached to each other in a circle is met once.
+    met: HashSet<ArtifactId>,
+    wanted: Option<Digest>,
+}
+
+#[derive(Debug, Clone)]
+struct Doomed {
+    id: ArtifactId,
+    role: Role,
+    /// The last of its accessories that was asked for.
+    after: ArtifactId,
+}
+
+/// Why it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Somebody wants it: it must be there, and in no index.
+    Wanted,
+    /// It goes with what it is attached to or stands in, unless it is part of an index.
+    Dependent,
+    /// It goes with its index, unless it has a tag or is in another.
+    Part,
+}
+
+impl Deletion {
+    pub fn of(artifact: &Artifact) -> Self {
+        let mut all = Self {
+            wanted: Some(artifact.digest),
+            ..Self::default()
+        };
+        all.add(artifact.id, Role::Wanted);
+        all
+    }
+
+    /// Of artifacts that go with their repository.
+    pub(crate) fn of_repository(artifacts: &[ArtifactId]) -> Self {
+        let mut all = Self::default();
+        for artifact in artifacts {
+            all.add(*artifact, Role::Dependent);
+        }
+        all
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    fn add(&mut self, id: ArtifactId, role: Role) {
+        if self.met.insert(id) {
+            let after = ArtifactId(0);
+            self.left.push(Doomed { id, role, after });
+        }
+    }
+}
+
+/// One step. What manifests named is asked about at `check_at`.
+pub async fn delete_some(
+    tx: &mut Tx,
+    repository: &Repository,
+    deletion: &mut Deletion,
+    check_at: Timestamp,
+    now: Timestamp,
+) -> Result<()> {
+    let mut budget = STEP;
+    while budget > 0
+        && let Some(doomed) = deletion.left.last().cloned()
+    {
+        let children = lock_children(tx, doomed.id).await?;
+        let Some(row) = lock(tx, doomed.id).await? else {
+            if doomed.role == Role::Wanted
+                && let Some(digest) = &deletion.wanted
+            {
+                let key = format!("{}@{digest}", repository.name);
+                return Err(Error::not_found(
+                    What::Manifest,
+                    format!("artifact {key} not found"),
+                ));
+            }
+            deletion.left.pop();
+            continue;
+        };
+        if !goes(tx, &doomed, &row).await? {
+            deletion.left.pop();
+            continue;
+        }
+        tags::check_deletable(tx, repository, doomed.id).await?;
+        if push_accessories(tx, repository, deletion, &row).await? {
+            continue;
+        }
+        let tags = tags::delete_of(tx, repository, doomed.id, &row.digest, budget, now).await?;
+        budget -= tags + 1;
+        if budget <= 0 {
+            continue; // there may be more tags
+        }
+        deletion.left.pop();
+        delete_row(tx, repository, &doomed, &row, check_at, now).await?;
+        relist(tx, repository, &children).await?;
+        for child in children {
+            deletion.add(child, Role::Part);
+        }
+    }
+    Ok(())
+}
+
+struct Row {
+    digest: Digest,
+    is_listed: bool,
+}
+
+/// Whoever tags it or names it in an index holds it: that is over now, or waits until this has happened.
+async fn lock(tx: &mut Tx, id: ArtifactId) -> Result<Option<Row>> {
+    let sql = locking!(
+        tx,
+        "SELECT digest, listed FROM artifacts WHERE id = $1",
+        "FOR UPDATE"
+    );
+    tx.row(sql, &[id.into()], |row| {
+        Ok(Row {
+            digest: row.parsed(0)?,
+            is_listed: row.bool(1)?,
+        })
+    })
+    .await
+}
+
+/// Before their index, as a push of it does.
+async fn lock_children(tx: &mut Tx, parent: ArtifactId) -> Result<Vec<ArtifactId>> {
+    let sql = locking!(
+        tx,
+        "SELECT a.id FROM artifact_children c JOIN artifacts a ON a.id = c.child_id WHERE c.parent_id = $1 ORDER BY a.digest",
+        "FOR UPDATE OF a"
+    );
+    tx.rows(sql, &[parent.into()], |row| Ok(ArtifactId(row.int(0)?)))
+        .await
+}
+
+/// Whether a manifest that is locked may go. One that somebody wants and that is part of an index is refused.
+async fn goes(tx: &mut Tx, doomed: &Doomed, row: &Row) -> Result<bool> {
+    let parent = find_parent(tx, doomed.id).await?;
+    match (doomed.role, parent) {
+        (Role::Wanted, Some(parent)) => Err(Error::Precondition(format!(
+            "`{}` is part of the index `{parent}` in this repository: delete the index first",
+            row.digest
+        ))),
+        (Role::Wanted | Role::Dependent, None) => Ok(true),
+        (Role::Dependent | Role::Part, Some(_)) => Ok(false),
+        (Role::Part, None) => Ok(!is_tagged(tx, doomed.id).await?),
+    }
+}
+
+async fn is_tagged(conn: &mut Conn, id: ArtifactId) -> Result<bool> {
+    conn.exists(
+        "SELECT 1 FROM tags WHERE artifact_id = $1 LIMIT 1",
+        &[id.into()],
+    )
+    .await
+}
+
+/// Puts what is attached to the last one before it; false when there is nothing more.
+async fn push_accessories(
+    tx: &mut Tx,
+    repository: &Repository,
+    deletion: &mut Deletion,
+    row: &Row,
+) -> Result<bool> {
+    let Some(doomed) = deletion.left.last_mut() else {
+        return Ok(false);
+    };
+    let digest = row.digest.to_string();
+    let found = tx
+        .rows(
+            "SELECT id FROM artifacts WHERE repository_id = $1 AND accessory_of = $2 AND id > $3 ORDER BY id LIMIT $4",
+            &[
+                repository.id.into(),
+                (&digest).into(),
+                doomed.after.into(),
+                ACCESSORIES.into(),
+            ],
+            |row| Ok(ArtifactId(row.int(0)?)),
+        )
+        .await?;
+    let Some(last) = found.last() else {
+        return Ok(false);
+    };
+    doomed.after = *last;
+    for accessory in found {
+        deletion.add(accessory, Role::Dependent);
+    }
+    Ok(true)
+}
+
+async fn delete_row(
+    tx: &mut Tx,
+    repository: &Repository,
+    doomed: &Doomed,
+    row: &Row,
+    check_at: Timestamp,
+    now: Timestamp,
+) -> Result<()> {
+    links::release(tx, repository, doomed.id, check_at, now).await?;
+    tx.execute("DELETE FROM artifacts WHERE id = $1", &[doomed.id.into()])
+        .await?;
+    if row.is_listed {
+        count(tx, repository, -1);
+    }
+    tx.touch(Touch::Repository(repository.id));
+    let key = format!("{}@{}", repository.name, row.digest);
+    let (kind, project) = (Kind::ArtifactDeleted, Some(repository.project));
+    changes::append(tx, kind, &key, project, &json!({}), now).await
+}

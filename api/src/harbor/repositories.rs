@@ -139,3 +139,10 @@ async fn listed(call: &Call, within: Within) -> Result<Listed<Repository>> {
         total: found.total,
     })
 }
+
+/// Deletes a repository with all it holds.
+pub(super) async fn delete(call: Call) -> Result<Done> {
+    let name = call.repository()?;
+    call.registry().delete_repository(&name).await?;
+    Ok(Done)
+}

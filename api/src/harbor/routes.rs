@@ -91,6 +91,7 @@ pub(super) fn table() -> Vec<Route> {
         get("/projects/{project_name}/repositories",                    "listRepositories", Project(Resource::Repository, List), repositories::list, "The repositories of a project"),
         get("/projects/{project_name}/repositories/{repository_name}",  "getRepository",    Project(Resource::Repository, Read), repositories::get,  "One repository"),
         put("/projects/{project_name}/repositories/{repository_name}",  "updateRepository", Project(Resource::Repository, Update), repositories::update, "Set a repository's description"),
+        delete("/projects/{project_name}/repositories/{repository_name}", "deleteRepository", Project(Resource::Repository, Delete), repositories::delete, "Delete a repository with all it holds"),
     ]));
     all.extend(tagged("artifact", artifact_routes()));
     all.extend(tagged("robot", vec![

@@ -87,12 +87,7 @@ fn read(row: &Row<'_>) -> Result<Details> {
 }
 
 /// What lists show: no accessories, and parts of an index only when they are tagged.
-pub static LISTED: List<Details> = list(
-    "a.accessory_of IS NULL
-      AND (EXISTS (SELECT 1 FROM tags t WHERE t.artifact_id = a.id)
-           OR NOT EXISTS (SELECT 1 FROM artifact_children c WHERE c.child_id = a.id))",
-    &FIELDS,
-);
+pub static LISTED: List<Details> = list("a.listed", &FIELDS);
 
 /// Parts of indexes too; no index has these in order of time.
 pub static ALL: List<Details> = list("a.accessory_of IS NULL", &UNORDERED);
@@ -227,7 +222,7 @@ pub fn labelled(within: Within, label: i64) -> Within {
 pub fn latest_with_artifact_type(within: Within, artifact_type: &str) -> Within {
     within.and(
         "a.id = (SELECT x.id FROM artifacts x
-                  WHERE x.accessory_of IS NULL AND x.repository_id = a.repository_id AND x.artifact_type = $1
+                  WHERE x.listed AND x.repository_id = a.repository_id AND x.artifact_type = $1
                   ORDER BY x.pushed_at DESC, x.id DESC
                   LIMIT 1)",
         [artifact_type.into()],
@@ -238,7 +233,7 @@ pub fn latest_with_artifact_type(within: Within, artifact_type: &str) -> Within 
 pub fn latest_with_media_type(within: Within, media_type: &str) -> Within {
     within.and(
         "a.id = (SELECT x.id FROM artifacts x
-                  WHERE x.accessory_of IS NULL AND x.repository_id = a.repository_id AND COALESCE(x.config_media_type, x.media_type) = $1
+                  WHERE x.listed AND x.repository_id = a.repository_id AND COALESCE(x.config_media_type, x.media_type) = $1
                   ORDER BY x.pushed_at DESC, x.id DESC
                   LIMIT 1)",
         [media_type.into()],

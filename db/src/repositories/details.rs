@@ -153,14 +153,9 @@ pub async fn artifact_counts(
     let list = json_numbers(repositories.iter().map(|id| id.0));
     let sql = with_numbers!(
         conn,
-        "SELECT a.repository_id, COUNT(*)
-           FROM artifacts a
-          WHERE a.accessory_of IS NULL
-            AND (EXISTS (SELECT 1 FROM tags t WHERE t.artifact_id = a.id)
-                 OR NOT EXISTS (SELECT 1 FROM artifact_children c WHERE c.child_id = a.id))
-            AND a.repository_id IN",
+        "SELECT id, CAST(SUM(n) AS BIGINT) FROM counters WHERE name = 'repository.artifacts' AND id IN",
         "$1",
-        "GROUP BY a.repository_id"
+        "GROUP BY id"
     );
     conn.rows(sql, &[(&list).into()], |row| {
         Ok((RepositoryId(row.int(0)?), row.int(1)?))

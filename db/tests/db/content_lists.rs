@@ -1,7 +1,7 @@
 //! How lists of repositories, artifacts, tags and accessories are read: in the order of an index.
 
 use db::{
-    artifacts::details as artifacts,
+    artifacts::details::{self as artifacts, Tagged},
     query::{List, Within},
     repositories::details::{self as repositories, Viewer},
     tags::details as tags,
@@ -23,9 +23,33 @@ fn texts<T: Send>(list: &'static List<T>, within: Within, q: &str) -> [String; 3
 fn pages_of_content_come_out_of_their_indexes() {
     testkit::on_sqlite(async |test| {
         let conn = rusqlite::Connection::open(test.sqlite().unwrap()).unwrap();
+        let (of_repository, of_project) = (
+            || artifacts::of_repository(REPOSITORY),
+            || artifacts::of_project(PROJECT),
+        );
         let user = Viewer::User(UserId(7));
         let digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
         for ([page, _, batch], index) in [
+            (
+                texts(&artifacts::LISTED, of_repository(), ""),
+                "artifacts_listed",
+            ),
+            (
+                texts(&artifacts::LISTED, of_repository(), "type=CHART"),
+                "artifacts_listed",
+            ),
+            (
+                texts(&artifacts::LISTED, of_project(), ""),
+                "artifacts_of_project",
+            ),
+            (
+                texts(
+                    &artifacts::LISTED,
+                    artifacts::tagged_in_repository(REPOSITORY, Tagged::With),
+                    "",
+                ),
+                "artifacts_listed",
+            ),
             (
                 texts(
                     &repositories::LIST,

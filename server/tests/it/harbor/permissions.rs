@@ -406,6 +406,12 @@ const EXAMPLES: &[(&str, &str, &str, &str)] = &[
         "/projects/library/repositories/app/artifacts/v1",
         "",
     ),
+    (
+        "deleteRepository",
+        "DELETE",
+        "/projects/library/repositories/copied",
+        "",
+    ),
 ];
 
 /// Routes that change nothing that others may follow, each with the reason.

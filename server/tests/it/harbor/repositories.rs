@@ -176,3 +176,31 @@ fn a_description_is_kept_without_markup() {
             .refused(404, "NOT_FOUND");
     });
 }
+
+#[test]
+fn a_repository_goes_with_all_it_holds() {
+    on_both(async |seawall| {
+        let admin = seawall.admin();
+        let image = Image::new("gone");
+        admin.push("library/gone/app", "v1", &image).await;
+        let path = "/api/v2.0/projects/library/repositories/gone%252Fapp";
+        seawall.make_user("dev");
+        seawall.run(&["project", "member", "set", "library", "dev", "developer"]);
+        seawall
+            .user("dev")
+            .delete(path)
+            .await
+            .refused(403, "FORBIDDEN");
+        admin.delete(path).await.expect(200);
+        admin.delete(path).await.refused(404, "NOT_FOUND");
+        admin
+            .get("/v2/library/gone/app/manifests/v1")
+            .await
+            .expect(404);
+        admin.push("library/gone/app", "v1", &image).await;
+        admin
+            .get("/v2/library/gone/app/manifests/v1")
+            .await
+            .expect(200);
+    });
+}

@@ -284,7 +284,8 @@ fn artifacts_of_a_whole_project_are_listed_for_whoever_signed_in() {
             .api_get(path)
             .await
             .refused(401, "UNAUTHORIZED");
-        let config = "application/vnd.oci.image.config.v1%2Bjson";
+        // `q` is unescaped once more than a query is.
+        let config = "application/vnd.oci.image.config.v1%252Bjson";
         let latest = format!("{path}?latest_in_repository=true&q=media_type%3D{config}");
         let listed = admin.api_get(&latest).await.expect(200);
         assert_eq!(digests(&listed.json()), [third.as_str(), second.as_str()]);

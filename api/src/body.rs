@@ -124,7 +124,8 @@ type Streamed = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 enum Content {
     Empty,
     Whole(Bytes),
-    Streamed(Streamed, u64),
+    /// With what is left of it, where that is known.
+    Streamed(Streamed, Option<u64>),
 }
 
 /// What an answer sends.
@@ -151,9 +152,20 @@ impl Body {
         length: u64,
         permit: Permit,
     ) -> Self {
-        let mut body = Self::of(Content::Streamed(stream.boxed(), length));
-        body.permit = Some(permit);
-        body
+        Self::of(Content::Streamed(stream.boxed(), Some(length))).with(permit)
+    }
+
+    /// As many bytes as come; an error of the stream cuts the connection.
+    pub fn chunked(
+        stream: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+        permit: Permit,
+    ) -> Self {
+        Self::of(Content::Streamed(stream.boxed(), None)).with(permit)
+    }
+
+    fn with(mut self, permit: Permit) -> Self {
+        self.permit = Some(permit);
+        self
     }
 
     fn of(content: Content) -> Self {
@@ -181,7 +193,7 @@ impl Body {
         match &self.content {
             Content::Empty => true,
             Content::Whole(bytes) => bytes.is_empty(),
-            Content::Streamed(_, left) => *left == 0,
+            Content::Streamed(_, left) => *left == Some(0),
         }
     }
 }
@@ -200,8 +212,10 @@ impl HttpBody for Body {
                 .filter(|bytes| bytes.as_ref().is_ok_and(|bytes| !bytes.is_empty())),
             Content::Streamed(stream, left) => {
                 let next = std::task::ready!(stream.poll_next_unpin(cx));
-                if let Some(Ok(bytes)) = &next {
+                if let (Some(Ok(bytes)), Some(left)) = (&next, left) {
                     *left = left.saturating_sub(bytes.len() as u64);
+                } else if next.is_none() {
+                    self.content = Content::Empty;
                 }
                 next
             }
@@ -220,11 +234,12 @@ impl HttpBody for Body {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(match &self.content {
-            Content::Empty => 0,
-            Content::Whole(bytes) => bytes.len() as u64,
-            Content::Streamed(_, left) => *left,
-        })
+        match &self.content {
+            Content::Empty => SizeHint::with_exact(0),
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Streamed(_, Some(left)) => SizeHint::with_exact(*left),
+            Content::Streamed(_, None) => SizeHint::new(),
+        }
     }
 }
 

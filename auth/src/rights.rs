@@ -33,6 +33,8 @@ pub struct Rights {
     pub project: ProjectId,
     /// What a pull from here must find signed: bit 1 by notation, bit 2 by cosign.
     pub trust: i64,
+    /// Whether a quota limits what the project may hold.
+    pub is_limited: bool,
     actions: [Actions; RESOURCES],
 }
 
@@ -105,6 +107,7 @@ impl Auth {
         let mut rights = Rights {
             project: standing.project,
             trust: standing.trust,
+            is_limited: standing.is_limited,
             actions: [Actions::NONE; RESOURCES],
         };
         match (holder, &caller.subject) {

@@ -1,15 +1,23 @@
 //! Rules of projects that say which tags are immutable. They are read in the transaction that moves or deletes a tag.
 
 use model::{
-    Result,
-    id::ProjectId,
+    Error, Result, What,
+    change::Kind,
+    id::{ProjectId, RuleId, new_uid},
     immutable::{Rule, protects},
+    time::Timestamp,
+};
+use serde_json::json;
+
+use crate::{
+    Conn, Tx, changes,
+    projects::{self, Project},
+    query::{Field, Kind as Of, List, Within},
+    value::Row,
 };
 
-use crate::Conn;
-
-/// Rules of one project that are looked at.
-const MOST: i64 = 1000;
+/// Rules that one project may have: each push of a tag looks at all of them.
+pub const MOST: i64 = 1000;
 
 /// What of a project is immutable.
 #[derive(Debug, Clone, Default)]
@@ -24,9 +32,7 @@ pub async fn rules(conn: &mut Conn, project: ProjectId) -> Result<Rules> {
             |row| row.text(0),
         )
         .await?;
-    let parsed = texts.iter().map(|text| {
-        serde_json::from_str(text).map_err(model::error::internal("reading an immutable rule"))
-    });
+    let parsed = texts.iter().map(|text| parse(text));
     parsed.collect::<Result<_>>().map(Rules)
 }
 
@@ -40,4 +46,168 @@ impl Rules {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// A rule as it is kept.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    pub id: RuleId,
+    pub uid: String,
+    pub project: ProjectId,
+    pub disabled: bool,
+    pub rule: Rule,
+}
+
+fn read(row: &Row<'_>) -> Result<Stored> {
+    Ok(Stored {
+        id: RuleId(row.int(0)?),
+        uid: row.text(1)?,
+        project: ProjectId(row.int(2)?),
+        disabled: row.bool(3)?,
+        rule: parse(&row.text(4)?)?,
+    })
+}
+
+/// Of all projects: which one's is a `Within`.
+pub static LIST: List<Stored> = List {
+    table: "immutable_rules i",
+    always: "",
+    joins: "",
+    columns: &["i.id", "i.uid", "i.project_id", "i.disabled", "i.rule"],
+    read,
+    id: "i.id",
+    fields: &[
+        Field::new(&["id", "ID"], "i.id", Of::Number)
+            .indexed()
+            .unique(),
+        Field::new(&["disabled", "Disabled"], "i.disabled", Of::Bool),
+        Field::new(&["creation_time", "CreationTime"], "i.created_at", Of::Time),
+        Field::new(&["update_time", "UpdateTime"], "i.updated_at", Of::Time),
+    ],
+    order: &[("id", false)],
+};
+
+/// Of the list: those of a project.
+pub fn of(project: ProjectId) -> Within {
+    Within::all().and("i.project_id = $1", [project.0.into()])
+}
+
+pub async fn find(conn: &mut Conn, project: ProjectId, id: RuleId) -> Result<Option<Stored>> {
+    conn.row(
+        "SELECT id, uid, project_id, disabled, rule FROM immutable_rules WHERE id = $1 AND project_id = $2",
+        &[id.into(), project.into()],
+        read,
+    )
+    .await
+}
+
+/// A new rule is in force at once.
+pub async fn insert(tx: &mut Tx, project: &Project, rule: &Rule, now: Timestamp) -> Result<RuleId> {
+    projects::lock(tx, project).await?;
+    let there = tx
+        .row(
+            "SELECT COUNT(*) FROM immutable_rules WHERE project_id = $1",
+            &[project.id.into()],
+            |row| row.int(0),
+        )
+        .await?;
+    if there.unwrap_or(0) >= MOST {
+        return Err(Error::Precondition(format!(
+            "project `{}` has {MOST} immutable rules, and more are too many: delete one, or let one select more",
+            project.name
+        )));
+    }
+    let (uid, text) = (new_uid(), written(rule)?);
+    let id = tx
+        .row(
+            "INSERT INTO immutable_rules (uid, project_id, disabled, rule, created_at, updated_at)
+             VALUES ($1, $2, FALSE, $3, $4, $4)
+             ON CONFLICT DO NOTHING
+             RETURNING id",
+            &[(&uid).into(), project.id.into(), (&text).into(), now.into()],
+            |row| row.int(0),
+        )
+        .await?
+        .ok_or_else(|| taken(project))?;
+    tell(tx, Kind::ImmutableRuleCreated, project, &uid, rule, now).await?;
+    Ok(RuleId(id))
+}
+
+/// Replaces what a rule says, and whether it is disabled.
+pub async fn update(tx: &mut Tx, project: &Project, rule: &Stored, now: Timestamp) -> Result<()> {
+    projects::lock(tx, project).await?;
+    let text = written(&rule.rule)?;
+    // Asked first: an UPDATE that breaks a unique index spoils the whole transaction.
+    let is_taken = tx
+        .exists(
+            "SELECT 1 FROM immutable_rules WHERE project_id = $1 AND rule = $2 AND id <> $3",
+            &[project.id.into(), (&text).into(), rule.id.into()],
+        )
+        .await?;
+    if is_taken {
+        return Err(taken(project));
+    }
+    let updated = tx
+        .execute(
+            "UPDATE immutable_rules SET rule = $2, disabled = $3, updated_at = $4 WHERE id = $1",
+            &[
+                rule.id.into(),
+                (&text).into(),
+                rule.disabled.into(),
+                now.into(),
+            ],
+        )
+        .await?;
+    if updated == 0 {
+        return Err(not_found(rule.id));
+    }
+    let (kind, uid) = (Kind::ImmutableRuleUpdated, &rule.uid);
+    tell(tx, kind, project, uid, &rule.rule, now).await
+}
+
+pub async fn delete(tx: &mut Tx, project: &Project, rule: &Stored, now: Timestamp) -> Result<()> {
+    let deleted = tx
+        .execute(
+            "DELETE FROM immutable_rules WHERE id = $1",
+            &[rule.id.into()],
+        )
+        .await?;
+    if deleted == 0 {
+        return Err(not_found(rule.id));
+    }
+    let (kind, uid) = (Kind::ImmutableRuleDeleted, &rule.uid);
+    tell(tx, kind, project, uid, &rule.rule, now).await
+}
+
+pub fn not_found(id: RuleId) -> Error {
+    Error::not_found(What::Rule, format!("immutable tag rule {id} not found"))
+}
+
+/// A rule is named by what it protects, for people.
+async fn tell(
+    tx: &mut Tx,
+    kind: Kind,
+    project: &Project,
+    uid: &str,
+    rule: &Rule,
+    now: Timestamp,
+) -> Result<()> {
+    let key = format!("{}/{rule}", project.name);
+    let payload = json!({ "uid": uid, "rule": rule });
+    changes::append(tx, kind, &key, Some(project.id), &payload, now).await
+}
+
+fn parse(text: &str) -> Result<Rule> {
+    serde_json::from_str(text).map_err(model::error::internal("reading an immutable rule"))
+}
+
+fn written(rule: &Rule) -> Result<String> {
+    serde_json::to_string(rule).map_err(model::error::internal("writing an immutable rule"))
+}
+
+fn taken(project: &Project) -> Error {
+    Error::Conflict(format!(
+        "project `{}` has this immutable rule already",
+        project.name
+    ))
 }

@@ -36,6 +36,7 @@ pub mod password_resets;
 pub mod project_metadata;
 pub mod projects;
 pub mod quotas;
+pub mod recount;
 pub mod replicas;
 pub mod repositories;
 pub mod rights;

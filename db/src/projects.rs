@@ -247,18 +247,6 @@ pub async fn bytes(conn: &mut Conn) -> Result<i64> {
     Ok(sum.unwrap_or(0))
 }
 
-/// How many bytes a project may hold (-1 without a limit), and how many it does; none when it has no quota.
-pub async fn quota(conn: &mut Conn, id: ProjectId) -> Result<Option<(i64, i64)>> {
-    conn.row(
-        "SELECT q.hard, (SELECT CAST(COALESCE(SUM(c.n), 0) AS BIGINT) FROM counters c WHERE c.name = 'project.bytes' AND c.id = q.project_id)
-           FROM quotas q
-          WHERE q.project_id = $1",
-        &[id.into()],
-        |row| Ok((row.int(0)?, row.int(1)?)),
-    )
-    .await
-}
-
 /// Makes sure that a project is there and stays until the transaction ends; whoever adds something to it calls this.
 pub(crate) async fn hold(tx: &mut Tx, id: ProjectId) -> Result<()> {
     let sql = locking!(

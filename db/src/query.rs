@@ -9,7 +9,7 @@ mod order;
 
 use model::{
     Error, Result, What,
-    listing::{Listing, Match, Page},
+    listing::{Listing, Match},
 };
 
 pub use self::condition::Within;
@@ -23,8 +23,6 @@ use crate::{
 const BATCH: i64 = 500;
 /// Without an index for the order each batch sorts all rows again, so that only so many may be asked for at once.
 const MOST_SORTED: i64 = 20_000;
-/// Rows that are held in memory for one answer.
-const MOST_AT_ONCE: i64 = 20_000;
 
 /// By itself, since a text that is built is none that a test finds in the source: those are explained from [`Selection::texts`].
 const SELECT: &str = concat!("SELECT", " ");
@@ -279,28 +277,6 @@ impl<T: Send> Selection<T> {
         Ok(rows.first().copied().unwrap_or_default())
     }
 
-    /// One page; all of it where no page was asked for. For lists that are short by their nature: of others whoever answers
-    /// takes [`Selection::all`] and sends on what he has.
-    pub async fn rows(self, conn: &mut Conn, page: Page, total: i64) -> Result<Vec<T>> {
-        if let Page::Rows { before, count } = page {
-            return self.page(conn, before, count).await;
-        }
-        if total > MOST_AT_ONCE {
-            return Err(Error::invalid(
-                What::Query,
-                format!("{total} rows are too many to be answered all at once: ask for pages"),
-            ));
-        }
-        let (mut batches, mut rows) = (self.all(total)?, Vec::new());
-        loop {
-            let more = batches.next(conn).await?;
-            if more.is_empty() {
-                return Ok(rows);
-            }
-            rows.extend(more);
-        }
-    }
-
     /// `count` rows after the first `before`.
     pub async fn page(&self, conn: &mut Conn, before: i64, count: i64) -> Result<Vec<T>> {
         let text = self.page_text(conn.locks_rows(), before, count);
@@ -410,6 +386,13 @@ pub struct Batches<T: 'static> {
     /// The order's values of the last row that was read.
     after: Option<Vec<Option<Param>>>,
     ended: bool,
+}
+
+impl<T> Batches<T> {
+    /// Whether nothing follows, as far as is known: a further batch may still be empty.
+    pub fn is_over(&self) -> bool {
+        self.ended
+    }
 }
 
 impl<T: Send> Batches<T> {

@@ -1,24 +1,22 @@
 //! How many bytes a project may use. A content counts once, while some repository of the project counts it: see `links`. Where
 //! there is a limit, whoever adds holds its row until he has committed, so that it is never exceeded.
 
-mod recount;
-
 use model::{
     Error, Result, What,
     change::Kind,
     id::{ProjectId, QuotaId},
     time::Timestamp,
 };
+use oci::digest::Digest;
 use serde_json::json;
 
 use crate::{
     Conn, Tx, changes,
     counters::{self, Counter},
-    projects::Project,
+    generations::Touch,
+    query::{Field, Kind as Of, List, Within},
     value::Row,
 };
-
-pub use recount::{Recounted, find_miscounted, recount};
 
 /// No limit.
 pub const UNLIMITED: i64 = -1;
@@ -27,8 +25,13 @@ pub const UNLIMITED: i64 = -1;
 pub struct Quota {
     pub id: QuotaId,
     pub project: ProjectId,
+    pub project_name: String,
+    /// None when the project's owner was deleted.
+    pub owner_name: Option<String>,
     /// Bytes, or [`UNLIMITED`].
     pub hard: i64,
+    /// Bytes in use, as committed.
+    pub used: i64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }
@@ -37,29 +40,85 @@ fn read(row: &Row<'_>) -> Result<Quota> {
     Ok(Quota {
         id: QuotaId(row.int(0)?),
         project: ProjectId(row.int(1)?),
-        hard: row.int(2)?,
-        created_at: row.time(3)?,
-        updated_at: row.time(4)?,
+        project_name: row.text(2)?,
+        owner_name: row.opt_text(3)?,
+        hard: row.int(4)?,
+        used: row.int(5)?.max(0),
+        created_at: row.time(6)?,
+        updated_at: row.time(7)?,
     })
+}
+
+/// Those of all projects.
+pub static LIST: List<Quota> = List {
+    table: "quotas q",
+    always: "",
+    joins: " JOIN projects p ON p.id = q.project_id LEFT JOIN users o ON o.id = p.owner_id AND o.deleted_at IS NULL",
+    columns: &[
+        "q.id",
+        "q.project_id",
+        "p.name",
+        "o.name",
+        "q.hard",
+        USED,
+        "q.created_at",
+        "q.updated_at",
+    ],
+    read,
+    id: "q.id",
+    fields: &[
+        Field::new(&["id", "ID"], "q.id", Of::Number)
+            .indexed()
+            .unique(),
+        Field::new(&["hard.storage"], "q.hard", Of::Number),
+        Field::new(&["used.storage"], USED, Of::Number),
+        Field::new(&["creation_time", "CreationTime"], "q.created_at", Of::Time),
+        Field::new(&["update_time", "UpdateTime"], "q.updated_at", Of::Time),
+    ],
+    order: &[("id", false)],
+};
+
+const USED: &str = "(SELECT CAST(COALESCE(SUM(c.n), 0) AS BIGINT) FROM counters c WHERE c.name = 'project.bytes' AND c.id = q.project_id)";
+
+/// Of the list: a project's alone.
+pub fn of(project: ProjectId) -> Within {
+    Within::all().and("q.project_id = $1", [project.0.into()])
 }
 
 pub async fn get(conn: &mut Conn, id: QuotaId) -> Result<Quota> {
     conn.row(
-        "SELECT id, project_id, hard, created_at, updated_at FROM quotas WHERE id = $1",
+        "SELECT q.id, q.project_id, p.name, o.name, q.hard,
+                (SELECT CAST(COALESCE(SUM(c.n), 0) AS BIGINT) FROM counters c WHERE c.name = 'project.bytes' AND c.id = q.project_id),
+                q.created_at, q.updated_at
+           FROM quotas q
+           JOIN projects p ON p.id = q.project_id
+           LEFT JOIN users o ON o.id = p.owner_id AND o.deleted_at IS NULL
+          WHERE q.id = $1",
         &[id.into()],
         read,
     )
     .await?
-    .ok_or_else(|| Error::not_found(What::Quota, format!("quota {id} not found")))
+    .ok_or_else(|| not_found(id))
 }
 
+/// A project's, when it has one.
 pub async fn find(conn: &mut Conn, project: ProjectId) -> Result<Option<Quota>> {
     conn.row(
-        "SELECT id, project_id, hard, created_at, updated_at FROM quotas WHERE project_id = $1",
+        "SELECT q.id, q.project_id, p.name, o.name, q.hard,
+                (SELECT CAST(COALESCE(SUM(c.n), 0) AS BIGINT) FROM counters c WHERE c.name = 'project.bytes' AND c.id = q.project_id),
+                q.created_at, q.updated_at
+           FROM quotas q
+           JOIN projects p ON p.id = q.project_id
+           LEFT JOIN users o ON o.id = p.owner_id AND o.deleted_at IS NULL
+          WHERE q.project_id = $1",
         &[project.into()],
         read,
     )
     .await
+}
+
+fn not_found(id: QuotaId) -> Error {
+    Error::not_found(What::Quota, format!("quota {id} not found"))
 }
 
 pub(crate) async fn insert(
@@ -77,21 +136,28 @@ pub(crate) async fn insert(
 }
 
 /// Sets another limit; one below what is used stops what would add.
-pub async fn set_hard(tx: &mut Tx, project: &Project, hard: i64, now: Timestamp) -> Result<()> {
+pub async fn set_hard(tx: &mut Tx, quota: &Quota, hard: i64, now: Timestamp) -> Result<()> {
     let updated = tx
         .execute(
-            "UPDATE quotas SET hard = $2, updated_at = $3 WHERE project_id = $1",
-            &[project.id.into(), hard.into(), now.into()],
+            "UPDATE quotas SET hard = $2, updated_at = $3 WHERE id = $1",
+            &[quota.id.into(), hard.into(), now.into()],
         )
         .await?;
     if updated == 0 {
-        return Err(Error::not_found(
-            What::Quota,
-            format!("project `{}` has no quota", project.name),
-        ));
+        return Err(not_found(quota.id));
     }
-    let (kind, payload) = (Kind::QuotaUpdated, json!({ "hard": hard }));
-    changes::append(tx, kind, &project.name, Some(project.id), &payload, now).await
+    // Whether a project has a limit is remembered with what callers may do there.
+    tx.touch(Touch::Rights);
+    let payload = json!({ "hard": hard });
+    changes::append(
+        tx,
+        Kind::QuotaUpdated,
+        &quota.project_name,
+        Some(quota.project),
+        &payload,
+        now,
+    )
+    .await
 }
 
 /// Bytes in use, as committed.
@@ -100,19 +166,43 @@ pub async fn usage(conn: &mut Conn, project: ProjectId) -> Result<u64> {
     Ok(used.max(0).unsigned_abs())
 }
 
-/// Refuses what would exceed the limit as things stand, before its bytes come; with 0 only what is over it already. The
-/// transaction that adds asks again, under a lock. Whether quotas are switched off is the caller's question.
-pub async fn check(conn: &mut Conn, project: ProjectId, adding: u64) -> Result<()> {
-    let limit = conn
+/// Refuses what would exceed the limit as things stand, before its bytes come; with 0 only what is over it already. What the
+/// project uses already adds nothing: `digest` says what it is, where that is known. The transaction that adds asks again,
+/// under a lock. Whether quotas are switched off is the caller's question.
+pub async fn check(
+    conn: &mut Conn,
+    project: ProjectId,
+    adding: u64,
+    digest: Option<&Digest>,
+) -> Result<()> {
+    let found = conn
         .row(
-            "SELECT hard FROM quotas WHERE project_id = $1 AND hard >= 0",
+            "SELECT q.hard,
+                    (SELECT CAST(COALESCE(SUM(c.n), 0) AS BIGINT) FROM counters c WHERE c.name = 'project.bytes' AND c.id = q.project_id)
+               FROM quotas q
+              WHERE q.project_id = $1 AND q.hard >= 0",
             &[project.into()],
-            |row| row.int(0),
+            |row| Ok((row.int(0)?, row.int(1)?)),
         )
         .await?;
-    let Some(hard) = limit else { return Ok(()) };
-    let used = counters::value(conn, Counter::ProjectBytes(project)).await?;
-    refuse_over(hard, used, adding.min(i64::MAX as u64) as i64)
+    let Some((hard, used)) = found else {
+        return Ok(());
+    };
+    let refused = refuse_over(hard, used, adding.min(i64::MAX as u64) as i64);
+    match digest {
+        Some(digest) if refused.is_err() && uses(conn, project, digest).await? => Ok(()),
+        _ => refused,
+    }
+}
+
+/// Whether the project uses this content already.
+async fn uses(conn: &mut Conn, project: ProjectId, digest: &Digest) -> Result<bool> {
+    let digest = digest.to_string();
+    conn.exists(
+        "SELECT 1 FROM project_blobs WHERE project_id = $1 AND blob_id IN (SELECT id FROM blobs WHERE digest = $2) AND links > 0",
+        &[project.into(), (&digest).into()],
+    )
+    .await
 }
 
 /// The same under the lock of the quota's row.

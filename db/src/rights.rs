@@ -18,6 +18,8 @@ pub struct Standing {
     pub public: bool,
     /// What a pull must find signed, see `projects.trust`.
     pub trust: i64,
+    /// Whether a quota limits what it may hold.
+    pub is_limited: bool,
     pub created_at: Timestamp,
     /// His own, and those of groups that he is in.
     pub roles: Vec<Role>,
@@ -32,15 +34,17 @@ pub async fn standing(
     let user = user.map_or(0, |user| user.0);
     let rows = conn
         .rows(
-            "SELECT p.id, p.public, p.created_at, m.role, p.trust
+            "SELECT p.id, p.public, p.created_at, m.role, p.trust, q.hard
                FROM projects p
                LEFT JOIN members m ON m.project_id = p.id AND m.user_id = $2
+               LEFT JOIN quotas q ON q.project_id = p.id
               WHERE p.name = $1 AND p.deleted_at IS NULL
               UNION ALL
-             SELECT p.id, p.public, p.created_at, m.role, p.trust
+             SELECT p.id, p.public, p.created_at, m.role, p.trust, q.hard
                FROM projects p
                JOIN group_users g ON g.user_id = $2
                JOIN members m ON m.project_id = p.id AND m.group_id = g.group_id
+               LEFT JOIN quotas q ON q.project_id = p.id
               WHERE p.name = $1 AND p.deleted_at IS NULL
               LIMIT 10000",
             &[project.into(), user.into()],
@@ -51,6 +55,7 @@ pub async fn standing(
                     public: row.bool(1)?,
                     created_at: row.time(2)?,
                     trust: row.int(4)?,
+                    is_limited: row.opt_int(5)?.is_some_and(|hard| hard >= 0),
                     roles: Vec::new(),
                 };
                 Ok((standing, role))

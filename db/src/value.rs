@@ -53,6 +53,7 @@ value_from!(
     id::ArtifactId => |id| Self::Int(id.0),
     id::TagId => |id| Self::Int(id.0),
     id::QuotaId => |id| Self::Int(id.0),
+    id::RuleId => |id| Self::Int(id.0),
     id::JobId => |id| Self::Int(id.0),
 );
 

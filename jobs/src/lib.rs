@@ -15,6 +15,7 @@ mod describe;
 mod expire_uploads;
 mod forget_user;
 mod mail;
+mod recount;
 mod scrub;
 mod trim_history;
 
@@ -48,6 +49,7 @@ pub async fn run(cx: &Context, post: &Post, job: &Job) -> Result<Outcome> {
         Job::ExpireUploads {} => expire_uploads::run(cx).await,
         Job::TrimHistory {} => trim_history::run(cx).await,
         Job::Describe {} => describe::run(cx).await,
+        Job::Recount {} => recount::run(cx).await,
         Job::ForgetUser {
             user,
             account,

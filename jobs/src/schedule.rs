@@ -51,7 +51,7 @@ impl Intervals {
             Job::ExpireUploads {} => Some(self.expire_uploads),
             Job::TrimHistory {} => Some(self.trim_history),
             Job::Describe {} => Some(self.describe),
-            Job::Mail { .. } | Job::ForgetUser { .. } => None,
+            Job::Mail { .. } | Job::ForgetUser { .. } | Job::Recount {} => None,
         }
     }
 }

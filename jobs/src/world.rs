@@ -9,9 +9,14 @@ use db::{
     audit::{self, Entry},
     cursors::Cursor,
     jobs::{self, Claimed, JobRow},
+    projects, users,
 };
 use futures_util::future::BoxFuture;
-use model::{Result, id::JobId, job::Job};
+use model::{
+    Result,
+    id::{JobId, ProjectId},
+    job::Job,
+};
 use outbound::Trust;
 use registry::Registry;
 use tempfile::TempDir;
@@ -108,6 +113,27 @@ impl<'a> World<'a> {
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + Sync + 'static,
     {
         self.database.db.write(work).await.unwrap()
+    }
+
+    /// Makes the project `library`, of an administrator.
+    pub(crate) async fn library(&self) -> ProjectId {
+        self.write(|tx| {
+            Box::pin(async move {
+                let now = tx.now().await?;
+                let new = users::NewUser {
+                    name: "admin".parse()?,
+                    email: None,
+                    realname: None,
+                    comment: None,
+                    password: None,
+                    admin: true,
+                };
+                let owner = users::insert(tx, &new, now).await?;
+                let library = projects::NewProject::named("library".parse()?, owner);
+                projects::insert(tx, &library, now).await
+            })
+        })
+        .await
     }
 
     pub(crate) async fn enqueue(&self, job: Job) -> JobId {

@@ -30,6 +30,7 @@ row_id!(
     ArtifactId,
     TagId,
     QuotaId,
+    RuleId,
     JobId
 );
 

@@ -1,6 +1,6 @@
 //! Rules that make tags immutable: nobody moves or deletes a tag that one of its project's rules protects.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +94,28 @@ impl Rule {
         };
         repositories.selects_repository(repository).unwrap_or(true)
             && tags.selects_tags(&[tag]).unwrap_or(true)
+    }
+}
+
+/// What it protects, in short: `app:v*`, with a `!` before what it excludes.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |selectors: &[Selector]| {
+            selectors.first().map_or_else(String::new, |selector| {
+                let mark = if selector.decoration.excludes() {
+                    "!"
+                } else {
+                    ""
+                };
+                format!("{mark}{}", selector.pattern)
+            })
+        };
+        write!(
+            f,
+            "{}:{}",
+            shown(self.repositories()),
+            shown(&self.tag_selectors)
+        )
     }
 }
 
@@ -230,6 +252,12 @@ mod tests {
                 "{refused:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_rule_is_named_by_what_it_protects() {
+        let all = rule(("repoMatches", "app/**"), ("excludes", "latest"));
+        assert_eq!(all.to_string(), "app/**:!latest");
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub enum Job {
     TrimHistory {},
     /// Finds out what artifacts are that no push has described.
     Describe {},
+    /// Counts anew what projects use, and the totals of their repositories and artifacts.
+    Recount {},
     /// Puts a hash in the place of what tells who a deleted user was.
     ForgetUser {
         user: i64,
@@ -64,6 +66,7 @@ impl Job {
             Self::ExpireUploads {} => "expire-uploads",
             Self::TrimHistory {} => "trim-history",
             Self::Describe {} => "describe",
+            Self::Recount {} => "recount",
             Self::ForgetUser { .. } => "forget-user",
             Self::Mail { .. } => "mail",
         }
@@ -85,6 +88,7 @@ impl Job {
             Self::Collect { requested_by: None }
             | Self::ExpireUploads {}
             | Self::Describe {}
+            | Self::Recount {}
             | Self::ForgetUser { .. } => 50,
             Self::TrimHistory {} | Self::Scrub { requested_by: None } => 10,
         }
@@ -102,10 +106,11 @@ impl Job {
     /// An attempt that takes longer hangs, as on a mount that is gone; far more than it needs.
     pub fn timeout(&self) -> Duration {
         match self {
-            // The last looks at the whole audit.
-            Self::Collect { .. } | Self::Describe {} | Self::ForgetUser { .. } => {
-                Duration::from_hours(6)
-            }
+            // The last looks at the whole audit, the one before at all links.
+            Self::Collect { .. }
+            | Self::Describe {}
+            | Self::Recount {}
+            | Self::ForgetUser { .. } => Duration::from_hours(6),
             // A slice ends with a whole content, and that may be large.
             Self::Scrub { requested_by: None } => Duration::from_hours(24),
             Self::Scrub {
@@ -150,6 +155,7 @@ mod tests {
                 account: true,
                 audit: false,
             },
+            Job::Recount {},
         ];
         for job in Job::PERIODIC.into_iter().chain(others) {
             let text = serde_json::to_string(&job).expect("serialises");

@@ -36,9 +36,30 @@ pub enum Decoration {
     RepoExcludes,
 }
 
+impl Kind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Doublestar => "doublestar",
+        }
+    }
+}
+
 impl Decoration {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Matches => "matches",
+            Self::Excludes => "excludes",
+            Self::RepoMatches => "repoMatches",
+            Self::RepoExcludes => "repoExcludes",
+        }
+    }
+
     pub fn is_of_repositories(self) -> bool {
         matches!(self, Self::RepoMatches | Self::RepoExcludes)
+    }
+
+    pub fn excludes(self) -> bool {
+        matches!(self, Self::Excludes | Self::RepoExcludes)
     }
 }
 
@@ -46,7 +67,7 @@ impl Selector {
     /// From what a client sent.
     pub fn new(kind: &str, decoration: &str, pattern: &str, extras: &str) -> Result<Self> {
         let invalid = |why: &str| Error::invalid(What::Rule, format!("invalid selector: {why}"));
-        if kind != "doublestar" {
+        if kind != Kind::Doublestar.as_str() {
             return Err(invalid("`kind` must be doublestar"));
         }
         let decoration = match decoration {

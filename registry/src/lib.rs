@@ -14,6 +14,7 @@ pub mod mount;
 mod named;
 pub mod pull;
 pub mod push;
+mod quota;
 pub mod rebuild;
 pub mod scrub;
 pub mod session;

@@ -1,15 +1,25 @@
 //! What handlers answer, in the shapes that Harbor's clients know.
 
+use std::io;
+
 use bytes::Bytes;
+use futures_util::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
 use http::{HeaderValue, Response, StatusCode, header};
+use model::Error as Cause;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{input::Json, openapi::Operation, page::Asked};
 use crate::{
+    admission::Permit,
     body::Body,
     error::{self, Dialect},
 };
+
+const JSON: &str = "application/json; charset=utf-8";
 
 /// Something that a handler answers.
 pub(crate) trait Answer: Send + 'static {
@@ -42,11 +52,32 @@ impl<T: Serialize + JsonSchema + Send + 'static> Answer for Option<Json<T>> {
 pub(crate) struct Listed<T> {
     pub(crate) rows: Vec<T>,
     pub(crate) total: i64,
+    /// What follows, where everything was asked for and is much.
+    pub(crate) rest: Option<Rest<T>>,
+}
+
+/// Further rows, which are read while the answer is sent, and the room that this takes.
+pub(crate) struct Rest<T> {
+    pub(crate) rows: BoxStream<'static, Result<Vec<T>, Cause>>,
+    pub(crate) room: Permit,
+}
+
+impl<T> Listed<T> {
+    pub(crate) fn whole(rows: Vec<T>, total: i64) -> Self {
+        Self {
+            rows,
+            total,
+            rest: None,
+        }
+    }
 }
 
 impl<T: Serialize + JsonSchema + Send + 'static> Answer for Listed<T> {
     fn response(self, asked: &Asked) -> Response<Body> {
-        let mut response = json(&self.rows);
+        let mut response = match self.rest {
+            None => json(&self.rows),
+            Some(rest) => streamed(self.rows, rest),
+        };
         asked.add_pages(self.total, &mut response);
         response
     }
@@ -54,6 +85,30 @@ impl<T: Serialize + JsonSchema + Send + 'static> Answer for Listed<T> {
     fn describe(operation: &mut Operation<'_>) {
         operation.lists::<T>();
     }
+}
+
+/// One JSON array of many batches.
+fn streamed<T: Serialize + Send + 'static>(first: Vec<T>, rest: Rest<T>) -> Response<Body> {
+    let batches = stream::iter([Ok(first)]).chain(rest.rows).enumerate();
+    let texts = batches.map(|(number, batch)| {
+        let rows = batch.map_err(io::Error::other)?;
+        let text = serde_json::to_vec(&rows)?;
+        // Without the brackets, and after a comma where something stands before it.
+        let inner = &text[1..text.len() - 1];
+        let mut piece = Vec::with_capacity(inner.len() + 1);
+        match number {
+            0 => piece.push(b'['),
+            _ if inner.is_empty() => {}
+            _ => piece.push(b','),
+        }
+        piece.extend_from_slice(inner);
+        Ok(Bytes::from(piece))
+    });
+    let end = stream::iter([Ok(Bytes::from_static(b"]"))]);
+    let mut response = Response::new(Body::chunked(texts.chain(end), rest.room));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+    response
 }
 
 /// 201, with where the new thing is: its name below the request's path.
@@ -180,10 +235,8 @@ fn json(body: &impl Serialize) -> Response<Body> {
     match serde_json::to_vec(body) {
         Ok(bytes) => {
             let mut response = Response::new(Body::whole(bytes));
-            response.headers_mut().insert(
-                header::CONTENT_TYPE,
-                HeaderValue::from_static("application/json; charset=utf-8"),
-            );
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
             response
         }
         Err(failed) => {

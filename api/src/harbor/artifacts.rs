@@ -2,12 +2,16 @@
 
 mod additions;
 mod copy;
+mod labels;
 mod shape;
 mod tags;
 mod which;
 
+use std::sync::Arc;
+
 use db::{
     artifacts::details::{self, Details},
+    counters::{self, Counter},
     immutable::{self, Rules},
     repositories,
 };
@@ -26,6 +30,7 @@ use super::{
 
 pub(super) use additions::{get as addition, vulnerabilities};
 pub(super) use copy::copy;
+pub(super) use labels::{add as add_label, remove as remove_label};
 pub(super) use shape::{Accessory, Artifact, Switches};
 pub(super) use tags::{create as create_tag, delete as delete_tag, list as list_tags};
 
@@ -42,13 +47,11 @@ pub(super) async fn list(call: Call, Query(switches): Query<Switches>) -> Result
     let Wanted { listing, page } = call.wanted()?;
     let found = repositories::find(&mut *call.reader().await?, name.as_str()).await?;
     let Some(repository) = found else {
-        return Ok(Listed {
-            rows: Vec::new(),
-            total: 0,
-        });
+        return Ok(Listed::whole(Vec::new(), 0));
     };
     let selection = which::of_repository(repository.id, &listing)?;
-    show(&call, selection, page, switches).await
+    let counter = Counter::RepositoryArtifacts(repository.id);
+    show(&call, selection, page, switches, counter).await
 }
 
 /// The artifacts of all repositories of a project.
@@ -63,7 +66,8 @@ pub(super) async fn list_of_project(
     let latest = asked.latest_in_repository.unwrap_or(false);
     let Wanted { listing, page } = call.wanted()?;
     let selection = which::of_project(call.project(), &listing, latest)?;
-    show(&call, selection, page, switches).await
+    let counter = Counter::ProjectArtifacts(call.project());
+    show(&call, selection, page, switches, counter).await
 }
 
 pub(super) async fn get(call: Call, Query(switches): Query<Switches>) -> Result<Json<Artifact>> {
@@ -91,20 +95,25 @@ pub(super) async fn list_accessories(call: Call) -> Result<Listed<Accessory>> {
     call.listed(selection, page, None, Accessory::from).await
 }
 
+/// `counter` knows how long the whole list is.
 async fn show(
     call: &Call,
     selection: which::Selected,
     page: Page,
     switches: Switches,
+    counter: Counter,
 ) -> Result<Listed<Artifact>> {
-    let found = call.listed(selection.rows, page, None, |row| row).await?;
-    let rules = rules(call, switches).await?;
-    let conn = &mut *call.reader().await?;
-    let rows = shape::show(conn, found.rows, switches, &rules).await?;
-    Ok(Listed {
-        rows,
-        total: found.total,
+    let rules = Arc::new(rules(call, switches).await?);
+    let known = if selection.is_whole {
+        Some(counters::value(&mut *call.reader().await?, counter).await?)
+    } else {
+        None
+    };
+    call.listed_by(selection.rows, page, known, move |conn, rows| {
+        let rules = rules.clone();
+        Box::pin(async move { shape::show(conn, rows, switches, &rules).await })
     })
+    .await
 }
 
 /// The rules of the project where the status of tags is asked for.

@@ -101,7 +101,7 @@ pub(super) async fn event_types(_: Call) -> Result<Json<Vec<AuditLogEventType>>>
     Ok(Json(types.collect()))
 }
 
-async fn rows<T: From<Shown>>(call: &Call, within: Within) -> Result<Listed<T>> {
+async fn rows<T: From<Shown> + Send + 'static>(call: &Call, within: Within) -> Result<Listed<T>> {
     let Wanted { listing, page } = call.wanted()?;
     call.listed(LIST.select(&listing, within)?, page, None, T::from)
         .await

@@ -45,6 +45,13 @@ pub(super) struct Label {
     update_time: String,
 }
 
+impl Label {
+    /// What it is called where only that is wanted.
+    pub(super) fn id(&self) -> LabelId {
+        LabelId(self.id)
+    }
+}
+
 impl From<Row> for Label {
     fn from(row: Row) -> Self {
         Self {
@@ -157,10 +164,13 @@ async fn find(call: &Call, action: Action) -> Result<Row> {
     }
     let id = LabelId(call.number("label_id")?);
     let found = labels::find(&mut *call.reader().await?, id).await?;
-    let missing = || Cause::not_found(What::Label, format!("label {id} not found"));
-    let row = found.ok_or_else(missing)?;
+    let row = found.ok_or_else(|| not_found(id))?;
     require(call, row.project, action).await?;
     Ok(row)
+}
+
+pub(super) fn not_found(id: LabelId) -> Cause {
+    Cause::not_found(What::Label, format!("label {id} not found"))
 }
 
 async fn require(call: &Call, project: Option<ProjectId>, action: Action) -> Result<()> {

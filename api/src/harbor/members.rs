@@ -74,13 +74,12 @@ pub(super) async fn list(
     let mut reader = call.reader().await?;
     let id = call.project();
     let rows = members::page(&mut reader, id, &name, before, count).await?;
-    Ok(Listed {
-        rows: rows
-            .into_iter()
+    Ok(Listed::whole(
+        rows.into_iter()
             .map(|member| ProjectMemberEntity::of(member, id.0))
             .collect(),
-        total: members::count(&mut reader, id).await?.values().sum(),
-    })
+        members::count(&mut reader, id).await?.values().sum(),
+    ))
 }
 
 #[derive(Deserialize, JsonSchema)]

@@ -1,16 +1,20 @@
 //! Pages of a list: which one was asked for, and the headers that lead to its neighbours.
 
-use db::query::Selection;
+use db::{Conn, query::Selection};
+use futures_util::{StreamExt, future::BoxFuture, stream};
 use http::{HeaderName, HeaderValue, Response, header};
-use model::listing::{Listing, Page};
+use model::{
+    Error as Cause,
+    listing::{Listing, Page},
+};
 use oci::query;
 
 use super::{
-    answer::Listed,
+    answer::{Listed, Rest},
     call::Call,
     error::{Error, Result},
 };
-use crate::{body::Body, request::Ask};
+use crate::{admission::Room, body::Body, request::Ask};
 
 const TOTAL: HeaderName = HeaderName::from_static("x-total-count");
 /// The page of who asks for none.
@@ -49,19 +53,65 @@ impl Call {
     }
 
     /// The rows of a list that were asked for. `known` is what a counter says of the unfiltered one.
-    pub(crate) async fn listed<T: Send, U>(
+    pub(crate) async fn listed<T: Send + 'static, U: Send + 'static>(
         &self,
         selection: Selection<T>,
         page: Page,
         known: Option<i64>,
-        show: impl FnMut(T) -> U,
+        show: impl Fn(T) -> U + Send + Sync + 'static,
+    ) -> Result<Listed<U>> {
+        self.listed_by(selection, page, known, move |_, rows| {
+            let shown = rows.into_iter().map(&show).collect();
+            Box::pin(async move { Ok(shown) })
+        })
+        .await
+    }
+
+    /// The same where rows are shown with more that is read. All of a long list is sent as it is read, some rows at a time.
+    pub(crate) async fn listed_by<T: Send + 'static, U: Send + 'static>(
+        &self,
+        selection: Selection<T>,
+        page: Page,
+        known: Option<i64>,
+        show: impl for<'c> Fn(&'c mut Conn, Vec<T>) -> BoxFuture<'c, Result<Vec<U>, Cause>>
+        + Send
+        + Sync
+        + 'static,
     ) -> Result<Listed<U>> {
         let mut reader = self.reader().await?;
         let total = selection.total(&mut reader, known).await?;
-        let rows = selection.rows(&mut reader, page, total).await?;
+        if let Page::Rows { before, count } = page {
+            let rows = selection.page(&mut reader, before, count).await?;
+            return Ok(Listed::whole(show(&mut reader, rows).await?, total));
+        }
+        let mut batches = selection.all(total)?;
+        let first = batches.next(&mut reader).await?;
+        let rows = show(&mut reader, first).await?;
+        drop(reader);
+        if batches.is_over() {
+            return Ok(Listed::whole(rows, total));
+        }
+        let db = self.app().registry.db().clone();
+        let further = stream::try_unfold((batches, show), move |(mut batches, show)| {
+            let db = db.clone();
+            async move {
+                if batches.is_over() {
+                    return Ok(None);
+                }
+                let mut reader = db.reader().await?;
+                let rows = batches.next(&mut reader).await?;
+                let rows = show(&mut reader, rows).await?;
+                Ok(Some((rows, (batches, show))))
+            }
+        });
+        let rest = Rest {
+            rows: further.boxed(),
+            room: self.app().admission.enter(Room::Download)?,
+        };
         Ok(Listed {
-            rows: rows.into_iter().map(show).collect(),
+            rows,
             total,
+            rest: Some(rest),
         })
     }
 }

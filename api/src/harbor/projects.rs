@@ -8,7 +8,7 @@ use db::{
     members,
     projects::{self, LIST},
     query::Within,
-    robots,
+    quotas, robots,
 };
 use model::{
     Error as Cause, What,
@@ -60,12 +60,12 @@ pub(super) async fn list(call: Call, Query(asked): Query<ListProjects>) -> Resul
         }
     }
     let selection = LIST.select(&wanted.listing, visible(&call).await?)?;
-    let mut reader = call.reader().await?;
-    let total = selection.total(&mut reader, None).await?;
-    let rows = selection.rows(&mut reader, wanted.page, total).await?;
-    let with_detail = asked.with_detail.unwrap_or(true);
-    let rows = show_all(&mut reader, &call.caller, rows, with_detail).await?;
-    Ok(Listed { rows, total })
+    let (caller, with_detail) = (call.caller.clone(), asked.with_detail.unwrap_or(true));
+    call.listed_by(selection, wanted.page, None, move |conn, rows| {
+        let caller = caller.clone();
+        Box::pin(async move { show_all(conn, &caller, rows, with_detail).await })
+    })
+    .await
 }
 
 fn is_empty(value: &Match) -> bool {
@@ -196,9 +196,9 @@ pub(super) struct ProjectSummaryQuota {
 }
 
 /// Bytes.
-#[derive(Serialize, JsonSchema)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 pub(super) struct Storage {
-    storage: i64,
+    pub(super) storage: i64,
 }
 
 pub(super) async fn summary(call: Call) -> Result<Json<ProjectSummary>> {
@@ -208,7 +208,7 @@ pub(super) async fn summary(call: Call) -> Result<Json<ProjectSummary>> {
     let mut reader = call.reader().await?;
     let extras = projects::extras(&mut reader, &[id]).await?;
     let quota = if has_quota {
-        projects::quota(&mut reader, id).await?
+        quotas::find(&mut reader, id).await?
     } else {
         None
     };
@@ -228,9 +228,13 @@ pub(super) async fn summary(call: Call) -> Result<Json<ProjectSummary>> {
         developer_count: of(Role::Developer),
         guest_count: of(Role::Guest),
         limited_guest_count: of(Role::LimitedGuest),
-        quota: quota.map(|(hard, used)| ProjectSummaryQuota {
-            hard: Storage { storage: hard },
-            used: Storage { storage: used },
+        quota: quota.map(|quota| ProjectSummaryQuota {
+            hard: Storage {
+                storage: quota.hard,
+            },
+            used: Storage {
+                storage: quota.used,
+            },
         }),
     }))
 }

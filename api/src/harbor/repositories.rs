@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use auth::Subject;
 use db::{
+    Conn,
+    counters::{self, Counter},
     query::Within,
     repositories::details::{self, Details, Viewer},
 };
@@ -54,11 +56,13 @@ impl Repository {
 
 /// Those of all projects that the caller may look into.
 pub(super) async fn list_all(call: Call) -> Result<Listed<Repository>> {
-    listed(&call, details::visible_to(viewer(&call))).await
+    listed(&call, details::visible_to(viewer(&call)), None).await
 }
 
 pub(super) async fn list(call: Call) -> Result<Listed<Repository>> {
-    listed(&call, details::of_project(call.project())).await
+    let of_project = Counter::ProjectRepositories(call.project());
+    let known = counters::value(&mut *call.reader().await?, of_project).await?;
+    listed(&call, details::of_project(call.project()), Some(known)).await
 }
 
 pub(super) async fn get(call: Call) -> Result<Json<Repository>> {
@@ -123,21 +127,24 @@ fn viewer(call: &Call) -> Viewer {
     }
 }
 
-async fn listed(call: &Call, within: Within) -> Result<Listed<Repository>> {
+async fn listed(call: &Call, within: Within, known: Option<i64>) -> Result<Listed<Repository>> {
     let Wanted { listing, page } = call.wanted()?;
     let selection = details::LIST.select(&listing, within)?;
-    let found = call.listed(selection, page, None, |row| row).await?;
-    let ids: Vec<RepositoryId> = found.rows.iter().map(|row| row.id).collect();
-    let counts = details::artifact_counts(&mut *call.reader().await?, &ids).await?;
+    call.listed_by(selection, page, known, |conn, rows| {
+        Box::pin(show(conn, rows))
+    })
+    .await
+}
+
+async fn show(conn: &mut Conn, rows: Vec<Details>) -> Result<Vec<Repository>, Cause> {
+    let ids: Vec<RepositoryId> = rows.iter().map(|row| row.id).collect();
+    let counts = details::artifact_counts(conn, &ids).await?;
     let counts: HashMap<RepositoryId, i64> = counts.into_iter().collect();
-    let shown = found.rows.into_iter().map(|row| {
+    let shown = rows.into_iter().map(|row| {
         let count = counts.get(&row.id).copied().unwrap_or(0);
         Repository::of(row, count)
     });
-    Ok(Listed {
-        rows: shown.collect(),
-        total: found.total,
-    })
+    Ok(shown.collect())
 }
 
 /// Deletes a repository with all it holds.

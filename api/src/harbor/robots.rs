@@ -2,6 +2,8 @@
 
 mod wanted;
 
+use std::sync::Arc;
+
 use auth::Subject;
 use db::{
     Conn,
@@ -196,22 +198,13 @@ pub(super) async fn list(call: Call) -> Result<Listed<Robot>> {
         }
         Some(other) => return Err(invalid(format!("bad request error level input: {other}"))),
     };
-    let found = call
-        .listed(robots::LIST.select(&listing, within)?, page, None, |row| {
-            row
-        })
-        .await?;
-    let settings = call.settings().await?;
-    let rows = show(
-        &mut *call.reader().await?,
-        settings.robot_name_prefix(),
-        found.rows,
-    )
-    .await?;
-    Ok(Listed {
-        rows,
-        total: found.total,
+    let selection = robots::LIST.select(&listing, within)?;
+    let prefix: Arc<str> = call.settings().await?.robot_name_prefix().into();
+    call.listed_by(selection, page, None, move |conn, rows| {
+        let prefix = prefix.clone();
+        Box::pin(async move { show(conn, &prefix, rows).await })
     })
+    .await
 }
 
 pub(super) async fn get(call: Call) -> Result<Json<Robot>> {
@@ -315,7 +308,7 @@ async fn find(call: &Call, action: Action) -> Result<Row> {
 }
 
 /// As the API shows them; their permissions in one query.
-async fn show(conn: &mut Conn, prefix: &str, rows: Vec<Row>) -> Result<Vec<Robot>> {
+async fn show(conn: &mut Conn, prefix: &str, rows: Vec<Row>) -> Result<Vec<Robot>, Cause> {
     let ids: Vec<RobotId> = rows.iter().map(|row| row.id).collect();
     let granted = robots::granted(conn, &ids).await?;
     let of = |id: RobotId| {

@@ -7,8 +7,9 @@ use model::permission::{
 
 use super::{
     access::Access::{Anybody, Inside, Project, SignedIn, System},
-    artifacts, audit, browser, configurations, cve_allowlists, devcenter, health, icons, labels,
-    members, permissions, ping, project_metadata, projects, repositories, robots,
+    artifacts, audit, browser, configurations, cve_allowlists, devcenter, health, icons,
+    immutable_rules, labels, members, permissions, ping, project_metadata, projects, quotas,
+    repositories, robots,
     route::{Route, beside, delete, get, head, patch, post, put, tagged},
     scanners, search, statistics, systeminfo, usergroups, users,
 };
@@ -130,6 +131,17 @@ pub(super) fn table() -> Vec<Route> {
         put("/labels/{label_id}",    "UpdateLabel",  Inside(OF_LABELS), labels::update, "Change a label's name, description and color"),
         delete("/labels/{label_id}", "DeleteLabel",  Inside(OF_LABELS), labels::delete, "Delete a label, also from the artifacts that have it"),
     ]));
+    all.extend(tagged("quota", vec![
+        get("/quotas",      "listQuotas",  System(Resource::Quota, List),   quotas::list,   "How much each project may hold, and how much it does"),
+        get("/quotas/{id}", "getQuota",    System(Resource::Quota, Read),   quotas::get,    "One quota"),
+        put("/quotas/{id}", "updateQuota", System(Resource::Quota, Update), quotas::update, "Set how much a project may hold"),
+    ]));
+    all.extend(tagged("immutable", vec![
+        get("/projects/{project_name_or_id}/immutabletagrules",                        "ListImmuRules",  Project(Resource::ImmutableTag, List),   immutable_rules::list,   "The rules that make tags of a project immutable"),
+        post("/projects/{project_name_or_id}/immutabletagrules",                       "CreateImmuRule", Project(Resource::ImmutableTag, Create), immutable_rules::create, "Make tags of a project immutable"),
+        put("/projects/{project_name_or_id}/immutabletagrules/{immutable_rule_id}",    "UpdateImmuRule", Project(Resource::ImmutableTag, Update), immutable_rules::update, "Replace a rule, or switch it off and on"),
+        delete("/projects/{project_name_or_id}/immutabletagrules/{immutable_rule_id}", "DeleteImmuRule", Project(Resource::ImmutableTag, Delete), immutable_rules::delete, "Delete a rule"),
+    ]));
     all.extend(tagged("auditlog", vec![
         get("/audit-logs",            "listAuditLogs",          Inside(OF_AUDIT),                         audit::list_older,  "What was done, in the older form"),
         get("/auditlog-exts",         "listAuditLogExts",       Inside(OF_AUDIT),                         audit::list,        "What was done, and by whom"),
@@ -150,6 +162,7 @@ pub(super) fn table() -> Vec<Route> {
     all.extend(beside("", "beside", vec![
         get("/api/version",      "getVersion",  Anybody, ping::version,  "The version of the API"),
         post("/api/internal/renameadmin", "renameAdmin", Inside("the first administrator"), browser::rename_admin, "Rename the first administrator to admin@harbor.local"),
+        post("/api/internal/syncquota", "syncQuota", Inside("administrators"), quotas::recount, "Count anew what all projects use"),
         post("/c/login",      "login",      Inside("whoever brings a name and its password"), browser::login, "Begin a session"),
         get("/c/log_out",     "logOut",     Anybody, browser::log_out, "End the session"),
         post("/c/userExists", "userExists", Inside("administrators, and everybody where self registration is on"), browser::user_exists, "Whether somebody has a name or an e-mail address"),
@@ -173,6 +186,8 @@ fn artifact_routes() -> Vec<Route> {
         get("/{reference}/tags",                         "listTags",        Project(Resource::Tag, List),        artifacts::list_tags, "The tags of an artifact"),
         post("/{reference}/tags",                        "createTag",       Project(Resource::Tag, Create),      artifacts::create_tag, "Tag an artifact"),
         delete("/{reference}/tags/{tag_name}",           "deleteTag",       Project(Resource::Tag, Delete),      artifacts::delete_tag, "Remove a tag and nothing else"),
+        post("/{reference}/labels",                      "addLabel",        Project(Resource::ArtifactLabel, Create), artifacts::add_label, "Put a label on an artifact"),
+        delete("/{reference}/labels/{label_id}",         "removeLabel",     Project(Resource::ArtifactLabel, Delete), artifacts::remove_label, "Take a label off an artifact"),
         get("/{reference}/accessories",                  "listAccessories", Project(Resource::Accessory, List),  artifacts::list_accessories, "What is attached to an artifact"),
         get("/{reference}/additions/vulnerabilities",    "getVulnerabilitiesAddition", Project(Resource::ArtifactAddition, Read), artifacts::vulnerabilities, "What scanners found in an artifact"),
         get("/{reference}/additions/{addition}",         "getAddition",     Project(Resource::ArtifactAddition, Read), artifacts::addition, "What an artifact brings to read"),

@@ -27,10 +27,7 @@ pub(super) async fn of_project(call: Call) -> Result<Option<Json<ScannerRegistra
 
 pub(super) async fn candidates(call: Call) -> Result<Listed<ScannerRegistration>> {
     call.wanted()?;
-    Ok(Listed {
-        rows: Vec::new(),
-        total: 0,
-    })
+    Ok(Listed::whole(Vec::new(), 0))
 }
 
 #[derive(Deserialize, JsonSchema)]

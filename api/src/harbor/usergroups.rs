@@ -80,10 +80,10 @@ pub(super) async fn list(call: Call, Query(asked): Query<ListQuery>) -> Result<L
     let mut reader = call.reader().await?;
     let total = user_groups::count(&mut reader, filter).await?;
     let rows = user_groups::list(&mut reader, filter, offset, limit).await?;
-    Ok(Listed {
-        rows: rows.into_iter().map(UserGroup::from).collect(),
+    Ok(Listed::whole(
+        rows.into_iter().map(UserGroup::from).collect(),
         total,
-    })
+    ))
 }
 
 /// Always the first rows, as with Harbor.
@@ -106,10 +106,7 @@ pub(super) async fn search(
         ldap_group_dn: None,
         ..group.into()
     });
-    Ok(Listed {
-        rows: shown.collect(),
-        total,
-    })
+    Ok(Listed::whole(shown.collect(), total))
 }
 
 pub(super) async fn create(call: Call, Json(new): Json<Option<UserGroupReq>>) -> Result<Created> {

@@ -153,10 +153,7 @@ pub(super) async fn search(
         user_id: id.0,
         username,
     };
-    Ok(Listed {
-        rows: rows.into_iter().map(item).collect(),
-        total,
-    })
+    Ok(Listed::whole(rows.into_iter().map(item).collect(), total))
 }
 
 pub(super) async fn current(call: Call) -> Result<Json<UserResp>> {

@@ -26,6 +26,8 @@ pub(super) struct Granted {
     pub(super) is_scanner: bool,
     /// What he pulls must be signed, see `auth::Rights::trust`.
     pub(super) trust: i64,
+    /// A quota limits what the project may hold.
+    pub(super) is_limited: bool,
     pub(super) may_push: bool,
 }
 
@@ -91,6 +93,7 @@ pub(super) async fn check(
         project: rights.project,
         is_scanner: rights.may(Resource::Repository, Action::ScannerPull),
         trust: rights.trust,
+        is_limited: rights.is_limited,
         may_push: rights.may(Resource::Repository, Action::Push),
     })
 }

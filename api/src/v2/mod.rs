@@ -109,6 +109,7 @@ async fn dispatch(
                 target: granted.target(name),
                 caller: granted.caller.identity(),
                 id,
+                is_limited: granted.is_limited,
             };
             Box::pin(upload_request(ask, notes, &upload, verb, room, body)).await
         }

@@ -31,6 +31,8 @@ pub(super) struct Upload<'a> {
     pub(super) target: Target,
     pub(super) caller: String,
     pub(super) id: &'a str,
+    /// A quota limits what the project may hold.
+    pub(super) is_limited: bool,
 }
 
 /// POST: a mount, a whole content (`digest`), or a session.
@@ -50,6 +52,7 @@ pub(super) async fn start(
         if mount(ask, granted, target, &digest).await? {
             return Ok(created(target, &digest));
         }
+        check_quota(ask, granted.is_limited, target, 0, Some(&digest)).await?;
         return Ok(open(ask, granted, target, digest.algorithm()));
     }
     if let Some(digest) = query::first(ask.query(), "digest") {
@@ -57,6 +60,8 @@ pub(super) async fn start(
         notes.digest = Some(digest);
         let _room = swap(ask, room, Room::Upload)?;
         check_room(ask, &body)?;
+        let length = body.length().unwrap_or(0);
+        check_quota(ask, granted.is_limited, target, length, Some(&digest)).await?;
         ask.registry(&notes.subject)
             .push_blob(target, &digest, body)
             .await?;
@@ -69,6 +74,7 @@ pub(super) async fn start(
             .map_err(|error: oci::DigestError| Error::invalid(What::Digest, error.to_string()))?,
     };
     check_room(ask, &body)?;
+    check_quota(ask, granted.is_limited, target, 0, None).await?;
     Ok(open(ask, granted, target, algorithm))
 }
 
@@ -79,7 +85,10 @@ pub(super) async fn append(
 ) -> Result<Response<Body>> {
     check_room(ask, &body)?;
     let chunk = chunk(ask, body)?;
-    let Upload { target, caller, id } = upload;
+    check_quota(ask, upload.is_limited, &upload.target, end(&chunk), None).await?;
+    let Upload {
+        target, caller, id, ..
+    } = upload;
     let received = ask
         .app
         .registry
@@ -104,7 +113,11 @@ pub(super) async fn finish(
     notes.digest = Some(digest);
     check_room(ask, &body)?;
     let chunk = chunk(ask, body)?;
-    let Upload { target, caller, id } = upload;
+    let end = end(&chunk);
+    check_quota(ask, upload.is_limited, &upload.target, end, Some(&digest)).await?;
+    let Upload {
+        target, caller, id, ..
+    } = upload;
     ask.registry(&notes.subject)
         .finish_upload(target, caller, id, &digest, chunk)
         .await?;
@@ -112,7 +125,9 @@ pub(super) async fn finish(
 }
 
 pub(super) async fn status(ask: &Ask, upload: &Upload<'_>) -> Result<Response<Body>> {
-    let Upload { target, caller, id } = upload;
+    let Upload {
+        target, caller, id, ..
+    } = upload;
     let received = ask
         .app
         .registry
@@ -122,7 +137,9 @@ pub(super) async fn status(ask: &Ask, upload: &Upload<'_>) -> Result<Response<Bo
 }
 
 pub(super) async fn cancel(ask: &Ask, upload: &Upload<'_>) -> Result<Response<Body>> {
-    let Upload { target, caller, id } = upload;
+    let Upload {
+        target, caller, id, ..
+    } = upload;
     ask.app
         .registry
         .cancel_upload(target.name.borrowed(), caller, id)
@@ -203,6 +220,27 @@ fn chunk(ask: &Ask, body: RequestBody) -> Result<Chunk<RequestBody>> {
         length: body.length(),
         body: body.resumable(),
     })
+}
+
+/// Bytes that the upload will have at least when this chunk has come, as far as the request tells.
+fn end(chunk: &Chunk<RequestBody>) -> u64 {
+    let start = chunk.range.as_ref().map_or(0, |range| range.start);
+    start.saturating_add(chunk.length.unwrap_or(0))
+}
+
+/// Before the first byte is asked for, as far as its length is known.
+async fn check_quota(
+    ask: &Ask,
+    is_limited: bool,
+    target: &Target,
+    adding: u64,
+    digest: Option<&Digest>,
+) -> Result<()> {
+    if !is_limited {
+        return Ok(());
+    }
+    let registry = &ask.app.registry;
+    registry.check_quota(target.project, adding, digest).await
 }
 
 fn parse_digest(text: &str) -> Result<Digest> {

@@ -5,7 +5,7 @@ use db::{
     artifacts::{self, Attached, Deletion, NewArtifact},
     blobs,
     counters::{self, Counter},
-    links, projects, quotas,
+    links, projects, quotas, recount,
     repositories::{self, Repository},
     tags,
 };
@@ -329,12 +329,7 @@ fn a_repository_goes_with_all_it_holds_and_its_project_after_it() {
             0
         );
         assert_eq!(quotas::usage(reader, app.project).await.unwrap(), 100);
-        assert!(
-            quotas::find_miscounted(reader, app.project)
-                .await
-                .unwrap()
-                .is_exact()
-        );
+        assert!(recount::find(reader, app.project).await.unwrap().is_exact());
         for (number, held) in [(1000, true), (1001, false), (1, false), (200, false)] {
             let content = blobs::newest(reader, &digest(number))
                 .await
@@ -387,12 +382,7 @@ fn who_pushes_while_a_repository_goes_finds_it_or_makes_it_anew() {
             outcome.unwrap();
         }
         let reader = &mut *test.db.reader().await.unwrap();
-        assert!(
-            quotas::find_miscounted(reader, app.project)
-                .await
-                .unwrap()
-                .is_exact()
-        );
+        assert!(recount::find(reader, app.project).await.unwrap().is_exact());
         if let Some(anew) = repositories::find(reader, "library/app").await.unwrap() {
             listed(&test.db, &anew).await;
         }

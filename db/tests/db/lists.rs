@@ -54,10 +54,14 @@ async fn rows<T: Send>(
     let selection = list.select(&Listing::parse(q, sort)?, within)?;
     let conn = &mut *db.reader().await?;
     let total = selection.total(conn, None).await?;
-    let rows = selection.rows(conn, page, total).await?;
-    if page == Page::All {
-        assert_eq!(rows.len() as i64, total, "{q}");
+    if let Page::Rows { before, count } = page {
+        return selection.page(conn, before, count).await;
     }
+    let (mut batches, mut rows) = (selection.all(total)?, Vec::new());
+    while !batches.is_over() {
+        rows.extend(batches.next(conn).await?);
+    }
+    assert_eq!(rows.len() as i64, total, "{q}");
     Ok(rows)
 }
 

@@ -124,6 +124,14 @@ const PARTS: &[(&str, &str)] = &[
         "AS both_sides",
         "for fsck and an administrator: counts a project anew",
     ),
+    (
+        "FROM counters WHERE name = 'project.",
+        "for fsck and an administrator: counts a project anew",
+    ),
+    (
+        "AS totals",
+        "for fsck and an administrator: counts a project anew",
+    ),
     ("AND NOT l.counted", "for fsck: counts a project anew"),
     (
         "SELECT SUM(b.size) FROM blobs b WHERE b.id IN",

@@ -7,7 +7,7 @@ use db::{
     artifacts::{self, NewArtifact},
     blobs::{self, Lock},
     counters::{self, Counter},
-    links, projects, quotas,
+    links, projects, quotas, recount,
     repositories::{self, Repository},
 };
 use futures_util::future::join_all;
@@ -35,18 +35,20 @@ async fn value(db: &Db, counter: Counter) -> i64 {
 
 async fn assert_exact(db: &Db, project: ProjectId) {
     let mut reader = db.reader().await.unwrap();
-    let wrong = quotas::find_miscounted(&mut reader, project).await.unwrap();
+    let wrong = recount::find(&mut reader, project).await.unwrap();
     assert!(wrong.is_exact(), "{wrong:?}");
 }
 
 async fn set_hard(db: &Db, name: &str, hard: i64) {
-    let project = projects::get_name(&mut db.reader().await.unwrap(), name)
+    let mut reader = db.reader().await.unwrap();
+    let project = projects::get_name(&mut reader, name).await.unwrap();
+    let quota = quotas::find(&mut reader, project.id)
         .await
+        .unwrap()
         .unwrap();
-    transact!(db, [project], |tx| quotas::set_hard(
-        tx, &project, hard, NOW
-    )
-    .await)
+    drop(reader);
+    transact!(db, [quota], |tx| quotas::set_hard(tx, &quota, hard, NOW)
+        .await)
     .unwrap();
 }
 
@@ -222,12 +224,18 @@ fn what_would_exceed_the_limit_is_refused_and_nothing_of_it_stays() {
         );
         let early = async |adding| {
             let mut reader = test.db.reader().await.unwrap();
-            quotas::check(&mut reader, app.project, adding).await
+            quotas::check(&mut reader, app.project, adding, None).await
         };
         early(50).await.unwrap();
         assert_kind(early(51).await, |error| {
             matches!(error, Error::QuotaExceeded(_))
         });
+        let mut reader = test.db.reader().await.unwrap();
+        for (content, is_there) in [(2, true), (3, false)] {
+            let again = quotas::check(&mut reader, app.project, 100, Some(&digest(content))).await;
+            assert_eq!(again.is_ok(), is_there, "content {content}");
+        }
+        drop(reader);
         // What is there already adds nothing; what goes makes room; and a lower limit stops nobody from giving back.
         let two = repository(&test.db, "library/two").await;
         let second = blobs::newest(&mut test.db.reader().await.unwrap(), &digest(2))
@@ -320,7 +328,7 @@ fn a_recount_puts_right_what_is_wrong_and_leaves_what_is_not() {
         let layer = held(&test.db, app, 1).await;
         manifest(&test.db, app, 2, &[layer], &[]).await;
         let recount =
-            async || transact!(test.db, |tx| quotas::recount(tx, app.project).await).unwrap();
+            async || transact!(test.db, |tx| recount::mend(tx, app.project).await).unwrap();
         assert!(recount().await.is_exact());
         for wrong in [
             "UPDATE counters SET n = n + 5 WHERE name = 'project.bytes'",

@@ -1,4 +1,4 @@
-use db::{projects, repositories, users};
+use db::repositories;
 use model::job::Job;
 use oci::{Digest, RepoName};
 use registry::{manifest::NewManifest, push::Target};
@@ -17,26 +17,8 @@ fn digest_of(bytes: &[u8]) -> Digest {
 }
 
 async fn target(world: &World<'_>) -> Target {
-    let project = world
-        .write(|tx| {
-            Box::pin(async move {
-                let now = tx.now().await?;
-                let new = users::NewUser {
-                    name: "admin".parse()?,
-                    email: None,
-                    realname: None,
-                    comment: None,
-                    password: None,
-                    admin: true,
-                };
-                let owner = users::insert(tx, &new, now).await?;
-                let library = projects::NewProject::named("library".parse()?, owner);
-                projects::insert(tx, &library, now).await
-            })
-        })
-        .await;
     Target {
-        project,
+        project: world.library().await,
         name: NAME.parse().unwrap(),
     }
 }

@@ -9,13 +9,13 @@ use db::{
     immutable::Rules,
     tags,
 };
-use model::{id::ArtifactId, time::Timestamp};
+use model::{Result, id::ArtifactId, time::Timestamp};
 use registry::{additions::Addition, describe::Accessory as Attached, icons};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::harbor::{error::Result, input::flag};
+use crate::harbor::input::flag;
 
 /// Harbor's word for a time that has not come.
 const NEVER: &str = "0001-01-01T00:00:00.000Z";

@@ -31,7 +31,7 @@ pub(crate) async fn list(call: Call, Query(status): Query<Status>) -> Result<Lis
     } else {
         immutable::Rules::default()
     };
-    let shown = |tag: details::Details| {
+    let shown = move |tag: details::Details| {
         let immutable = rules.hold(&row.repository_name, &tag.name);
         Shown::of(tag, immutable)
     };

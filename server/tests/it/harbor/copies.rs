@@ -2,7 +2,7 @@
 
 use super::{
     artifacts::{attach, push_index},
-    tags::make_immutable,
+    immutable_rules::make_immutable,
 };
 use crate::harness::{Image, on_both};
 
@@ -109,7 +109,7 @@ fn nothing_is_copied_onto_an_immutable_tag() {
         admin.push("team/app", "v1", &Image::new("new")).await;
         let old = Image::new("old");
         admin.push("library/copy", "v1", &old).await;
-        make_immutable(seawall, "**");
+        make_immutable(&admin, "**").await;
         let refused = admin.post(&copy_to("copy", "team/app:v1")).await;
         assert_eq!(
             refused.refused(412, "PRECONDITION").message(),

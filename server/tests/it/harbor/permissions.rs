@@ -238,8 +238,8 @@ fn everybody_may_do_what_the_matrix_says_and_nothing_else() {
 }
 
 /// One call for each route that changes something: operation, method, path, body. They run from top to bottom as the
-/// administrator, on a fresh server that has a user `bob` and an image `library/app:v1`, so that one may use what those above it made. `{id}` in a path is the
-/// last part of the newest `Location` header, or the `id` of the newest answer.
+/// administrator, on a fresh server that has a user `bob` and an image `library/app:v1`, so that one may use what those above it made. `{id}` in a path
+/// or a body is the last part of the newest `Location` header, or the `id` of the newest answer.
 ///
 /// Who adds a mutating route adds its row here. A route that changes nothing that others may follow (a login, a test mail) stands in
 /// [`NO_CHANGE`] instead, with the reason.
@@ -337,7 +337,43 @@ const EXAMPLES: &[(&str, &str, &str, &str)] = &[
         "/labels/{id}",
         r#"{"name":"newer","scope":"g"}"#,
     ),
+    (
+        "addLabel",
+        "POST",
+        "/projects/library/repositories/app/artifacts/v1/labels",
+        r#"{"id":{id}}"#,
+    ),
+    (
+        "removeLabel",
+        "DELETE",
+        "/projects/library/repositories/app/artifacts/v1/labels/{id}",
+        "",
+    ),
     ("DeleteLabel", "DELETE", "/labels/{id}", ""),
+    (
+        "CreateImmuRule",
+        "POST",
+        "/projects/library/immutabletagrules",
+        r#"{"tag_selectors":[{"kind":"doublestar","decoration":"matches","pattern":"v*"}],"scope_selectors":{"repository":[{"kind":"doublestar","decoration":"repoMatches","pattern":"**"}]}}"#,
+    ),
+    (
+        "UpdateImmuRule",
+        "PUT",
+        "/projects/library/immutabletagrules/{id}",
+        r#"{"id":{id},"disabled":true}"#,
+    ),
+    (
+        "DeleteImmuRule",
+        "DELETE",
+        "/projects/library/immutabletagrules/{id}",
+        "",
+    ),
+    (
+        "updateQuota",
+        "PUT",
+        "/quotas/1",
+        r#"{"hard":{"storage":1000000}}"#,
+    ),
     (
         "createUser",
         "POST",
@@ -416,6 +452,10 @@ const EXAMPLES: &[(&str, &str, &str, &str)] = &[
 
 /// Routes that change nothing that others may follow, each with the reason.
 const NO_CHANGE: &[(&str, &str)] = &[
+    (
+        "syncQuota",
+        "counts what is there anew, by a job; see quotas.rs",
+    ),
     ("setCliSecret", "nobody has one before OIDC"),
     ("login", "tells the audit alone; see sessions.rs"),
     (
@@ -439,7 +479,8 @@ fn every_mutation_is_told_to_the_change_log_and_the_audit() {
         for (operation, method, path, body) in EXAMPLES {
             let before = seawall.count_told().await;
             let path = path.replace("{id}", &newest);
-            let answer = call(&admin, method, &path, body).await;
+            let body = body.replace("{id}", &newest);
+            let answer = call(&admin, method, &path, &body).await;
             let status = answer.status.as_u16();
             assert!(
                 (200..300).contains(&status),

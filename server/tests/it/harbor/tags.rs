@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Image, Seawall, image::MANIFEST, on_both};
+use super::immutable_rules::make_immutable;
+use crate::harness::{Image, image::MANIFEST, on_both};
 
 const APP: &str = "library/nested/app";
 const OF_APP: &str = "/projects/library/repositories/nested%252Fapp/artifacts";
@@ -12,19 +13,6 @@ fn names(listed: &Value) -> Vec<&str> {
     rows.iter()
         .map(|row| row["name"].as_str().expect("a name"))
         .collect()
-}
-
-/// Makes the tags that are like this immutable, in all repositories of `library`.
-pub fn make_immutable(seawall: &Seawall, pattern: &str) {
-    let rule = json!({
-        "priority": 0, "action": "immutable", "template": "immutable_template",
-        "tag_selectors": [{ "kind": "doublestar", "decoration": "matches", "pattern": pattern }],
-        "scope_selectors": { "repository": [{ "kind": "doublestar", "decoration": "repoMatches", "pattern": "**" }] },
-    });
-    seawall.sql(&format!(
-        "INSERT INTO immutable_rules (uid, project_id, disabled, rule, created_at, updated_at)
-         SELECT 'rule', id, FALSE, '{rule}', 0, 0 FROM projects WHERE name = 'library'"
-    ));
 }
 
 #[test]
@@ -116,7 +104,7 @@ fn immutable_tags_are_neither_moved_nor_deleted() {
         let (one, two) = (Image::new("one"), Image::new("two"));
         let digest = admin.push(APP, "v1", &one).await;
         admin.push(APP, "latest", &two).await;
-        make_immutable(seawall, "v*");
+        make_immutable(&admin, "v*").await;
         for image in [&two, &one] {
             let moved = admin
                 .put_manifest(APP, "v1", MANIFEST, &image.manifest)
@@ -172,7 +160,7 @@ fn immutable_tags_are_neither_moved_nor_deleted() {
 #[test]
 fn of_two_first_pushes_of_an_immutable_tag_one_wins() {
     on_both(async |seawall| {
-        make_immutable(seawall, "**");
+        make_immutable(&seawall.admin(), "**").await;
         let admin = seawall.admin();
         for round in 0..5 {
             let images: Vec<Image> = (0..4)

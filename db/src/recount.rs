@@ -1,7 +1,10 @@
-//! What a project uses, counted anew. What is wrong is put right by adding the difference as one statement sees it: whoever
-//! writes meanwhile adds to both sides alike, so nobody has to wait.
+//! What a project uses and holds, counted anew. What is wrong is put right by adding the difference as one statement sees it:
+//! whoever writes meanwhile adds to both sides alike, so nobody has to wait.
 
-use model::{Result, id::ProjectId};
+use model::{
+    Result,
+    id::{ProjectId, RepositoryId},
+};
 
 use crate::{Conn, Tx, counters::Counter};
 
@@ -14,6 +17,12 @@ pub struct Recounted {
     pub contents: u64,
     /// Bytes by which the total was too small, or (below 0) too large.
     pub bytes: i64,
+    /// The same of repositories.
+    pub repositories: i64,
+    /// The same of artifacts that lists show.
+    pub artifacts: i64,
+    /// Repositories whose own number of artifacts was wrong.
+    pub lists: u64,
 }
 
 impl Recounted {
@@ -22,8 +31,8 @@ impl Recounted {
     }
 }
 
-/// What [`recount`] would put right.
-pub async fn find_miscounted(conn: &mut Conn, project: ProjectId) -> Result<Recounted> {
+/// What [`mend`] would put right.
+pub async fn find(conn: &mut Conn, project: ProjectId) -> Result<Recounted> {
     let values = &[project.into()];
     let links = conn
         .row(
@@ -55,11 +64,14 @@ pub async fn find_miscounted(conn: &mut Conn, project: ProjectId) -> Result<Reco
         links: links.unwrap_or(0).unsigned_abs(),
         contents: contents.unwrap_or(0).unsigned_abs(),
         bytes: missing_bytes(conn, project).await?,
+        repositories: missing_repositories(conn, project).await?,
+        artifacts: missing_artifacts(conn, project).await?,
+        lists: miscounted_lists(conn, project).await?.len() as u64,
     })
 }
 
-/// Puts right what a project is said to use.
-pub async fn recount(tx: &mut Tx, project: ProjectId) -> Result<Recounted> {
+/// Puts right what a project is said to use and to hold.
+pub async fn mend(tx: &mut Tx, project: ProjectId) -> Result<Recounted> {
     let values = &[project.into()];
     let links = tx
         .execute(
@@ -94,10 +106,21 @@ pub async fn recount(tx: &mut Tx, project: ProjectId) -> Result<Recounted> {
     .await?;
     let bytes = missing_bytes(tx, project).await?;
     tx.count(Counter::ProjectBytes(project), bytes);
+    let repositories = missing_repositories(tx, project).await?;
+    tx.count(Counter::ProjectRepositories(project), repositories);
+    let artifacts = missing_artifacts(tx, project).await?;
+    tx.count(Counter::ProjectArtifacts(project), artifacts);
+    let lists = miscounted_lists(tx, project).await?;
+    for (repository, missing) in &lists {
+        tx.count(Counter::RepositoryArtifacts(*repository), *missing);
+    }
     Ok(Recounted {
         links,
         contents,
         bytes,
+        repositories,
+        artifacts,
+        lists: lists.len() as u64,
     })
 }
 
@@ -116,4 +139,51 @@ async fn missing_bytes(conn: &mut Conn, project: ProjectId) -> Result<i64> {
         )
         .await?;
     Ok(missing.unwrap_or(0))
+}
+
+/// How many more repositories the project has than its total says.
+async fn missing_repositories(conn: &mut Conn, project: ProjectId) -> Result<i64> {
+    let missing = conn
+        .row(
+            "SELECT CAST((SELECT COUNT(*) FROM repositories WHERE project_id = $1)
+                       - COALESCE((SELECT SUM(n) FROM counters WHERE name = 'project.repositories' AND id = $1), 0) AS BIGINT)",
+            &[project.into()],
+            |row| row.int(0),
+        )
+        .await?;
+    Ok(missing.unwrap_or(0))
+}
+
+/// How many more artifacts lists of the project show than its total says.
+async fn missing_artifacts(conn: &mut Conn, project: ProjectId) -> Result<i64> {
+    let missing = conn
+        .row(
+            "SELECT CAST((SELECT COUNT(*) FROM artifacts WHERE project_id = $1 AND listed)
+                       - COALESCE((SELECT SUM(n) FROM counters WHERE name = 'project.artifacts' AND id = $1), 0) AS BIGINT)",
+            &[project.into()],
+            |row| row.int(0),
+        )
+        .await?;
+    Ok(missing.unwrap_or(0))
+}
+
+/// Repositories put right at a time; who counts again finds the rest.
+const MOST_LISTS: i64 = 10_000;
+
+/// The same of each repository of the project, where its total is wrong.
+async fn miscounted_lists(conn: &mut Conn, project: ProjectId) -> Result<Vec<(RepositoryId, i64)>> {
+    conn.rows(
+        "SELECT id, missing FROM (
+             SELECT r.id AS id,
+                    CAST((SELECT COUNT(*) FROM artifacts a WHERE a.repository_id = r.id AND a.listed)
+                       - COALESCE((SELECT SUM(c.n) FROM counters c WHERE c.name = 'repository.artifacts' AND c.id = r.id), 0) AS BIGINT) AS missing
+               FROM repositories r
+              WHERE r.project_id = $1) AS totals
+          WHERE missing <> 0
+          ORDER BY id
+          LIMIT $2",
+        &[project.into(), MOST_LISTS.into()],
+        |row| Ok((RepositoryId(row.int(0)?), row.int(1)?)),
+    )
+    .await
 }

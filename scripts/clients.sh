@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # clients.sh [--all] [PART…]: real clients and proxies against a running server, each part in server/tests/clients/.
 #
-# Without names the parts run that Debian's packages are enough for, with --all every part. SEAWALL_TEST_BIN names a directory
-# with further programs (crane, helm, cosign, conformance …), SEAWALL_BIN another server than target/debug/seawall.
+# Without names the parts run that Debian's packages are enough for, and libraries, which are installed below target/; with --all
+# every part. SEAWALL_TEST_BIN names a directory with further programs (crane, helm, cosign, conformance …), SEAWALL_BIN another
+# server than target/debug/seawall.
 # What is missing is left out loudly; SEAWALL_TEST_REQUIRE names what must not be (`docker,nginx`, or `all` for everything
 # that is in Debian).
 #
@@ -12,14 +13,14 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 here=$PWD/server/tests/clients
-usual=(docker podman skopeo containerd tls certificates proxies large conformance)
+usual=(docker podman skopeo containerd tls certificates proxies large conformance libraries)
 extra=(tools buildkit)
 
 parts=()
 for argument in "$@"; do
   case $argument in
     --all) parts+=("${usual[@]}" "${extra[@]}") ;;
-    -*) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2 ;;
+    -*) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 2 ;;
     *) [ -f "$here/$argument.sh" ] || { echo "clients: there is no part \`$argument\`; there are: ${usual[*]} ${extra[*]}" >&2; exit 2; }
        parts+=("$argument") ;;
   esac
@@ -32,6 +33,11 @@ if [ -z "${SEAWALL_BIN:-}" ]; then
 fi
 SEAWALL_BIN=$(realpath "$SEAWALL_BIN")
 export SEAWALL_BIN PATH="${SEAWALL_TEST_BIN:+$SEAWALL_TEST_BIN:}$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+
+# What they come from is out of reach later.
+SEAWALL_TEST_LIBRARIES=$(realpath -m "${SEAWALL_TEST_LIBRARIES:-${CARGO_TARGET_DIR:-target}/libraries}")
+export SEAWALL_TEST_LIBRARIES
+case " ${parts[*]} " in *" libraries "*) scripts/prepare-libraries.sh ;; esac
 
 # Outside root's own reach a user namespace gives what most clients need; those that need more say so.
 isolate=(unshare --mount --net --pid --fork --kill-child --mount-proc)

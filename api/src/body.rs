@@ -146,6 +146,11 @@ impl Body {
         Self::of(Content::Whole(bytes.into()))
     }
 
+    /// The same, of many bytes: as long as they are sent they take room.
+    pub fn held(bytes: impl Into<Bytes>, permit: Permit) -> Self {
+        Self::whole(bytes).with(permit)
+    }
+
     /// Exactly `length` bytes; an error of the stream cuts the connection.
     pub fn streamed(
         stream: impl Stream<Item = io::Result<Bytes>> + Send + 'static,

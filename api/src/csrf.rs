@@ -1,5 +1,6 @@
 //! Refuses what another site makes its visitor's browser send: Harbor's double submit of a cookie and a header, in Harbor's words.
-//! Requests of the API without a session's cookie need none of it. What is checked carries a fresh token in its answer, also the
+//! Requests of the API without a session's cookie need none of it, but whatever a browser says to come from another site is
+//! refused: it brings a client's certificate, or a password that it remembers, by itself. What is checked carries a fresh token in its answer, also the
 //! refusal, so that a client learns it there and repeats the request (as Terraform's does).
 
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::{
 };
 
 const TOKEN: HeaderName = HeaderName::from_static("x-harbor-csrf-token");
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// How long a browser keeps its secret.
 const LIFE: Duration = Duration::from_hours(12);
 /// What other programs than browsers speak to.
@@ -32,6 +34,11 @@ pub(crate) struct Checked {
 
 /// Looks at a request; none when it need not be checked. An error is the answer.
 pub(crate) fn check(ask: &Ask) -> Result<Option<Checked>, Box<Response<Body>>> {
+    if is_foreign(ask) {
+        let why = "a page of another site may not do this";
+        let response = error::plain(StatusCode::FORBIDDEN, "FORBIDDEN", why);
+        return Err(Box::new(response));
+    }
     if !is_checked(ask) {
         return Ok(None);
     }
@@ -61,6 +68,12 @@ pub(crate) fn check(ask: &Ask) -> Result<Option<Checked>, Box<Response<Body>>> {
     let mut response = error::plain(StatusCode::FORBIDDEN, "FORBIDDEN", refusal);
     checked.attach(ask, &mut response);
     Err(Box::new(response))
+}
+
+/// Whether a browser says that another site made it write. Programs say nothing of the kind.
+fn is_foreign(ask: &Ask) -> bool {
+    let site = ask.header(FETCH_SITE).unwrap_or("none");
+    !is_safe(&ask.head.method) && !matches!(site, "same-origin" | "none")
 }
 
 /// Whether the request proves that it comes from a page of ours, wherever that is asked for.

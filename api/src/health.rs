@@ -3,6 +3,7 @@
 
 use std::{fmt::Display, future::Future, sync::Arc, time::Duration};
 
+use auth::Via;
 use db::facts;
 use http::{HeaderValue, Response, StatusCode, header};
 use model::time::Timestamp;
@@ -303,7 +304,7 @@ async fn may_read_metrics(ask: &Ask, notes: &mut Notes) -> model::Result<bool> {
         return Ok(true);
     }
     let (caller, _) = ask.identify(notes).await?;
-    Ok(caller.is_admin())
+    Ok(caller.is_admin() && caller.via != Via::Bearer)
 }
 
 /// From the listener for metrics or from this machine. What a proxy on this machine passes on is not, though nobody declared

@@ -225,8 +225,8 @@ pub async fn may_write_to(tx: &mut Tx, user: UserId, now: Timestamp) -> Result<b
 
 /// Adds one, or answers how long to wait.
 async fn count(tx: &mut Tx, name: &str, bound: &Bound, now: Timestamp) -> Result<Option<Duration>> {
-    let kept = login_failures::list(tx, &[name]).await?;
-    if let Some(wait) = bound.wait(kept.first(), now)
+    let kept = login_failures::hold(tx, name).await?;
+    if let Some(wait) = bound.wait(Some(&kept), now)
         && !wait.is_zero()
     {
         return Ok(Some(wait));

@@ -2,6 +2,8 @@
 //! day. A project's and the system's own sums stand beside those of repositories, as repository 0 and project 0, so that none
 //! is added up when somebody looks.
 
+use std::collections::HashMap;
+
 use model::{
     Result,
     id::{ArtifactId, ProjectId, RepositoryId},
@@ -139,9 +141,13 @@ async fn set_artifacts_pulled(tx: &mut Tx, mut rows: Vec<Json>) -> Result<()> {
             Ok((row.int(0)?, row.int(1)?))
         })
         .await?;
+    let mut pulled = HashMap::<i64, i64>::new();
+    for row in &rows {
+        let at = pulled.entry(number(row, "id")).or_default();
+        *at = number(row, "at").max(*at);
+    }
     for (child, parent) in parents {
-        let at = rows.iter().filter(|row| number(row, "id") == child);
-        let at = at.map(|row| number(row, "at")).max();
+        let at = pulled.get(&child);
         rows.extend(at.map(|at| json!({ "id": parent, "at": at })));
     }
     let numbers = json_numbers(rows.iter().map(|row| number(row, "id")));

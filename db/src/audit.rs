@@ -11,17 +11,20 @@ use serde_json::json;
 use crate::{
     Conn, Tx,
     blobs::json_numbers,
+    counters::Counter,
     cursors::Cursor,
     dialect::{settled, with_numbers},
     value::Row,
 };
 
-/// One row: an event type that is switched off leaves none. $11 and $12 are what the configuration pins, else none.
+/// One row: an event type that is switched off leaves none. $11, $12 and $18 are what the configuration pins, else none. What is
+/// kept for forwarding alone is so only while somebody is there to be forwarded to.
 macro_rules! insert_audit {
     () => {
         "INSERT INTO audit (at, project_id, actor, address, event, operation, resource_type, resource, description, succeeded, forward_only)
          SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
                 COALESCE($11, (SELECT value FROM settings WHERE name = 'skip_audit_log_database'), '') = 'true'
+                AND COALESCE($18, (SELECT value FROM settings WHERE name = 'audit_log_forward_endpoint'), '') <> ''
            FROM (SELECT ',' || REPLACE(COALESCE($12, (SELECT value FROM settings WHERE name = 'disabled_audit_log_event_types'), ''), ' ', '') || ',' AS list) AS off
           WHERE REPLACE(off.list, ',' || $5 || ',', '') = off.list"
     };
@@ -33,8 +36,25 @@ pub(crate) struct Told {
     pub actor: Arc<Actor>,
     pub address: Option<String>,
     pub description: String,
+    pub pinned: Pins,
+}
+
+/// What the configuration pins of the settings that decide about a row.
+pub(crate) struct Pins {
     pub skip: Option<String>,
     pub off: Option<String>,
+    pub endpoint: Option<String>,
+}
+
+impl Pins {
+    fn of(tx: &Tx) -> Self {
+        let pinned = |name| tx.pinned(name).map(str::to_owned);
+        Self {
+            skip: pinned("skip_audit_log_database"),
+            off: pinned("disabled_audit_log_event_types"),
+            endpoint: pinned("audit_log_forward_endpoint"),
+        }
+    }
 }
 
 impl Told {
@@ -44,10 +64,7 @@ impl Told {
             address: actor.address.map(|address| address.to_string()),
             actor,
             description: description.map_or_else(|| event.describe(resource), str::to_owned),
-            skip: tx.pinned("skip_audit_log_database").map(str::to_owned),
-            off: tx
-                .pinned("disabled_audit_log_event_types")
-                .map(str::to_owned),
+            pinned: Pins::of(tx),
         }
     }
 }
@@ -91,11 +108,7 @@ pub async fn append_all(tx: &mut Tx, all: &[New]) -> Result<()> {
         })
         .collect();
     let rows = serde_json::Value::from(rows).to_string();
-    let (skip, off) = (
-        tx.pinned("skip_audit_log_database").map(str::to_owned),
-        tx.pinned("disabled_audit_log_event_types")
-            .map(str::to_owned),
-    );
+    let pinned = Pins::of(tx);
     let sql = if tx.locks_rows() {
         "WITH e AS (SELECT * FROM json_to_recordset(CAST($1 AS JSON))
                      AS e(at BIGINT, project_id BIGINT, actor TEXT, address TEXT, event TEXT, operation TEXT,
@@ -103,21 +116,57 @@ pub async fn append_all(tx: &mut Tx, all: &[New]) -> Result<()> {
          INSERT INTO audit (at, project_id, actor, address, event, operation, resource_type, resource, description, succeeded, forward_only)
          SELECT e.at, e.project_id, e.actor, e.address, e.event, e.operation, e.resource_type, e.resource, e.description, e.succeeded,
                 COALESCE($2, (SELECT value FROM settings WHERE name = 'skip_audit_log_database'), '') = 'true'
+                AND COALESCE($4, (SELECT value FROM settings WHERE name = 'audit_log_forward_endpoint'), '') <> ''
            FROM e,
                 (SELECT ',' || REPLACE(COALESCE($3, (SELECT value FROM settings WHERE name = 'disabled_audit_log_event_types'), ''), ' ', '') || ',' AS list) AS off
-          WHERE REPLACE(off.list, ',' || e.event || ',', '') = off.list"
+          WHERE REPLACE(off.list, ',' || e.event || ',', '') = off.list
+         RETURNING project_id, forward_only"
     } else {
         "INSERT INTO audit (at, project_id, actor, address, event, operation, resource_type, resource, description, succeeded, forward_only)
          SELECT told.value ->> 'at', told.value ->> 'project_id', told.value ->> 'actor', told.value ->> 'address', told.value ->> 'event', told.value ->> 'operation',
                 told.value ->> 'resource_type', told.value ->> 'resource', told.value ->> 'description', told.value ->> 'succeeded',
                 COALESCE($2, (SELECT value FROM settings WHERE name = 'skip_audit_log_database'), '') = 'true'
+                AND COALESCE($4, (SELECT value FROM settings WHERE name = 'audit_log_forward_endpoint'), '') <> ''
            FROM json_each($1) AS told,
                 (SELECT ',' || REPLACE(COALESCE($3, (SELECT value FROM settings WHERE name = 'disabled_audit_log_event_types'), ''), ' ', '') || ',' AS list) AS off
-          WHERE REPLACE(off.list, ',' || (told.value ->> 'event') || ',', '') = off.list"
+          WHERE REPLACE(off.list, ',' || (told.value ->> 'event') || ',', '') = off.list
+         RETURNING project_id, forward_only"
     };
-    tx.execute(sql, &[(&rows).into(), (&skip).into(), (&off).into()])
-        .await
-        .map(|_| ())
+    let values = &[
+        (&rows).into(),
+        (&pinned.skip).into(),
+        (&pinned.off).into(),
+        (&pinned.endpoint).into(),
+    ];
+    let written = tx.rows(sql, values, Written::read).await?;
+    count(tx, &written, 1);
+    Ok(())
+}
+
+/// What the totals must know of a row.
+pub(crate) struct Written {
+    project: Option<ProjectId>,
+    forward_only: bool,
+}
+
+impl Written {
+    /// Of `project_id, forward_only`.
+    pub(crate) fn read(row: &Row<'_>) -> Result<Self> {
+        Ok(Self {
+            project: row.opt_int(0)?.map(ProjectId),
+            forward_only: row.bool(1)?,
+        })
+    }
+}
+
+/// So many more of these rows: lists tell how long they are by counters.
+pub(crate) fn count(tx: &mut Tx, rows: &[Written], each: i64) {
+    for row in rows.iter().filter(|row| !row.forward_only) {
+        tx.count(Counter::Audit(None), each);
+        if row.project.is_some() {
+            tx.count(Counter::Audit(row.project), each);
+        }
+    }
 }
 
 /// A row as it was written.
@@ -203,6 +252,31 @@ pub async fn forget_forwarded(tx: &mut Tx, ids: &[i64]) -> Result<u64> {
     tx.execute(sql, &[(&list).into()]).await
 }
 
+/// Whether rows are kept that are to be forwarded and then to go.
+pub async fn has_unsent(conn: &mut Conn) -> Result<bool> {
+    conn.exists(
+        "SELECT id FROM audit WHERE forward_only ORDER BY id LIMIT 1",
+        &[],
+    )
+    .await
+}
+
+/// Shows up to `limit` rows that were kept for forwarding alone, since nobody is there any more to be forwarded to; answers how
+/// many they were.
+pub async fn show_unsent(tx: &mut Tx, limit: i64) -> Result<u64> {
+    let shown = tx
+        .rows(
+            "UPDATE audit SET forward_only = FALSE
+              WHERE id IN (SELECT id FROM audit WHERE forward_only ORDER BY id LIMIT $1)
+             RETURNING project_id, forward_only",
+            &[limit.into()],
+            Written::read,
+        )
+        .await?;
+    count(tx, &shown, 1);
+    Ok(shown.len() as u64)
+}
+
 /// What should go.
 #[derive(Debug, Clone)]
 pub struct Purge {
@@ -256,8 +330,14 @@ pub async fn trim(
     let gone = going.len() as u64;
     if gone > 0 && !purge.dry_run {
         let list = json_numbers(going);
-        let sql = with_numbers!(tx, "DELETE FROM audit WHERE id IN", "$1", "");
-        tx.execute(sql, &[(&list).into()]).await?;
+        let sql = with_numbers!(
+            tx,
+            "DELETE FROM audit WHERE id IN",
+            "$1",
+            "RETURNING project_id, forward_only"
+        );
+        let gone = tx.rows(sql, &[(&list).into()], Written::read).await?;
+        count(tx, &gone, -1);
     }
     Ok(Purged { gone, next })
 }

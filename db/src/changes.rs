@@ -83,30 +83,40 @@ pub(crate) async fn append_new(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Re
         new.resource.into(),
         told.description.as_str().into(),
         true.into(),
-        (&told.skip).into(),
-        (&told.off).into(),
+        (&told.pinned.skip).into(),
+        (&told.pinned.off).into(),
         (&*origin).into(),
         clock.into(),
         new.kind.as_str().into(),
         new.key.into(),
         (&payload).into(),
+        (&told.pinned.endpoint).into(),
     ];
-    match (new.event, tx.locks_rows()) {
-        (None, _) => tx.execute(insert_change!(), &values).await?,
+    let written = match (new.event, tx.locks_rows()) {
+        (None, _) => {
+            tx.execute(insert_change!(), &values).await?;
+            return Ok(());
+        }
         (Some(_), true) => {
             let sql = concat!(
                 "WITH change AS (",
                 insert_change!(),
                 ") ",
-                audit::insert_audit!()
+                audit::insert_audit!(),
+                " RETURNING project_id, forward_only"
             );
-            tx.execute(sql, &values).await?
+            tx.rows(sql, &values, audit::Written::read).await?
         }
         (Some(_), false) => {
             tx.execute(insert_change!(), &values).await?;
-            tx.execute(audit::insert_audit!(), &values).await?
+            let sql = concat!(
+                audit::insert_audit!(),
+                " RETURNING project_id, forward_only"
+            );
+            tx.rows(sql, &values, audit::Written::read).await?
         }
     };
+    audit::count(tx, &written, 1);
     Ok(())
 }
 

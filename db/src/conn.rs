@@ -1,6 +1,8 @@
 //! One connection for both engines. On SQLite a query runs on the calling thread and its future is ready at once; on
 //! PostgreSQL it is a round trip. SQL is written once, with numbered `$1` placeholders.
 
+use std::time::{Duration, Instant};
+
 use model::{
     Error, Result,
     error::internal,
@@ -12,6 +14,11 @@ use crate::{
     postgres,
     value::{Row, Value},
 };
+
+/// How long a list may take to put together on SQLite.
+const LONGEST: Duration = Duration::from_secs(2);
+/// Steps of SQLite's machine between two looks at the time; some milliseconds.
+const STEPS: i32 = 50_000;
 
 /// A connection to read with; a [`crate::Tx`] has one too.
 pub struct Conn {
@@ -65,10 +72,10 @@ impl Conn {
     ) -> Result<Vec<T>> {
         self.check()?;
         let outcome = match &mut self.driver {
-            Driver::Sqlite(conn) => conn
-                .prepare(sql)
-                .map_err(sqlite_error)
-                .and_then(|mut statement| run(&mut statement, params, usize::MAX, read)),
+            Driver::Sqlite(conn) => sqlite_within(LONGEST, conn, |conn| {
+                let mut statement = conn.prepare(sql).map_err(sqlite_error)?;
+                run(&mut statement, params, usize::MAX, read)
+            }),
             Driver::Postgres(client) => client.line().rows(sql, params, usize::MAX, read).await,
         };
         self.judge(outcome)
@@ -151,6 +158,21 @@ impl Conn {
     }
 }
 
+/// A query that a client put together may be a costly one, and it runs on a thread that serves others too.
+fn sqlite_within<T>(
+    longest: Duration,
+    conn: &mut rusqlite::Connection,
+    work: impl FnOnce(&rusqlite::Connection) -> Result<T>,
+) -> Result<T> {
+    let began = Instant::now();
+    conn.progress_handler(STEPS, Some(move || began.elapsed() > longest))
+        .map_err(sqlite_error)?;
+    let outcome = work(conn);
+    conn.progress_handler(0, None::<fn() -> bool>)
+        .map_err(sqlite_error)?;
+    outcome
+}
+
 fn sqlite_rows<T>(
     conn: &rusqlite::Connection,
     sql: &'static str,
@@ -208,4 +230,22 @@ fn bind(statement: &mut rusqlite::Statement<'_>, params: &[Value<'_>]) -> Result
             .map_err(sqlite_error)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_takes_too_long_is_given_up() {
+        let mut conn = rusqlite::Connection::open_in_memory().expect("opens");
+        let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT COUNT(*) FROM n";
+        let given_up = sqlite_within(Duration::from_millis(50), &mut conn, |conn| {
+            let mut statement = conn.prepare(endless).map_err(sqlite_error)?;
+            run(&mut statement, &[], 1, |row| row.int(0))
+        });
+        assert!(matches!(given_up, Err(Error::Invalid(..))), "{given_up:?}");
+        let mut next = conn.prepare("SELECT 1").expect("prepares");
+        assert_eq!(run(&mut next, &[], 1, |row| row.int(0)).expect("runs"), [1]);
+    }
 }

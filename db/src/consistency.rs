@@ -87,6 +87,52 @@ pub async fn unlinked(
     .await
 }
 
+/// A manifest that lists show and should not, or the other way round.
+#[derive(Debug, Clone)]
+pub struct Mislisted {
+    pub artifact: ArtifactId,
+    pub repository: Repository,
+    pub digest: Digest,
+    pub is_listed: bool,
+}
+
+/// Of the manifests over `after` up to `last`.
+pub async fn mislisted(
+    conn: &mut Conn,
+    after: ArtifactId,
+    last: ArtifactId,
+) -> Result<Vec<Mislisted>> {
+    conn.rows(
+        "SELECT a.id, a.repository_id, r.name, r.project_id, a.digest, a.listed
+           FROM artifacts a
+           JOIN repositories r ON r.id = a.repository_id
+          WHERE a.id > $1 AND a.id <= $2
+            AND a.listed <> (a.accessory IS NULL
+                             AND (EXISTS (SELECT 1 FROM tags t WHERE t.artifact_id = a.id)
+                                  OR NOT EXISTS (SELECT 1 FROM artifact_children c WHERE c.child_id = a.id)))
+          ORDER BY a.id",
+        &[after.into(), last.into()],
+        |row| {
+            Ok(Mislisted {
+                artifact: ArtifactId(row.int(0)?),
+                repository: Repository {
+                    id: RepositoryId(row.int(1)?),
+                    project: ProjectId(row.int(3)?),
+                    name: row.text(2)?,
+                },
+                digest: row.parsed(4)?,
+                is_listed: row.bool(5)?,
+            })
+        },
+    )
+    .await
+}
+
+/// Lets lists show a manifest, or not, as it should be by now.
+pub async fn relist(tx: &mut Tx, mislisted: &Mislisted) -> Result<()> {
+    artifacts::relist(tx, &mislisted.repository, &[mislisted.artifact]).await
+}
+
 /// What became of an attempt to [`link`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Linking {

@@ -26,6 +26,8 @@ pub enum Counter {
     /// What uses the project's quota: see `links`.
     ProjectBytes(ProjectId),
     RepositoryArtifacts(RepositoryId),
+    /// Rows of the audit that are shown: all, or those that concern a project.
+    Audit(Option<ProjectId>),
 }
 
 impl Counter {
@@ -37,6 +39,7 @@ impl Counter {
             Self::ProjectArtifacts(id) => ("project.artifacts", id.0),
             Self::ProjectBytes(id) => (Self::BYTES, id.0),
             Self::RepositoryArtifacts(id) => ("repository.artifacts", id.0),
+            Self::Audit(project) => ("audit", project.map_or(0, |project| project.0)),
         }
     }
 }
@@ -101,6 +104,18 @@ pub async fn value(conn: &mut Conn, counter: Counter) -> Result<i64> {
         .row(
             "SELECT CAST(COALESCE(SUM(n), 0) AS BIGINT) FROM counters WHERE name = $1 AND id = $2",
             &[name.into(), id.into()],
+            |row| row.int(0),
+        )
+        .await?;
+    Ok(sum.unwrap_or(0))
+}
+
+/// The sum of one counter over all projects or repositories.
+pub async fn sum(conn: &mut Conn, of: fn(i64) -> Counter) -> Result<i64> {
+    let sum = conn
+        .row(
+            "SELECT CAST(COALESCE(SUM(n), 0) AS BIGINT) FROM counters WHERE name = $1",
+            &[of(0).key().0.into()],
             |row| row.int(0),
         )
         .await?;

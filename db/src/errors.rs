@@ -8,10 +8,14 @@ use model::{Error, What, error::internal};
 /// is our fault.
 pub(crate) fn sqlite_error(error: rusqlite::Error) -> Error {
     use rusqlite::ErrorCode::{
-        CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, FileLockingProtocolFailed, ReadOnly,
-        SystemIoFailure,
+        CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, FileLockingProtocolFailed,
+        OperationInterrupted, ReadOnly, SystemIoFailure,
     };
     match error.sqlite_error_code() {
+        Some(OperationInterrupted) => Error::invalid(
+            What::Query,
+            "this takes too long to find: narrow it down by `q`, or sort it otherwise",
+        ),
         Some(DiskFull) => Error::StorageFull(
             "the disk that holds the database is full: delete something or make room".to_owned(),
         ),

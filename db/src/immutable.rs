@@ -8,6 +8,7 @@ use model::{
     time::Timestamp,
 };
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use crate::{
     Conn, Tx, changes,
@@ -120,11 +121,17 @@ pub async fn insert(tx: &mut Tx, project: &Project, rule: &Rule, now: Timestamp)
     let (uid, text) = (new_uid(), written(rule)?);
     let id = tx
         .row(
-            "INSERT INTO immutable_rules (uid, project_id, disabled, rule, created_at, updated_at)
-             VALUES ($1, $2, FALSE, $3, $4, $4)
+            "INSERT INTO immutable_rules (uid, project_id, disabled, rule, digest, created_at, updated_at)
+             VALUES ($1, $2, FALSE, $3, $5, $4, $4)
              ON CONFLICT DO NOTHING
              RETURNING id",
-            &[(&uid).into(), project.id.into(), (&text).into(), now.into()],
+            &[
+                (&uid).into(),
+                project.id.into(),
+                (&text).into(),
+                now.into(),
+                (&digest(&text)).into(),
+            ],
             |row| row.int(0),
         )
         .await?
@@ -137,11 +144,11 @@ pub async fn insert(tx: &mut Tx, project: &Project, rule: &Rule, now: Timestamp)
 pub async fn update(tx: &mut Tx, project: &Project, rule: &Stored, now: Timestamp) -> Result<()> {
     projects::lock(tx, project).await?;
     let text = written(&rule.rule)?;
-    // Asked first: an UPDATE that breaks a unique index spoils the whole transaction.
+    let digest = digest(&text);
     let is_taken = tx
         .exists(
-            "SELECT 1 FROM immutable_rules WHERE project_id = $1 AND rule = $2 AND id <> $3",
-            &[project.id.into(), (&text).into(), rule.id.into()],
+            "SELECT 1 FROM immutable_rules WHERE project_id = $1 AND digest = $2 AND id <> $3",
+            &[project.id.into(), (&digest).into(), rule.id.into()],
         )
         .await?;
     if is_taken {
@@ -149,12 +156,13 @@ pub async fn update(tx: &mut Tx, project: &Project, rule: &Stored, now: Timestam
     }
     let updated = tx
         .execute(
-            "UPDATE immutable_rules SET rule = $2, disabled = $3, updated_at = $4 WHERE id = $1",
+            "UPDATE immutable_rules SET rule = $2, disabled = $3, updated_at = $4, digest = $5 WHERE id = $1",
             &[
                 rule.id.into(),
                 (&text).into(),
                 rule.disabled.into(),
                 now.into(),
+                (&digest).into(),
             ],
         )
         .await?;
@@ -203,6 +211,14 @@ fn parse(text: &str) -> Result<Rule> {
 
 fn written(rule: &Rule) -> Result<String> {
     serde_json::to_string(rule).map_err(model::error::internal("writing an immutable rule"))
+}
+
+/// By which a project has a rule once.
+fn digest(text: &str) -> String {
+    Sha256::digest(text.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 fn taken(project: &Project) -> Error {

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::{
     Conn, Tx, changes,
     dialect::locking,
-    projects,
+    errors, projects,
     query::{Field, Kind as Of, List, Within},
     value::Row,
 };
@@ -132,20 +132,6 @@ pub async fn insert(
 }
 
 pub async fn update(tx: &mut Tx, label: &Label, words: &Words, now: Timestamp) -> Result<()> {
-    // Asked first: an UPDATE that breaks a unique index spoils the whole transaction.
-    let is_taken = tx
-        .exists(
-            "SELECT 1 FROM labels WHERE COALESCE(project_id, 0) = $1 AND name = $2 AND id <> $3",
-            &[
-                label.project.map_or(0, |project| project.0).into(),
-                (&words.name).into(),
-                label.id.into(),
-            ],
-        )
-        .await?;
-    if is_taken {
-        return Err(taken(&words.name));
-    }
     let updated = tx
         .execute(
             "UPDATE labels SET name = $2, description = $3, color = $4, updated_at = $5 WHERE id = $1",
@@ -157,7 +143,13 @@ pub async fn update(tx: &mut Tx, label: &Label, words: &Words, now: Timestamp) -
                 now.into(),
             ],
         )
-        .await?;
+        .await
+        .map_err(|error| {
+            if errors::is_taken(&error) {
+                return taken(&words.name);
+            }
+            error
+        })?;
     if updated == 0 {
         return Err(not_found(label.id));
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{Result, time::Timestamp};
+use model::{Error, Result, time::Timestamp};
 
 use crate::{Conn, Tx, dialect::with_list};
 
@@ -36,6 +36,27 @@ pub async fn list(conn: &mut Conn, names: &[&str]) -> Result<Vec<Failures>> {
         })
     })
     .await
+}
+
+/// The count as it is, which nobody else changes until the transaction ends: of many at once each sees what the one before added.
+pub async fn hold(tx: &mut Tx, name: &str) -> Result<Failures> {
+    let held = tx
+        .row(
+            "INSERT INTO login_failures (name, failures, last_at) VALUES ($1, 0, 0)
+             ON CONFLICT (name) DO UPDATE SET failures = login_failures.failures
+             RETURNING failures, last_at, succeeded_at",
+            &[name.into()],
+            |row| {
+                Ok(Failures {
+                    name: name.to_owned(),
+                    count: row.int(0)?,
+                    last_at: row.time(1)?,
+                    succeeded_at: row.opt_time(2)?,
+                })
+            },
+        )
+        .await?;
+    held.ok_or_else(|| Error::Internal(anyhow::anyhow!("a count was neither made nor found")))
 }
 
 /// Counts one more, after taking off one for each `forgiven` that passed since the last.

@@ -178,7 +178,7 @@ pub async fn extras(conn: &mut Conn, projects: &[ProjectId]) -> Result<HashMap<i
     let sql = with_numbers!(
         conn,
         "SELECT p.id, o.name,
-                (SELECT COUNT(*) FROM repositories r WHERE r.project_id = p.id)
+                (SELECT CAST(COALESCE(SUM(c.n), 0) AS BIGINT) FROM counters c WHERE c.name = 'project.repositories' AND c.id = p.id)
            FROM projects p
            LEFT JOIN users o ON o.id = p.owner_id AND o.deleted_at IS NULL
           WHERE p.id IN",
@@ -209,7 +209,7 @@ pub async fn tallies(conn: &mut Conn, member: Option<UserId>) -> Result<(Tally, 
     let rows = conn
         .rows(
             "SELECT p.public, COUNT(*),
-                    CAST(COALESCE(SUM((SELECT COUNT(*) FROM repositories r WHERE r.project_id = p.id)), 0) AS BIGINT)
+                    CAST(COALESCE(SUM((SELECT COALESCE(SUM(c.n), 0) FROM counters c WHERE c.name = 'project.repositories' AND c.id = p.id)), 0) AS BIGINT)
                FROM projects p
               WHERE p.deleted_at IS NULL
                 AND (p.public OR $1 = 0

@@ -1,6 +1,8 @@
 //! What a project uses and holds, counted anew. What is wrong is put right by adding the difference as one statement sees it:
 //! whoever writes meanwhile adds to both sides alike, so nobody has to wait.
 
+use std::fmt;
+
 use model::{
     Result,
     id::{ProjectId, RepositoryId},
@@ -28,6 +30,16 @@ pub struct Recounted {
 impl Recounted {
     pub fn is_exact(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+impl fmt::Display for Recounted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:+} bytes, {:+} repositories, {:+} artifacts; {} links, {} contents and the totals of {} repositories were wrong",
+            self.bytes, self.repositories, self.artifacts, self.links, self.contents, self.lists
+        )
     }
 }
 

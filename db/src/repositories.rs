@@ -16,7 +16,7 @@ use crate::{
     artifacts::{self, Deletion},
     changes,
     counters::Counter,
-    dialect::locking,
+    dialect::{contains, locking},
     generations::Touch,
     links, projects,
 };
@@ -224,7 +224,7 @@ pub async fn search(conn: &mut Conn, text: &str, among: Among, limit: i64) -> Re
                 (SELECT CAST(COALESCE(SUM(c.n), 0) AS BIGINT) FROM counters c WHERE c.name = 'repository.artifacts' AND c.id = r.id)
            FROM repositories r
            JOIN projects p ON p.id = r.project_id
-          WHERE r.name LIKE $1 ESCAPE '\\'
+          WHERE r.name LIKE $1 ESCAPE '!'
             AND ($2 OR p.public
                  OR p.id IN (SELECT m.project_id FROM members m WHERE m.user_id = $3
                       UNION ALL SELECT m.project_id FROM group_users g JOIN members m ON m.group_id = g.group_id WHERE g.user_id = $3))
@@ -243,12 +243,4 @@ pub async fn search(conn: &mut Conn, text: &str, among: Among, limit: i64) -> Re
         },
     )
     .await
-}
-
-fn contains(text: &str) -> String {
-    let escaped = text
-        .replace('\\', "\\\\")
-        .replace('%', "\\%")
-        .replace('_', "\\_");
-    format!("%{escaped}%")
 }

@@ -50,25 +50,34 @@ pub async fn set(
     let mut left = None;
     // A second round only when another transaction made this very tag between the two statements.
     while !set {
+        // Whoever has the tag now first, and then the tag: of two who take his last two one must see that, and so must whoever
+        // makes him part of an index.
         let sql = locking!(
             tx,
-            "SELECT clock, artifact_id, EXISTS (SELECT 1 FROM artifact_children c WHERE c.child_id = tags.artifact_id)
-               FROM tags
-              WHERE repository_id = $1 AND name = $2",
-            "FOR UPDATE"
+            "SELECT t.clock, t.artifact_id
+               FROM tags t
+               JOIN artifacts a ON a.id = t.artifact_id
+              WHERE t.repository_id = $1 AND t.name = $2",
+            "FOR NO KEY UPDATE OF a FOR UPDATE OF t"
         );
         let before = tx
             .row(sql, &[repository.id.into(), tag.as_str().into()], |row| {
-                Ok((row.int(0)?, ArtifactId(row.int(1)?), row.bool(2)?))
+                Ok((row.int(0)?, ArtifactId(row.int(1)?)))
             })
             .await?;
-        if let Some((_, holder, _)) = before
+        if let Some((_, holder)) = before
             && !may_move(tx, repository, tag, holder == artifact, cause).await?
         {
             return Ok(());
         }
-        clock = tx.tick_after(before.map_or(0, |(clock, ..)| clock), now);
-        left = before.and_then(|(_, holder, is_part)| is_part.then_some(holder));
+        clock = tx.tick_after(before.map_or(0, |(clock, _)| clock), now);
+        left = None;
+        if let Some((_, holder)) = before
+            && holder != artifact
+            && is_part(tx, holder).await?
+        {
+            left = Some(holder);
+        }
         let uid = new_uid();
         let values = [
             repository.id.into(),
@@ -102,6 +111,15 @@ pub async fn set(
         change.description = Some(&pushed);
     }
     changes::append_new(tx, &change, now).await
+}
+
+/// Whether an index names it, as things stand now that its row is held.
+async fn is_part(tx: &mut Tx, artifact: ArtifactId) -> Result<bool> {
+    tx.exists(
+        "SELECT 1 FROM artifact_children WHERE child_id = $1 LIMIT 1",
+        &[artifact.into()],
+    )
+    .await
 }
 
 /// A part of an index that got a tag is shown by lists, one that lost its last is not.
@@ -233,8 +251,14 @@ fn check_rules(rules: &Rules, repository: &Repository, tag: &str) -> Result<()> 
     )))
 }
 
-/// Removes one tag and nothing else, unless it is immutable.
-pub async fn delete(tx: &mut Tx, repository: &Repository, tag: &Tag, now: Timestamp) -> Result<()> {
+/// Removes one tag and nothing else, unless it is immutable; with `of` only while this artifact has it.
+pub async fn delete(
+    tx: &mut Tx,
+    repository: &Repository,
+    tag: &Tag,
+    of: Option<ArtifactId>,
+    now: Timestamp,
+) -> Result<()> {
     let key = format!("{}:{tag}", repository.name);
     let named = &[repository.id.into(), tag.as_str().into()];
     // Before its tag, as everybody does: of two who take its last two tags one must see that.
@@ -246,8 +270,9 @@ pub async fn delete(tx: &mut Tx, repository: &Repository, tag: &Tag, now: Timest
     tx.exists(sql, named).await?;
     let (digest, clock, artifact) = tx
         .row(
-            "DELETE FROM tags WHERE repository_id = $1 AND name = $2 RETURNING digest, clock, artifact_id",
-            named,
+            "DELETE FROM tags WHERE repository_id = $1 AND name = $2 AND artifact_id = COALESCE($3, artifact_id)
+             RETURNING digest, clock, artifact_id",
+            &[named[0], named[1], of.map(|artifact| artifact.0).into()],
             |row| Ok((row.text(0)?, row.int(1)?, ArtifactId(row.int(2)?))),
         )
         .await?

@@ -3,7 +3,7 @@
 use model::{
     Error, Result, What,
     change::Kind,
-    id::{GroupId, UserId, new_uid},
+    id::{GroupId, new_uid},
     time::Timestamp,
 };
 use serde_json::json;
@@ -82,15 +82,6 @@ pub async fn find(conn: &mut Conn, id: GroupId) -> Result<Option<Group>> {
 
 pub async fn get(conn: &mut Conn, id: GroupId) -> Result<Group> {
     find(conn, id).await?.ok_or_else(|| not_found(id))
-}
-
-pub async fn find_name(conn: &mut Conn, name: &str) -> Result<Option<Group>> {
-    conn.row(
-        "SELECT id, uid, name, kind, ldap_dn FROM user_groups WHERE name = $1",
-        &[name.into()],
-        read,
-    )
-    .await
 }
 
 /// In order of names.
@@ -218,16 +209,6 @@ pub async fn delete(tx: &mut Tx, group: &Group, now: Timestamp) -> Result<()> {
     tx.touch(Touch::Rights);
     let payload = json!({ "uid": group.uid });
     changes::append(tx, Kind::GroupDeleted, &group.name, None, &payload, now).await
-}
-
-/// The groups that somebody was in when he last signed in, in order of their numbers.
-pub async fn of_user(conn: &mut Conn, user: UserId) -> Result<Vec<GroupId>> {
-    conn.rows(
-        "SELECT group_id FROM group_users WHERE user_id = $1 ORDER BY group_id LIMIT 10000",
-        &[user.into()],
-        |row| Ok(GroupId(row.int(0)?)),
-    )
-    .await
 }
 
 fn taken(name: &str) -> Error {

@@ -1,5 +1,7 @@
 //! People. A deleted user's row stays, so that its number is never given again.
 
+use std::time::Duration;
+
 use model::{
     Error, Result, What,
     change::Kind,
@@ -320,14 +322,20 @@ pub async fn forget(tx: &mut Tx, user: &User, what: Forget, now: Timestamp) -> R
         account: what.account,
         audit: what.audit,
     };
-    jobs::enqueue(tx, &job, now, now).await.map(|_| ())
+    jobs::enqueue(tx, &job, now.plus(TOLD_LATER), now)
+        .await
+        .map(|_| ())
 }
+
+/// What somebody did just before is told to the audit within this time.
+const TOLD_LATER: Duration = Duration::from_secs(10);
 
 /// What is left of somebody.
 #[derive(Debug, Clone)]
 pub struct Deleted {
     pub uid: String,
     pub name: String,
+    pub email: Option<String>,
     pub deleted_at: Timestamp,
 }
 
@@ -340,13 +348,14 @@ impl Deleted {
 
 pub async fn find_deleted(conn: &mut Conn, id: UserId) -> Result<Option<Deleted>> {
     conn.row(
-        "SELECT uid, name, deleted_at FROM users WHERE id = $1 AND deleted_at IS NOT NULL",
+        "SELECT uid, name, deleted_at, email FROM users WHERE id = $1 AND deleted_at IS NOT NULL",
         &[id.into()],
         |row| {
             Ok(Deleted {
                 uid: row.text(0)?,
                 name: row.text(1)?,
                 deleted_at: row.time(2)?,
+                email: row.opt_text(3)?,
             })
         },
     )

@@ -30,15 +30,21 @@ pub(crate) async fn run(cx: &Context, user: UserId, what: Forget) -> Result<Outc
     let hash = hash(&gone);
     let mut rows = 0;
     if what.audit {
-        let rename = Rename {
-            from: gone.name.clone(),
-            to: hash.clone(),
-            // Somebody else may have the name since then.
-            until: gone.deleted_at,
-        };
-        match rename_all(cx, rename).await? {
-            Some(renamed) => rows = renamed,
-            None => return Ok(Outcome::Interrupted),
+        // He may have signed in, or failed to, by his address.
+        for known_as in [Some(&gone.name), gone.email.as_ref()]
+            .into_iter()
+            .flatten()
+        {
+            let rename = Rename {
+                from: known_as.clone(),
+                to: hash.clone(),
+                // Somebody else may have the name since then.
+                until: gone.deleted_at,
+            };
+            match rename_all(cx, rename).await? {
+                Some(renamed) => rows += renamed,
+                None => return Ok(Outcome::Interrupted),
+            }
         }
     }
     if what.account {

@@ -22,6 +22,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::session::Session;
 
+/// Rows that are shown again in one transaction.
+const SHOWN_AT_ONCE: i64 = 1000;
 /// The name of the cursor, and of the lease of whoever moves it.
 pub(crate) const NAME: &str = "audit-forward";
 
@@ -151,10 +153,29 @@ impl Forwarder {
                 .write(|tx| Box::pin(async move { cursors::delete(tx, NAME).await }));
             forget.await?;
         }
+        if self.has_unsent().await? && self.leads().await? {
+            self.show_unsent().await?;
+        }
         if self.leads_until.is_some() {
             self.release().await?;
         }
         Ok(())
+    }
+
+    async fn has_unsent(&self) -> Result<bool> {
+        audit::has_unsent(&mut *self.db.reader().await?).await
+    }
+
+    /// What was to be forwarded and then go is shown like everything else: or it would be lost.
+    async fn show_unsent(&self) -> Result<()> {
+        loop {
+            let shown = self
+                .db
+                .write(|tx| Box::pin(async move { audit::show_unsent(tx, SHOWN_AT_ONCE).await }));
+            if shown.await? < SHOWN_AT_ONCE as u64 || self.shutdown.is_cancelled() {
+                return Ok(());
+            }
+        }
     }
 
     async fn begin(&self, address: Address) -> Result<Session> {

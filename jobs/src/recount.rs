@@ -6,7 +6,7 @@ mod tests;
 
 use db::{
     projects::{self, Project},
-    recount::{self, Recounted},
+    recount,
 };
 use model::Result;
 
@@ -42,14 +42,7 @@ async fn mend(cx: &Context, project: &Project) -> Result<bool> {
         .write(move |tx| Box::pin(async move { recount::mend(tx, id).await }))
         .await?;
     if !found.is_exact() {
-        cx.log(format!("{}: {}", project.name, shown(&found))).await;
+        cx.log(format!("{}: {found}", project.name)).await;
     }
     Ok(found.is_exact())
-}
-
-fn shown(found: &Recounted) -> String {
-    format!(
-        "{:+} bytes, {:+} repositories, {:+} artifacts; {} links, {} contents and the totals of {} repositories were wrong",
-        found.bytes, found.repositories, found.artifacts, found.links, found.contents, found.lists
-    )
 }

@@ -28,8 +28,6 @@ use crate::{
 const AT_ONCE: usize = 4;
 /// How long one waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A larger SBOM is left to those who pull it.
-const MOST_SBOM: u64 = 32 << 20;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const MARKDOWN: &str = "text/markdown; charset=utf-8";
@@ -52,6 +50,16 @@ pub enum Addition {
 pub struct Content {
     pub content_type: &'static str,
     pub bytes: Bytes,
+}
+
+/// An addition that was read, or one that is to be sent from the store as it is.
+pub enum Shown {
+    Read(Content),
+    Stored {
+        content_type: &'static str,
+        reader: blob::Reader,
+        size: u64,
+    },
 }
 
 /// Turns for reading additions.
@@ -112,7 +120,7 @@ impl Registry {
         repository: RepositoryId,
         manifest: &[u8],
         addition: Addition,
-    ) -> Result<Content> {
+    ) -> Result<Shown> {
         let manifest = Manifest::parse(manifest, None)
             .map_err(|error| Error::invalid(What::Manifest, error.to_string()))?;
         let kind = Kind::of(&manifest);
@@ -120,8 +128,11 @@ impl Registry {
         if !Addition::of(kind.as_str(), is_index).contains(&addition) {
             return Err(unsupported(addition, &kind));
         }
+        if addition == Addition::Sbom {
+            return self.sbom(repository, &manifest).await;
+        }
         let turn = self.turn().await?;
-        match addition {
+        let read = match addition {
             Addition::BuildHistory => {
                 let config = match ConfigSource::own(&manifest) {
                     ConfigSource::Own(digest, size) => {
@@ -131,21 +142,31 @@ impl Registry {
                 };
                 Ok(content(JSON, history::of_config(&config)))
             }
-            Addition::Sbom => {
-                let [layer] = &*manifest.layers else {
-                    return Err(missing(
-                        "an SBOM has exactly one layer: the sbom is not found",
-                    ));
-                };
-                let bytes = self.layer(repository, layer, MOST_SBOM).await?;
-                Ok(content(SBOM, bytes))
-            }
             Addition::Files => Ok(content(JSON, model::files(&manifest)?)),
             Addition::License | Addition::Readme if kind == Kind::Cnai => {
                 self.model_text(repository, &manifest, addition).await
             }
             _ => self.chart_file(repository, &manifest, addition, turn).await,
-        }
+        };
+        read.map(Shown::Read)
+    }
+
+    /// An SBOM is its only layer. Nothing of it is looked at, so it is not read into memory either.
+    async fn sbom(&self, repository: RepositoryId, manifest: &Manifest) -> Result<Shown> {
+        let [layer] = &*manifest.layers else {
+            return Err(missing(
+                "an SBOM has exactly one layer: the sbom is not found",
+            ));
+        };
+        let blob = self.held(repository, &layer.digest).await?;
+        let reader = self
+            .store()
+            .open_blob(&layer.digest, &blob.location, blob.size);
+        Ok(Shown::Stored {
+            content_type: SBOM,
+            reader: reader.await.map_err(unreadable)?,
+            size: blob.size,
+        })
     }
 
     pub(crate) async fn turn(&self) -> Result<OwnedSemaphorePermit> {

@@ -10,7 +10,7 @@ use db::{
     repositories::{self, Repository},
     tags::{self, Cause},
 };
-use model::{Error, Result, What};
+use model::{Error, Result, What, id::ArtifactId, listing::Listing};
 use oci::{
     Manifest,
     digest::Digest,
@@ -22,6 +22,8 @@ use crate::{Registry, manifest::NewManifest, push::Target};
 
 /// Artifacts that go with one.
 const MOST: usize = 10_000;
+/// Tags that are set in one transaction.
+const MOST_TAGS: usize = 64;
 /// Contents that become the destination's in one transaction.
 const AT_ONCE: usize = 200;
 
@@ -136,20 +138,38 @@ impl Registry {
                 self.mount_all(target, source, some).await?;
             }
         }
-        let conn = &mut *self.db().reader().await?;
-        let named = tags::details::of_all(conn, &[artifact.id]).await?;
-        let named = named
+        let named = self.tags_of(artifact.id).await?;
+        // The manifest first, and some tags with it; the others some at a time, as other writers wait for each transaction.
+        let mut chunks: Vec<&[Tag]> = named.chunks(MOST_TAGS).collect();
+        if chunks.is_empty() {
+            chunks.push(&[]);
+        }
+        for tags in chunks {
+            let new = NewManifest {
+                bytes: stored.bytes.clone(),
+                content_type: Some(artifact.media_type.clone()),
+                reference: Reference::Digest(artifact.digest),
+                tags: tags.to_vec(),
+            };
+            self.keep_manifest_as(target, new, Cause::Copy).await?;
+        }
+        Ok(())
+    }
+
+    /// All of them, in the order in which they were made.
+    async fn tags_of(&self, artifact: ArtifactId) -> Result<Vec<Tag>> {
+        let of_artifact = tags::details::of(artifact);
+        let selection = tags::details::LIST.select(&Listing::default(), of_artifact)?;
+        let mut reader = self.db().reader().await?;
+        let total = selection.total(&mut reader, None).await?;
+        let (mut batches, mut all) = (selection.all(total)?, Vec::new());
+        while !batches.is_over() {
+            all.extend(batches.next(&mut reader).await?);
+        }
+        let parsed = all
             .iter()
             .filter_map(|tag| Tag::parse(tag.name.as_str()).ok());
-        let new = NewManifest {
-            bytes: stored.bytes.clone(),
-            content_type: Some(artifact.media_type.clone()),
-            reference: Reference::Digest(artifact.digest),
-            tags: named.map(Tag::owned).collect(),
-        };
-        self.keep_manifest_as(target, new, Cause::Copy)
-            .await
-            .map(|_| ())
+        Ok(parsed.map(Tag::owned).collect())
     }
 }
 

@@ -24,7 +24,7 @@ impl Registry {
                     let repository =
                         repository.ok_or_else(|| not_found(&name, &format!(":{tag}")))?;
                     let now = tx.now().await?;
-                    tags::delete(tx, &repository, &tag, now).await
+                    tags::delete(tx, &repository, &tag, None, now).await
                 })
             })
             .await

@@ -55,6 +55,10 @@ pub enum Kind {
     GivenUp,
     /// A tag does not point at the manifest that it says.
     LooseTag,
+    /// Lists show a manifest that they should not, or leave one out.
+    Mislisted,
+    /// A project uses or holds another amount than is said of it.
+    Miscounted,
     /// An upload's file that no session knows.
     StrayUpload,
     /// A session whose file is not there: it has to be started again, and expires by itself.
@@ -82,6 +86,8 @@ impl Kind {
             | Self::Unlinked
             | Self::GivenUp
             | Self::LooseTag
+            | Self::Mislisted
+            | Self::Miscounted
             | Self::StrayUpload
             | Self::Unreadable => true,
             Self::UploadWithoutFile | Self::Young | Self::Going | Self::Foreign => false,
@@ -109,6 +115,7 @@ pub struct FsckProgress {
     pub stored_bytes: u64,
     pub manifests: u64,
     pub tags: u64,
+    pub projects: u64,
 }
 
 #[derive(Debug, Clone, Default, Serialize)]
@@ -165,6 +172,7 @@ impl Registry {
             check.stored().await?;
             check.manifests().await?;
             check.tags().await?;
+            check.totals().await?;
             check.uploads().await?;
         }
         let mut report = check.report;

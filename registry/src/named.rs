@@ -1,6 +1,6 @@
 //! What a manifest names, as far as its repository has it.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use db::{
     Tx,
@@ -13,7 +13,12 @@ use model::{
     id::{ArtifactId, BlobId, RepositoryId},
 };
 use oci::{Descriptor, digest::Digest, manifest::Manifest};
-use serde_json::json;
+use serde_json::{Map, Value, json};
+
+use crate::describe::json::fit;
+
+/// Bytes that are kept for lists of what a manifest says of itself, and of what an index says of its parts.
+const MOST_SHOWN: usize = 64 << 10;
 
 /// Contents and manifests that a manifest names and that its repository holds.
 pub(crate) struct Named {
@@ -71,13 +76,17 @@ impl Named {
         for child in manifest.children() {
             told.entry(child.digest).or_insert(child);
         }
-        let known = self.children.iter();
-        known
-            .map(|(id, digest, _)| Child {
+        let (known, mut left) = (self.children.iter(), MOST_SHOWN);
+        let shown = known.map(|(id, digest, _)| {
+            let descriptor = told.get(digest).copied().and_then(descriptor);
+            let descriptor = descriptor.filter(|text| text.len() <= left);
+            left -= descriptor.as_ref().map_or(0, String::len);
+            Child {
                 id: *id,
-                descriptor: told.get(digest).copied().and_then(descriptor),
-            })
-            .collect()
+                descriptor,
+            }
+        });
+        shown.collect()
     }
 
     /// The row of the manifest, of which `own` is its bytes' row and length.
@@ -87,10 +96,7 @@ impl Named {
         digest: &Digest,
         own: (BlobId, u64),
     ) -> Result<NewArtifact> {
-        let annotations = (!manifest.annotations.is_empty())
-            .then(|| serde_json::to_string(&manifest.annotations))
-            .transpose()
-            .map_err(model::error::internal("serialising annotations"))?;
+        let annotations = annotations(manifest);
         let contents = self.contents.iter().map(|blob| blob.size);
         let sizes = contents.chain(self.children.iter().map(|child| child.2));
         Ok(NewArtifact {
@@ -120,9 +126,22 @@ impl Named {
     }
 }
 
+/// As far as lists show them: the manifest has them all. Whoever asks for referrers gets all of theirs, which have a bound.
+fn annotations(manifest: &Manifest) -> Option<String> {
+    let told: &BTreeMap<String, String> = &manifest.annotations;
+    let told = told
+        .iter()
+        .map(|(name, value)| (name.clone(), Value::from(value.as_str())));
+    let mut shown: Map<String, Value> = told.collect();
+    if manifest.subject.is_none() {
+        fit(&mut shown, MOST_SHOWN);
+    }
+    (!shown.is_empty()).then(|| Value::from(shown).to_string())
+}
+
 /// What an index says of a child beside what the child says itself.
 fn descriptor(child: &Descriptor) -> Option<String> {
-    let mut told = serde_json::Map::new();
+    let mut told = Map::new();
     if let Some(platform) = &child.platform {
         told.insert("platform".to_owned(), platform.clone());
     }
@@ -132,7 +151,7 @@ fn descriptor(child: &Descriptor) -> Option<String> {
     if !child.urls.is_empty() {
         told.insert("urls".to_owned(), json!(child.urls));
     }
-    (!told.is_empty()).then(|| serde_json::Value::from(told).to_string())
+    (!told.is_empty()).then(|| Value::from(told).to_string())
 }
 
 fn as_list(wanted: &BTreeSet<Digest>) -> Option<Vec<Digest>> {

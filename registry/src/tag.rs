@@ -54,12 +54,13 @@ impl Registry {
                     let repository = repositories::find(tx, name.as_str()).await?;
                     let repository = repository.ok_or_else(missing)?;
                     let artifact = artifacts::find(tx, repository.id, &digest).await?;
-                    let holder = tags::holder(tx, &repository, &tag).await?;
-                    if holder.is_none() || holder != artifact.map(|artifact| artifact.id) {
-                        return Err(missing());
-                    }
+                    let artifact = artifact.ok_or_else(missing)?.id;
                     let now = tx.now().await?;
-                    tags::delete(tx, &repository, &tag, now).await
+                    let deleted = tags::delete(tx, &repository, &tag, Some(artifact), now).await;
+                    match deleted {
+                        Err(Error::NotFound(..)) => Err(missing()),
+                        other => other,
+                    }
                 })
             })
             .await

@@ -191,7 +191,7 @@ impl Answer for Kept {
 /// Bytes as they are.
 pub(crate) struct Plain {
     pub(crate) media_type: &'static str,
-    pub(crate) bytes: Bytes,
+    pub(crate) body: Body,
     /// Offered for download under this name.
     pub(crate) file_name: Option<&'static str>,
 }
@@ -200,7 +200,7 @@ impl Plain {
     pub(crate) fn text(text: impl Into<Bytes>) -> Self {
         Self {
             media_type: "text/plain; charset=utf-8",
-            bytes: text.into(),
+            body: Body::whole(text),
             file_name: None,
         }
     }
@@ -208,7 +208,7 @@ impl Plain {
 
 impl Answer for Plain {
     fn response(self, _: &Asked) -> Response<Body> {
-        let mut response = Response::new(Body::whole(self.bytes));
+        let mut response = Response::new(self.body);
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,

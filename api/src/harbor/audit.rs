@@ -3,12 +3,16 @@
 use auth::Subject;
 use db::{
     audit::list::{self, LIST, Shown},
+    counters::{self, Counter},
     query::Within,
+    robots,
 };
 use model::{
     Error as Cause,
     audit::Event,
+    id::ProjectId,
     permission::{Action, Resource},
+    robot::Scope,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -76,21 +80,19 @@ impl From<Shown> for AuditLog {
 }
 
 pub(super) async fn list(call: Call) -> Result<Listed<AuditLogExt>> {
-    let within = readable(&call).await?;
-    rows(&call, within).await
+    readable(&call).await?.rows(&call).await
 }
 
 pub(super) async fn list_older(call: Call) -> Result<Listed<AuditLog>> {
-    let within = readable(&call).await?;
-    rows(&call, within).await
+    readable(&call).await?.rows(&call).await
 }
 
 pub(super) async fn of_project(call: Call) -> Result<Listed<AuditLogExt>> {
-    rows(&call, list::of_project(call.project())).await
+    Part::of(call.project()).rows(&call).await
 }
 
 pub(super) async fn of_project_older(call: Call) -> Result<Listed<AuditLog>> {
-    rows(&call, list::of_project(call.project())).await
+    Part::of(call.project()).rows(&call).await
 }
 
 /// The types that `disabled_audit_log_event_types` may name.
@@ -101,20 +103,60 @@ pub(super) async fn event_types(_: Call) -> Result<Json<Vec<AuditLogEventType>>>
     Ok(Json(types.collect()))
 }
 
-async fn rows<T: From<Shown> + Send + 'static>(call: &Call, within: Within) -> Result<Listed<T>> {
-    let Wanted { listing, page } = call.wanted()?;
-    call.listed(LIST.select(&listing, within)?, page, None, T::from)
-        .await
+/// Some of the audit, and what counts its rows, if anything does.
+struct Part(Within, Option<Counter>);
+
+impl Part {
+    fn of(project: ProjectId) -> Self {
+        let counter = Counter::Audit(Some(project));
+        Self(list::of_project(project), Some(counter))
+    }
+
+    fn nothing() -> Self {
+        Self(Within::all().and("FALSE", []), None)
+    }
+
+    async fn rows<T: From<Shown> + Send + 'static>(self, call: &Call) -> Result<Listed<T>> {
+        let Wanted { listing, page } = call.wanted()?;
+        let Self(within, counter) = self;
+        let selection = LIST.select(&listing, within)?;
+        let known = match counter {
+            Some(counter) => Some(counters::value(&mut *call.reader().await?, counter).await?),
+            None => None,
+        };
+        call.listed(selection, page, known, T::from).await
+    }
 }
 
-/// All of it for whoever may list the audit.
-async fn readable(call: &Call) -> Result<Within> {
+/// All of it for whoever may list the audit, else what concerns the projects whose log he may list.
+async fn readable(call: &Call) -> Result<Part> {
     if call.may_on_system(Resource::AuditLog, Action::List).await? {
-        return Ok(Within::all());
+        return Ok(Part(Within::all(), Some(Counter::Audit(None))));
     }
     match &call.caller.subject {
         Subject::Anonymous => Err(Cause::Unauthenticated.into()),
-        Subject::User(user) => Ok(list::of_admin(user.id)),
-        Subject::Robot(robot) => Ok(list::of_robot(robot.id)),
+        Subject::User(user) => {
+            let projects = list::administered(&mut *call.reader().await?, user.id).await?;
+            Ok(match projects[..] {
+                [] => Part::nothing(),
+                [project] => Part::of(project),
+                _ => Part(list::of_admin(user.id), None),
+            })
+        }
+        Subject::Robot(robot) => {
+            let own = robots::permissions(&mut *call.reader().await?, robot.id).await?;
+            let scopes = own
+                .iter()
+                .filter(|one| one.resource == Resource::Log && one.action == Action::List)
+                .map(|one| one.scope);
+            Ok(match scopes.collect::<Vec<_>>()[..] {
+                [] => Part::nothing(),
+                [Scope::Project(project)] => Part::of(project),
+                ref scopes if scopes.contains(&Scope::EveryProject) => {
+                    Part(list::of_all_projects(), None)
+                }
+                _ => Part(list::of_robot(robot.id), None),
+            })
+        }
     }
 }

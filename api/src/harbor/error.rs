@@ -17,6 +17,8 @@ pub(crate) enum Error {
     Unprocessable(String),
     /// A refusal (401) in Harbor's own words.
     Unauthorized(&'static str),
+    /// A refusal (403) that Harbor tells apart from `FORBIDDEN`.
+    Denied(String),
     /// A body that is no JSON (415).
     MediaType(String),
     /// A status without a word.
@@ -39,6 +41,7 @@ impl Error {
                 why,
             ),
             Self::Unauthorized(why) => error::plain(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", why),
+            Self::Denied(why) => error::plain(StatusCode::FORBIDDEN, "DENIED", why),
             Self::MediaType(why) => error::plain(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "UNSUPPORTED_MEDIA_TYPE",

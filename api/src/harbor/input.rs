@@ -16,6 +16,8 @@ use crate::body::RequestBody;
 
 /// The longest body of the API; what it carries are words and numbers.
 const MOST: usize = 1 << 20;
+/// The longest parameter of a query. What `q` compares has the same bound.
+const LONGEST: usize = 2048;
 /// The longest form: a few words.
 const MOST_OF_FORM: usize = 16 << 10;
 const JSON: &str = "application/json";
@@ -43,11 +45,18 @@ impl<T: DeserializeOwned + JsonSchema + Send> Input for Query<T> {
 impl<T: DeserializeOwned> Query<T> {
     /// The first of repeated parameters counts. An empty one is as none where it is no text.
     fn parse(asked: &str) -> Result<Self> {
-        serde_json::from_value(fields(asked))
-            .map(Self)
-            .map_err(|error| {
-                Error::Unprocessable(format!("the query is not as it should be: {error}"))
-            })
+        let fields = fields(asked);
+        for (name, value) in fields.as_object().into_iter().flatten() {
+            if value.as_str().is_some_and(|text| text.len() > LONGEST) {
+                let shown: String = name.chars().take(100).collect();
+                return Err(Error::Unprocessable(format!(
+                    "{shown} in query should be at most {LONGEST} bytes long"
+                )));
+            }
+        }
+        serde_json::from_value(fields).map(Self).map_err(|error| {
+            Error::Unprocessable(format!("the query is not as it should be: {error}"))
+        })
     }
 }
 
@@ -204,7 +213,8 @@ mod tests {
             project_id: None,
         };
         assert_eq!(sample, expected);
-        for refused in ["with_detail=maybe", "project_id=seven"] {
+        let long = format!("name={}", "x".repeat(LONGEST + 1));
+        for refused in ["with_detail=maybe", "project_id=seven", &long] {
             let refusal = Query::<Sample>::parse(refused).err();
             assert!(
                 matches!(refusal, Some(Error::Unprocessable(_))),

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 
 use super::{answer::Plain, call::Call, error::Result, openapi, routes};
+use crate::body::Body;
 
 pub(super) async fn ping(_: Call) -> Result<Plain> {
     Ok(Plain::text("Pong"))
@@ -21,7 +22,7 @@ pub(super) async fn document(_: Call) -> Result<Plain> {
     let bytes = DOCUMENT.get_or_init(|| openapi::document(routes()).to_string().into());
     Ok(Plain {
         media_type: "application/json; charset=utf-8",
-        bytes: bytes.clone(),
+        body: Body::whole(bytes.clone()),
         file_name: None,
     })
 }

@@ -9,7 +9,10 @@ use db::{
     query::Within,
     repositories::details::{self, Details, Viewer},
 };
-use model::{Error as Cause, What, id::RepositoryId};
+use model::{
+    Error as Cause, What,
+    id::{ProjectId, RepositoryId},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -56,7 +59,14 @@ impl Repository {
 
 /// Those of all projects that the caller may look into.
 pub(super) async fn list_all(call: Call) -> Result<Listed<Repository>> {
-    listed(&call, details::visible_to(viewer(&call)), None).await
+    let viewer = viewer(&call);
+    let known = if viewer == Viewer::Everything {
+        let of = |project| Counter::ProjectRepositories(ProjectId(project));
+        Some(counters::sum(&mut *call.reader().await?, of).await?)
+    } else {
+        None
+    };
+    listed(&call, details::visible_to(viewer), known).await
 }
 
 pub(super) async fn list(call: Call) -> Result<Listed<Repository>> {

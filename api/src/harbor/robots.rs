@@ -42,9 +42,8 @@ pub(super) struct RobotCreate {
     /// `system` or `project`.
     #[serde(default)]
     level: String,
-    /// Days until it expires; -1 for never.
-    #[serde(default)]
-    duration: i64,
+    /// Days until it expires, -1 for never; what the setting `robot_token_duration` says when absent.
+    duration: Option<i64>,
     #[serde(default)]
     permissions: Vec<RobotPermission>,
 }
@@ -132,7 +131,9 @@ pub(super) async fn create(
     Json(asked): Json<RobotCreate>,
 ) -> Result<Made<RobotCreated>> {
     let name = asked.name.parse()?;
-    let wanted = Wanted::of(&asked.level, asked.duration, &asked.permissions)?;
+    let settings = call.settings().await?;
+    let duration = asked.duration.unwrap_or(settings.robot_token_duration());
+    let wanted = Wanted::of(&asked.level, duration, &asked.permissions)?;
     let granted = wanted.grant(&call, Action::Create).await?;
     let secret = auth::robots::new_secret()?;
     let now = call.db().now().await?;
@@ -141,12 +142,11 @@ pub(super) async fn create(
         name,
         description: asked.description,
         secret: secret.hash,
-        duration: asked.duration,
+        duration,
         creator: creator(&call),
-        expires_at: expiry(now, asked.duration),
+        expires_at: expiry(now, duration),
         permissions: granted.permissions,
     };
-    let settings = call.settings().await?;
     let full = full_name(
         settings.robot_name_prefix(),
         granted.project_name.as_deref(),

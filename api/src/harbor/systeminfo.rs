@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{answer::Plain, call::Call, error::Result, input::Json};
+use crate::body::Body;
 
 /// The Harbor whose API this is, which clients read, and our own version as the eight hexadecimal digits where Harbor has its commit.
 fn harbor_version() -> String {
@@ -154,7 +155,7 @@ pub(super) async fn getcert(call: Call) -> Result<Plain> {
     })?;
     Ok(Plain {
         media_type: "application/octet-stream",
-        bytes,
+        body: Body::whole(bytes),
         file_name: Some("ca.crt"),
     })
 }

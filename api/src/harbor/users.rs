@@ -232,6 +232,10 @@ pub(super) async fn set_sysadmin(call: Call, Json(told): Json<UserSysAdminFlag>)
             "User with ID {id} is the registry's own administrator and stays one"
         )));
     }
+    if admin {
+        require_person(&call, id)?;
+    }
+    spare_administrators(&call, id).await?;
     call.db()
         .write(move |tx| {
             Box::pin(async move {
@@ -252,6 +256,7 @@ pub(super) async fn delete(call: Call) -> Result<Done> {
     if id == FIRST || own_id(&call) == Some(id) {
         return Err(denied(&format!("User with ID {id} cannot be deleted")));
     }
+    spare_administrators(&call, id).await?;
     let forget = call.app().config.forget;
     call.db()
         .write(move |tx| {
@@ -288,11 +293,27 @@ async fn require_modifiable(call: &Call, id: UserId) -> Result<()> {
     }
     call.require_on_system(Resource::User, Action::Update)
         .await?;
-    // Whoever set his password would be him, and no robot is given that much.
-    if id == FIRST && !call.caller.is_admin() {
+    spare_administrators(call, id).await
+}
+
+/// Robots look after people, but not after administrators: whoever sets one's password or e-mail address would be him.
+async fn spare_administrators(call: &Call, id: UserId) -> Result<()> {
+    if call.caller.is_admin() {
+        return Ok(());
+    }
+    let found = users::find(&mut *call.reader().await?, id).await?;
+    if id == FIRST || found.is_some_and(|user| user.admin) {
         return Err(denied(&format!("User with ID {id} can't be updated")));
     }
     Ok(())
+}
+
+/// Nor do they make any.
+fn require_person(call: &Call, id: UserId) -> Result<()> {
+    if call.caller.is_admin() {
+        return Ok(());
+    }
+    Err(denied(&format!("User with ID {id} can't be updated")))
 }
 
 fn checked_profile(told: UserProfile) -> Result<Profile> {

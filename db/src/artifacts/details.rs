@@ -2,7 +2,7 @@
 //! query for the whole page.
 
 use model::{
-    Result,
+    Error, Result, What,
     id::{ArtifactId, ProjectId, RepositoryId},
     time::Timestamp,
 };
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Children, labels and accessories of one page that are told at most, of each.
-const MOST: i64 = 20_000;
+const MOST: i64 = 200_000;
 
 /// An artifact with all that its row says.
 #[derive(Debug, Clone)]
@@ -218,25 +218,30 @@ pub fn labelled(within: Within, label: i64) -> Within {
     )
 }
 
-/// Of each repository the one that was pushed last among those with this type of artifact.
-pub fn latest_with_artifact_type(within: Within, artifact_type: &str) -> Within {
-    within.and(
-        "a.id = (SELECT x.id FROM artifacts x
-                  WHERE x.listed AND x.repository_id = a.repository_id AND x.artifact_type = $1
-                  ORDER BY x.pushed_at DESC, x.id DESC
-                  LIMIT 1)",
-        [artifact_type.into()],
+/// Of each repository of the project the one that was pushed last among those with this type of artifact: found once for each
+/// repository, not for each artifact.
+pub fn latest_with_artifact_type(project: ProjectId, artifact_type: &str) -> Within {
+    Within::all().and(
+        "a.id IN (SELECT (SELECT x.id FROM artifacts x
+                           WHERE x.listed AND x.repository_id = n.id AND x.artifact_type = $2
+                           ORDER BY x.pushed_at DESC, x.id DESC
+                           LIMIT 1)
+                    FROM repositories n
+                   WHERE n.project_id = $1)",
+        [project.0.into(), artifact_type.into()],
     )
 }
 
 /// As [`latest_with_artifact_type`], by the media type that the API tells.
-pub fn latest_with_media_type(within: Within, media_type: &str) -> Within {
-    within.and(
-        "a.id = (SELECT x.id FROM artifacts x
-                  WHERE x.listed AND x.repository_id = a.repository_id AND COALESCE(x.config_media_type, x.media_type) = $1
-                  ORDER BY x.pushed_at DESC, x.id DESC
-                  LIMIT 1)",
-        [media_type.into()],
+pub fn latest_with_media_type(project: ProjectId, media_type: &str) -> Within {
+    Within::all().and(
+        "a.id IN (SELECT (SELECT x.id FROM artifacts x
+                           WHERE x.listed AND x.repository_id = n.id AND COALESCE(x.config_media_type, x.media_type) = $2
+                           ORDER BY x.pushed_at DESC, x.id DESC
+                           LIMIT 1)
+                    FROM repositories n
+                   WHERE n.project_id = $1)",
+        [project.0.into(), media_type.into()],
     )
 }
 
@@ -298,15 +303,16 @@ pub async fn children(conn: &mut Conn, artifacts: &[ArtifactId]) -> Result<Vec<C
         "$1",
         "ORDER BY c.parent_id, c.child_id LIMIT $2"
     );
-    conn.rows(sql, &[(&list).into(), MOST.into()], |row| {
+    let values = &[(&list).into(), (MOST + 1).into()];
+    let rows = conn.rows(sql, values, |row| {
         Ok(Child {
             parent: ArtifactId(row.int(0)?),
             id: ArtifactId(row.int(1)?),
             digest: row.text(2)?,
             descriptor: row.opt_text(3)?,
         })
-    })
-    .await
+    });
+    all(rows.await?)
 }
 
 /// A label on an artifact.
@@ -335,7 +341,8 @@ pub async fn labels(conn: &mut Conn, artifacts: &[ArtifactId]) -> Result<Vec<Lab
         "$1",
         "ORDER BY l.artifact_id, l.added_at, l.label_id LIMIT $2"
     );
-    conn.rows(sql, &[(&list).into(), MOST.into()], |row| {
+    let values = &[(&list).into(), (MOST + 1).into()];
+    let rows = conn.rows(sql, values, |row| {
         Ok(Label {
             artifact: ArtifactId(row.int(0)?),
             id: row.int(1)?,
@@ -346,8 +353,8 @@ pub async fn labels(conn: &mut Conn, artifacts: &[ArtifactId]) -> Result<Vec<Lab
             created_at: row.time(6)?,
             updated_at: row.time(7)?,
         })
-    })
-    .await
+    });
+    all(rows.await?)
 }
 
 /// An artifact that is attached to another.
@@ -436,8 +443,9 @@ pub async fn accessories(conn: &mut Conn, subjects: &[ArtifactId]) -> Result<Vec
         "$1",
         "ORDER BY s.id, a.id LIMIT $2"
     );
-    conn.rows(sql, &[(&list).into(), MOST.into()], read_accessory)
-        .await
+    let values = &[(&list).into(), (MOST + 1).into()];
+    let rows = conn.rows(sql, values, read_accessory);
+    all(rows.await?)
 }
 
 /// Signatures of the indexes that name these artifacts, each with the artifact that it covers so.
@@ -457,10 +465,11 @@ pub async fn inherited(
         "$1",
         "ORDER BY c.child_id, s.id, a.id LIMIT $2"
     );
-    conn.rows(sql, &[(&list).into(), MOST.into()], |row| {
+    let values = &[(&list).into(), (MOST + 1).into()];
+    let rows = conn.rows(sql, values, |row| {
         Ok((ArtifactId(row.int(9)?), read_accessory(row)?))
-    })
-    .await
+    });
+    all(rows.await?)
 }
 
 /// Whether an artifact is signed, and whether it is a signature itself.
@@ -493,6 +502,17 @@ pub async fn signed(conn: &mut Conn, artifact: ArtifactId) -> Result<Signed> {
         )
         .await?;
     Ok(found.unwrap_or_default())
+}
+
+/// What hangs on the artifacts of one page is told whole or not at all: what is left out would look as if it were not there.
+fn all<T>(rows: Vec<T>) -> Result<Vec<T>> {
+    if rows.len() as i64 <= MOST {
+        return Ok(rows);
+    }
+    Err(Error::invalid(
+        What::Query,
+        "too much hangs on these artifacts to be told at once: ask for fewer by `page_size`",
+    ))
 }
 
 fn numbers(artifacts: &[ArtifactId]) -> String {

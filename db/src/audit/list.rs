@@ -8,6 +8,7 @@ use model::{
 };
 
 use crate::{
+    Conn,
     query::{Field, Kind as Of, List, Within},
     value::Row,
 };
@@ -102,12 +103,29 @@ pub fn of_admin(user: UserId) -> Within {
     )
 }
 
-/// Of the list: what concerns the projects whose log this robot may read.
+/// Of the list: what concerns the projects of which this robot was told by name that it may read their log.
 pub fn of_robot(robot: RobotId) -> Within {
     Within::all().and(
-        "EXISTS (SELECT 1 FROM robot_permissions p
-                  WHERE p.robot_id = $1 AND p.resource = 'log' AND p.action = 'list'
-                    AND (p.scope = a.project_id OR (p.scope = -1 AND a.project_id IS NOT NULL)))",
+        "a.project_id IN (SELECT p.scope FROM robot_permissions p
+                           WHERE p.robot_id = $1 AND p.resource = 'log' AND p.action = 'list' AND p.scope > 0)",
         [robot.0.into()],
     )
+}
+
+/// Of the list: what concerns any project.
+pub fn of_all_projects() -> Within {
+    Within::all().and("a.project_id IS NOT NULL", [])
+}
+
+/// Some of the projects that somebody administers, himself or by a group; enough to know whether it is none or one.
+pub async fn administered(conn: &mut Conn, user: UserId) -> Result<Vec<ProjectId>> {
+    conn.rows(
+        "SELECT m.project_id FROM members m WHERE m.role = $2 AND m.user_id = $1
+          UNION
+         SELECT m.project_id FROM group_users g JOIN members m ON m.group_id = g.group_id WHERE m.role = $2 AND g.user_id = $1
+          LIMIT 2",
+        &[user.into(), Role::ProjectAdmin.number().into()],
+        |row| Ok(ProjectId(row.int(0)?)),
+    )
+    .await
 }

@@ -172,16 +172,17 @@ CREATE TABLE artifact_labels (
 );
 CREATE INDEX artifact_labels_label ON artifact_labels (label_id, artifact_id);
 
--- rule: JSON of the selectors, as `model::immutable` writes it.
+-- rule: JSON of the selectors, as `model::immutable` writes it; digest: its SHA-256, as an index takes no long text.
 CREATE TABLE immutable_rules (
     id         {id},
     uid        TEXT NOT NULL UNIQUE,
     project_id BIGINT NOT NULL REFERENCES projects (id),
     disabled   BOOLEAN NOT NULL DEFAULT FALSE,
     rule       TEXT NOT NULL,
+    digest     TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
-    UNIQUE (project_id, rule)
+    UNIQUE (project_id, digest)
 );
 
 -- Browser sessions. id: a hash of the cookie. version: the user's when he signed in; another ends the session.
@@ -232,8 +233,9 @@ CREATE TABLE audit (
     forward_only  BOOLEAN NOT NULL DEFAULT FALSE
 );
 CREATE INDEX audit_cursor ON audit (tx, id);
-CREATE INDEX audit_at ON audit (at, id);
-CREATE INDEX audit_project ON audit (project_id, at, id);
+CREATE INDEX audit_unsent ON audit (id) WHERE forward_only;
+CREATE INDEX audit_at ON audit (at, id, forward_only);
+CREATE INDEX audit_project ON audit (project_id, at, id, forward_only);
 
 -- How far a reader of `changes` or `audit` has come.
 CREATE TABLE cursors (

@@ -76,6 +76,13 @@ impl Within {
         self
     }
 
+    /// Those for which this and the other hold.
+    #[must_use]
+    pub fn within(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
     pub(super) fn conditions(&self) -> impl Iterator<Item = (&'static str, &[Param])> {
         self.0.iter().map(|(sql, params)| (*sql, params.as_slice()))
     }

@@ -1,7 +1,7 @@
 //! Tags as people see them in lists.
 
 use model::{
-    Result,
+    Error, Result, What,
     id::{ArtifactId, RepositoryId, TagId},
     time::Timestamp,
 };
@@ -14,8 +14,10 @@ use crate::{
     value::Row,
 };
 
-/// Tags of one page of artifacts that are told at most; an artifact's own list of them has pages.
-const MOST: i64 = 20_000;
+/// Tags read in one query.
+const BATCH: i64 = 10_000;
+/// Tags of the artifacts of one page that are told: more are no answer. An artifact's own list of them has pages.
+const MOST: usize = 200_000;
 
 #[derive(Debug, Clone)]
 pub struct Details {
@@ -68,14 +70,42 @@ pub fn of(artifact: ArtifactId) -> Within {
     Within::all().and("t.artifact_id = $1", [artifact.0.into()])
 }
 
-/// The tags of these artifacts, in the order in which they were made.
+/// All tags of these artifacts, in the order in which they were made: one that is left out would look as if it had none.
 pub async fn of_all(conn: &mut Conn, artifacts: &[ArtifactId]) -> Result<Vec<Details>> {
-    let list = json_numbers(artifacts.iter().map(|id| id.0));
-    let sql = with_numbers!(
-        conn,
-        "SELECT t.id, t.repository_id, t.artifact_id, t.name, t.pushed_at, t.pulled_at FROM tags t WHERE t.artifact_id IN",
-        "$1",
-        "ORDER BY t.artifact_id, t.id LIMIT $2"
-    );
-    conn.rows(sql, &[(&list).into(), MOST.into()], read).await
+    let mut left: Vec<i64> = artifacts.iter().map(|id| id.0).collect();
+    left.sort_unstable();
+    left.dedup();
+    let (mut all, mut after) = (Vec::new(), TagId(0));
+    while !left.is_empty() {
+        let list = json_numbers(left.iter().copied());
+        // Of the first artifact what follows; of the others everything.
+        let sql = with_numbers!(
+            conn,
+            "SELECT t.id, t.repository_id, t.artifact_id, t.name, t.pushed_at, t.pulled_at
+               FROM tags t
+              WHERE (t.artifact_id <> $2 OR t.id > $3) AND t.artifact_id IN",
+            "$1",
+            "ORDER BY t.artifact_id, t.id LIMIT $4"
+        );
+        let values = &[(&list).into(), left[0].into(), after.into(), BATCH.into()];
+        let some = conn.rows(sql, values, read).await?;
+        let last = some.last().filter(|_| some.len() as i64 == BATCH);
+        match last {
+            Some(last) => {
+                left.retain(|id| *id >= last.artifact.0);
+                after = last.id;
+            }
+            None => left.clear(),
+        }
+        all.extend(some);
+        if all.len() > MOST {
+            return Err(Error::invalid(
+                What::Query,
+                format!(
+                    "these artifacts have more than {MOST} tags: ask for fewer at a time by `page_size`, or leave tags out by `with_tag=false`"
+                ),
+            ));
+        }
+    }
+    Ok(all)
 }

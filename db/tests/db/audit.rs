@@ -134,8 +134,10 @@ fn a_push_is_told_once_and_a_manifest_that_goes_takes_its_tags_in_silence() {
             tags::set(tx, app, &name, image, &digest(1), Cause::Tagging, NOW).await
         })
         .unwrap();
-        transact!(test.db, [name], |tx| tags::delete(tx, app, &name, NOW)
-            .await)
+        transact!(test.db, [name], |tx| tags::delete(
+            tx, app, &name, None, NOW
+        )
+        .await)
         .unwrap();
         let found = crate::given::find(&test.db, app, 1).await.unwrap();
         transact!(test.db, [found], |tx| {
@@ -207,6 +209,7 @@ fn what_the_configuration_pins_counts_before_the_setting() {
         let pinned = [
             ("disabled_audit_log_event_types", ""),
             ("skip_audit_log_database", "true"),
+            ("audit_log_forward_endpoint", "collector.example:514"),
         ];
         let config = db::Config {
             pinned: Pinned {

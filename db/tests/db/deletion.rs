@@ -59,8 +59,10 @@ async fn delete(db: &Db, repository: &'static Repository, number: u64) -> Result
 
 async fn untag(db: &Db, repository: &'static Repository, name: &str) -> Result<()> {
     let name: Tag = name.parse().unwrap();
-    transact!(db, [name], |tx| tags::delete(tx, repository, &name, NOW)
-        .await)
+    transact!(db, [name], |tx| tags::delete(
+        tx, repository, &name, None, NOW
+    )
+    .await)
 }
 
 /// Those of these that are there.

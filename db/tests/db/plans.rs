@@ -49,6 +49,10 @@ const WHOLE: &[(&str, &str)] = &[
         "deleted_at IS NULL AND LOWER(name) LIKE",
         "a part of a name is in no index",
     ),
+    (
+        "FROM audit WHERE forward_only ORDER BY id",
+        "an index of the rows alone that wait to be forwarded",
+    ),
     ("FROM keys WHERE purpose", "a handful of rows"),
     ("FROM settings ORDER BY name", "a few dozen rows"),
     ("MAX(version)", "a handful of rows"),
@@ -146,6 +150,10 @@ const PARTS: &[(&str, &str)] = &[
         "a person types a part of a name: what fits best comes first",
     ),
     ("UNION ALL", "for fsck: of so many manifests as it asks for"),
+    (
+        "FROM audit WHERE forward_only ORDER BY id",
+        "an index of the rows alone that wait to be forwarded",
+    ),
     ("FROM keys WHERE purpose", "a handful of rows"),
 ];
 

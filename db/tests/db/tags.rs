@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use db::tags::Cause;
 use db::{Db, artifacts, tags};
-use model::{Error, id::RepositoryId, time::Clock};
+use model::{
+    Error,
+    id::{ArtifactId, RepositoryId},
+    time::Clock,
+};
 use oci::name::Tag;
 
 use crate::given::{NOW, assert_kind, changes, digest, find, later, manifest, repository, tag};
@@ -41,11 +45,15 @@ fn a_tag_moves_and_goes() {
         assert_eq!(found.unwrap().digest, digest(2));
 
         let name: Tag = "v1".parse().unwrap();
-        transact!(test.db, [name], |tx| tags::delete(tx, app, &name, NOW)
-            .await)
+        transact!(test.db, [name], |tx| tags::delete(
+            tx, app, &name, None, NOW
+        )
+        .await)
         .unwrap();
-        let again = transact!(test.db, [name], |tx| tags::delete(tx, app, &name, NOW)
-            .await);
+        let again = transact!(test.db, [name], |tx| tags::delete(
+            tx, app, &name, None, NOW
+        )
+        .await);
         assert_kind(again, |error| matches!(error, Error::NotFound(..)));
         assert!(find(&test.db, app, 2).await.is_some(), "the manifest stays");
         let moves = changes(&test.db)
@@ -129,6 +137,7 @@ fn a_clock_that_goes_back_still_moves_the_tag_forward() {
             tx,
             app,
             &name,
+            None,
             later(-3_600)
         )
         .await)
@@ -178,7 +187,9 @@ fn a_deletion_is_later_than_a_tag_of_a_node_that_is_ahead() {
         )
         .await)
         .unwrap();
-        transact!(behind, [name], |tx| tags::delete(tx, app, &name, NOW).await).unwrap();
+        transact!(behind, [name], |tx| tags::delete(tx, app, &name, None, NOW)
+            .await)
+        .unwrap();
         behind.close().await;
         let newest = db::changes::list(&mut test.db.reader().await.unwrap(), None, 1)
             .await
@@ -233,5 +244,87 @@ fn of_many_who_move_a_tag_at_once_each_does_and_the_last_stays() {
             .unwrap();
         assert!(moves[7].payload.contains(&stays.digest.to_string()));
         assert_eq!(clock(&test.db, app.id, "v1").await, moves[7].clock);
+    });
+}
+
+#[test]
+fn a_tag_is_taken_from_the_artifact_that_was_meant_and_from_no_other() {
+    testkit::on_both(async |test| {
+        let app = repository(&test.db, "library/app").await;
+        let (one, two) = (
+            manifest(&test.db, app, 1, &[], &[]).await,
+            manifest(&test.db, app, 2, &[], &[]).await,
+        );
+        tag(&test.db, app, "v1", two, 2).await;
+        let name: Tag = "v1".parse().unwrap();
+        let from_one = transact!(test.db, [name], |tx| tags::delete(
+            tx,
+            app,
+            &name,
+            Some(one),
+            NOW
+        )
+        .await);
+        assert_kind(from_one, |error| matches!(error, Error::NotFound(..)));
+        let from_two = transact!(test.db, [name], |tx| tags::delete(
+            tx,
+            app,
+            &name,
+            Some(two),
+            NOW
+        )
+        .await);
+        from_two.unwrap();
+    });
+}
+
+#[test]
+fn the_last_two_tags_of_an_indexs_part_move_off_at_once_and_lists_show_it_no_more() {
+    testkit::on_both(async |test| {
+        let app = repository(&test.db, "library/app").await;
+        let part = manifest(&test.db, app, 1, &[], &[]).await;
+        let other = manifest(&test.db, app, 2, &[], &[]).await;
+        manifest(&test.db, app, 3, &[], &[part]).await;
+        for round in 0..20 {
+            for name in ["a", "b"] {
+                tag(&test.db, app, name, part, 1).await;
+            }
+            let moves = ["a", "b"].map(|name| tag(&test.db, app, name, other, 2));
+            futures_util::future::join_all(moves).await;
+            let mut reader = test.db.reader().await.unwrap();
+            let wrong = db::consistency::mislisted(&mut reader, ArtifactId(0), ArtifactId(100));
+            let wrong = wrong.await.unwrap();
+            assert!(wrong.is_empty(), "round {round}: {wrong:?}");
+        }
+    });
+}
+
+#[test]
+fn all_tags_of_a_page_are_told_however_many_they_are() {
+    testkit::on_both(async |test| {
+        let app = repository(&test.db, "library/app").await;
+        let (many, few) = (
+            manifest(&test.db, app, 1, &[], &[]).await,
+            manifest(&test.db, app, 2, &[], &[]).await,
+        );
+        transact!(test.db, |tx| tx
+            .execute(
+                "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 20000)
+                 INSERT INTO tags (repository_id, name, artifact_id, digest, clock, node, pushed_at, uid)
+                 SELECT $1, 't' || n, $2, 'x', 0, 'n', 0, 'u' || n FROM numbers",
+                &[app.id.into(), many.0.into()],
+            )
+            .await)
+        .unwrap();
+        tag(&test.db, app, "important", few, 2).await;
+        let mut reader = test.db.reader().await.unwrap();
+        let told = tags::details::of_all(&mut reader, &[few, many])
+            .await
+            .unwrap();
+        assert_eq!(told.len(), 20_001);
+        assert_eq!(told.last().unwrap().name, "important");
+        let own = told.iter().filter(|tag| tag.artifact == many);
+        let names: std::collections::BTreeSet<_> = own.map(|tag| &tag.name).collect();
+        assert_eq!(names.len(), 20_000);
     });
 }

@@ -221,19 +221,6 @@ impl Settings {
         Some(self.of("audit_log_forward_endpoint")).filter(|endpoint| !endpoint.is_empty())
     }
 
-    /// The audit is forwarded and not kept. Never without somewhere to forward it to.
-    pub fn skip_audit_log_database(&self) -> bool {
-        self.is("skip_audit_log_database") && self.audit_log_forward_endpoint().is_some()
-    }
-
-    /// Events that are not audited, such as `create_artifact`.
-    pub fn disabled_audit_log_event_types(&self) -> impl Iterator<Item = &str> {
-        self.of("disabled_audit_log_event_types")
-            .split(',')
-            .map(str::trim)
-            .filter(|event| !event.is_empty())
-    }
-
     pub fn pull_audit_log_disable(&self) -> bool {
         self.is("pull_audit_log_disable")
     }

@@ -225,7 +225,6 @@ fn the_audit_is_kept_unless_it_is_forwarded() {
         ],
         &[],
     );
-    assert!(forwarded.skip_audit_log_database());
     let end = json!({ "audit_log_forward_endpoint": "" });
     assert!(matches!(
         forwarded.check(&parsed(&end).expect("fits")),

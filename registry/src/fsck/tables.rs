@@ -2,7 +2,9 @@
 
 use db::{
     blobs::State,
-    consistency::{self, Linking, Unlinked},
+    consistency::{self, Linking, Mislisted, Unlinked},
+    projects::{self, Project},
+    recount,
 };
 use model::{
     Result,
@@ -23,9 +25,13 @@ impl Check<'_> {
                 return Ok(());
             };
             let unlinked = consistency::unlinked(&mut reader, after, last).await?;
+            let mislisted = consistency::mislisted(&mut reader, after, last).await?;
             drop(reader);
             for unlinked in unlinked {
                 self.unlinked(unlinked).await?;
+            }
+            for mislisted in mislisted {
+                self.mislisted(mislisted).await?;
             }
             self.report.done.manifests += count;
             after = last;
@@ -60,6 +66,67 @@ impl Check<'_> {
             Some(Linking::Linked) | None => self.found(Kind::Unlinked, linking.is_some(), || {
                 format!("{what}, which the repository does not hold")
             }),
+        }
+        Ok(())
+    }
+
+    async fn mislisted(&mut self, mislisted: Mislisted) -> Result<()> {
+        let what = format!(
+            "{}@{} {}",
+            mislisted.repository.name,
+            mislisted.digest,
+            if mislisted.is_listed {
+                "is shown by lists and should not be"
+            } else {
+                "is left out of lists"
+            }
+        );
+        if self.options.repair {
+            self.registry
+                .db()
+                .write(move |tx| {
+                    let mislisted = mislisted.clone();
+                    Box::pin(async move { consistency::relist(tx, &mislisted).await })
+                })
+                .await?;
+        }
+        self.found(Kind::Mislisted, self.options.repair, || what);
+        Ok(())
+    }
+
+    /// Every project uses and holds what is said of it. After the manifests, whose being listed counts.
+    pub(super) async fn totals(&mut self) -> Result<()> {
+        let mut after = String::new();
+        loop {
+            let mut reader = self.registry.db().reader().await?;
+            let projects = projects::list(&mut reader, &after, BATCH).await?;
+            drop(reader);
+            let Some(last) = projects.last() else {
+                return Ok(());
+            };
+            after.clone_from(&last.name);
+            for project in projects {
+                if self.is_over() {
+                    return Ok(());
+                }
+                self.totals_of(&project).await?;
+                self.report.done.projects += 1;
+            }
+            self.tell();
+        }
+    }
+
+    async fn totals_of(&mut self, project: &Project) -> Result<()> {
+        let (db, id) = (self.registry.db(), project.id);
+        let found = if self.options.repair {
+            let mend = db.write(move |tx| Box::pin(async move { recount::mend(tx, id).await }));
+            mend.await?
+        } else {
+            recount::find(&mut *db.reader().await?, id).await?
+        };
+        if !found.is_exact() {
+            let what = format!("{}: {found}", project.name);
+            self.found(Kind::Miscounted, self.options.repair, || what);
         }
         Ok(())
     }

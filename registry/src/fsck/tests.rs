@@ -295,6 +295,41 @@ fn a_tag_into_another_repository_goes() {
 }
 
 #[test]
+fn what_lists_show_and_what_is_counted_is_compared() {
+    each(async |world| {
+        world.push_image("library/a", "v1", &[b"layer"]).await;
+        for (wrong, kind) in [
+            (
+                "UPDATE counters SET n = n + 1 WHERE name = 'project.bytes'",
+                Kind::Miscounted,
+            ),
+            (
+                "UPDATE counters SET n = n + 1 WHERE name = 'repository.artifacts'",
+                Kind::Miscounted,
+            ),
+        ] {
+            execute(world, wrong).await;
+            let report = finds(world, kind, false).await;
+            assert_eq!(report.done.projects, 1);
+            repairs(world, kind).await;
+        }
+        execute(world, "UPDATE artifacts SET listed = NOT listed").await;
+        let report = world.fsck(false, true).await;
+        for kind in [Kind::Mislisted, Kind::Miscounted] {
+            assert_eq!(report.count(kind), 1, "{:?}", report.findings);
+        }
+        assert!(world.fsck(false, false).await.is_clean());
+    });
+}
+
+async fn execute(world: &World<'_>, sql: &'static str) {
+    let db = &world.database.db;
+    db.write(move |tx| Box::pin(async move { tx.execute(sql, &[]).await }))
+        .await
+        .unwrap();
+}
+
+#[test]
 fn uploads_and_their_sessions_are_compared() {
     each(async |world| {
         fs::write(world.root.join("uploads/abandoned"), b"bytes").unwrap();

@@ -55,6 +55,16 @@ const KINDS: &[(&str, &str, bool)] = &[
         true,
     ),
     ("loose-tag", "tags that do not point where they say", false),
+    (
+        "mislisted",
+        "manifests that lists show wrongly or leave out",
+        false,
+    ),
+    (
+        "miscounted",
+        "projects that use or hold another amount than is said",
+        false,
+    ),
     ("stray-upload", "files of uploads that nobody knows", false),
     (
         "unreadable",
@@ -288,6 +298,8 @@ mod tests {
         Kind::Unlinked,
         Kind::GivenUp,
         Kind::LooseTag,
+        Kind::Mislisted,
+        Kind::Miscounted,
         Kind::StrayUpload,
         Kind::UploadWithoutFile,
         Kind::Young,

@@ -2,7 +2,9 @@
 
 use anyhow::Result;
 use clap::Subcommand;
-use model::{name::ProjectName, role::Role};
+use db::quotas::UNLIMITED;
+use indicatif::HumanBytes;
+use model::{name::ProjectName, role::Role, settings::MOST_BYTES};
 
 use super::{
     Place, all, on_registry,
@@ -10,6 +12,7 @@ use super::{
 };
 use crate::{
     boot::ADMIN,
+    config::values::parse_size,
     control::{
         Session,
         answer::{Member, Project},
@@ -45,6 +48,12 @@ enum Command {
     SetPublic { name: String },
     /// Let only members and robots pull from a project
     SetPrivate { name: String },
+    /// Set how much a project may hold: a size such as 10GiB, or `unlimited`
+    SetQuota {
+        name: String,
+        #[arg(value_parser = quota)]
+        quota: i64,
+    },
     /// Manage who is a member
     #[command(subcommand)]
     Member(MemberCommand),
@@ -75,6 +84,14 @@ pub fn run(args: Args) -> Result<()> {
 
 async fn on_projects(session: &Session, command: Command, json: bool) -> Result<()> {
     let (request, name, what) = match command {
+        Command::SetQuota { name, quota } => (
+            Request::ProjectSetQuota {
+                name: name.clone(),
+                hard: quota,
+            },
+            name,
+            "has a new quota",
+        ),
         Command::Create {
             name,
             public,
@@ -139,16 +156,32 @@ async fn list(session: &Session, json: bool) -> Result<()> {
                 project.name.clone(),
                 yes(project.public),
                 project.owner.clone().unwrap_or_default(),
+                HumanBytes(project.used.unsigned_abs()).to_string(),
+                match project.quota {
+                    UNLIMITED => "unlimited".to_owned(),
+                    quota => HumanBytes(quota.unsigned_abs()).to_string(),
+                },
                 screen::time(&project.created_at),
             ]
         })
         .collect();
     table(
-        ["NAME", "PUBLIC", "OWNER", "CREATED"],
+        ["NAME", "PUBLIC", "OWNER", "USED", "QUOTA", "CREATED"],
         &rows,
         "there are no projects",
     );
     Ok(())
+}
+
+/// `10GiB`, or `unlimited`.
+fn quota(text: &str) -> Result<i64, String> {
+    if text == "unlimited" {
+        return Ok(UNLIMITED);
+    }
+    parse_size(text)
+        .and_then(|bytes| i64::try_from(bytes).ok())
+        .filter(|bytes| (1..=MOST_BYTES).contains(bytes))
+        .ok_or_else(|| "write a size such as `10GiB`, at most 1024TiB, or `unlimited`".to_owned())
 }
 
 async fn on_members(session: &Session, command: MemberCommand, json: bool) -> Result<()> {

@@ -50,6 +50,10 @@ pub struct Project {
     /// None when the owner was deleted.
     pub owner: Option<String>,
     pub created_at: String,
+    /// Bytes.
+    pub used: i64,
+    /// Bytes, -1 without a limit.
+    pub quota: i64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -77,6 +81,18 @@ pub struct Permission {
     pub scope: String,
     pub resource: String,
     pub action: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Artifact {
+    pub digest: String,
+    /// `IMAGE`, `CHART` …; none until it was looked at.
+    pub kind: Option<String>,
+    /// Bytes, with all that it names.
+    pub size: i64,
+    pub tags: Vec<String>,
+    pub pushed_at: String,
+    pub pulled_at: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

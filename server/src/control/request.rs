@@ -51,6 +51,11 @@ pub enum Request {
         name: String,
         public: bool,
     },
+    ProjectSetQuota {
+        name: String,
+        /// Bytes, -1 without a limit.
+        hard: i64,
+    },
     MemberSet {
         project: String,
         user: String,
@@ -84,6 +89,11 @@ pub enum Request {
     RepositoryList {
         project: Option<String>,
         after: String,
+    },
+    /// The newest first, after so many.
+    ArtifactList {
+        repository: RepoName,
+        before: i64,
     },
     TagList {
         repository: RepoName,
@@ -124,6 +134,7 @@ impl Request {
             | Self::MemberList { .. }
             | Self::RobotList { .. }
             | Self::RepositoryList { .. }
+            | Self::ArtifactList { .. }
             | Self::TagList { .. }
             | Self::CollectPreview { .. }
             | Self::JobList { .. }
@@ -136,6 +147,7 @@ impl Request {
             | Self::ProjectCreate { .. }
             | Self::ProjectDelete { .. }
             | Self::ProjectSetPublic { .. }
+            | Self::ProjectSetQuota { .. }
             | Self::MemberSet { .. }
             | Self::MemberRemove { .. }
             | Self::RobotCreate(_)

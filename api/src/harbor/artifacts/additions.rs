@@ -2,17 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use blob::ReadMode;
 use bytes::Bytes;
 use model::{Error as Cause, What};
 use oci::{Reference, ReferenceRef};
-use registry::additions::Addition;
+use registry::additions::{Addition, Shown};
 
 use super::{find, missing};
-use crate::harbor::{
-    answer::Plain,
-    call::Call,
-    error::{Error, Result},
-    input::Json,
+use crate::{
+    admission::Room,
+    body::Body,
+    harbor::{
+        answer::Plain,
+        call::Call,
+        error::{Error, Result},
+        input::Json,
+    },
 };
 
 pub(crate) async fn get(call: Call) -> Result<Plain> {
@@ -27,12 +32,25 @@ pub(crate) async fn get(call: Call) -> Result<Plain> {
     let row = find(&call).await?;
     let manifest = manifest(&call, &row.digest).await?;
     let registry = &call.app().registry;
-    let content = registry
+    let shown = registry
         .addition(row.repository, &manifest, addition)
         .await?;
+    // Whoever takes it slowly takes room.
+    let room = call.app().admission.enter(Room::Download)?;
+    let (media_type, body) = match shown {
+        Shown::Read(content) => (content.content_type, Body::held(content.bytes, room)),
+        Shown::Stored {
+            content_type,
+            reader,
+            size,
+        } => {
+            let stream = reader.stream(0..size, ReadMode::Copied);
+            (content_type, Body::streamed(stream, size, room))
+        }
+    };
     Ok(Plain {
-        media_type: content.content_type,
-        bytes: content.bytes,
+        media_type,
+        body,
         file_name: None,
     })
 }

@@ -36,15 +36,16 @@ pub(super) fn of_project(project: ProjectId, asked: &Listing, latest: bool) -> R
         Some(Match::Exact(text)) => Some(text.as_str()),
         _ => None,
     };
-    let within = match (exact("media_type"), exact("artifact_type")) {
-        (Some(media_type), None) => details::latest_with_media_type(within, media_type),
-        (None, Some(artifact_type)) => details::latest_with_artifact_type(within, artifact_type),
+    let newest = match (exact("media_type"), exact("artifact_type")) {
+        (Some(media_type), None) => details::latest_with_media_type(project, media_type),
+        (None, Some(artifact_type)) => details::latest_with_artifact_type(project, artifact_type),
         _ => {
             return Err(invalid(
                 "either 'media_type' or 'artifact_type' must be specified, but not both, when querying with latest_in_repository",
             ));
         }
     };
+    let within = within.within(newest);
     let mut selected = select(asked, within)?;
     selected.is_whole = false;
     Ok(selected)

@@ -68,6 +68,10 @@ pub(crate) async fn create(call: Call, Json(asked): Json<ProjectReq>) -> Result<
     if matches!(&call.caller.subject, Subject::Robot(robot) if robot.project.is_some()) {
         return denied("Only system level robot can create project");
     }
+    // A robot has what it was given and no more; the setting is about people.
+    if matches!(call.caller.subject, Subject::Robot(_)) && !is_admin {
+        return Err(super::super::access::refused(&call));
+    }
     if settings.restricts_project_creation() && !is_admin {
         return denied("Only system admin can create project");
     }

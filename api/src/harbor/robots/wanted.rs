@@ -3,14 +3,17 @@
 use auth::Subject;
 use db::{projects, robots};
 use model::{
-    Error as Cause,
     id::ProjectId,
     permission::{Action, Resource},
     robot::{Permission, Scope},
 };
 
 use super::{RobotPermission, invalid};
-use crate::harbor::{access, call::Call, error::Result};
+use crate::harbor::{
+    access,
+    call::Call,
+    error::{Error, Result},
+};
 
 /// The most days a robot may live: a thousand years.
 const MOST_DAYS: i64 = 365_000;
@@ -161,10 +164,9 @@ fn check_own(own: &[Permission], wanted: &[Permission]) -> Result<()> {
     };
     match wanted.iter().find(|wanted| !has(wanted)) {
         None => Ok(()),
-        Some(wanted) => Err(Cause::Denied(format!(
-            "a robot cannot give `{}:{}`, which it does not have there itself",
+        Some(wanted) => Err(Error::Denied(format!(
+            "permission scope is invalid. It must be equal to or more restrictive than the creator robot's permissions: it does not have `{}:{}` there itself",
             wanted.resource, wanted.action
-        ))
-        .into()),
+        ))),
     }
 }

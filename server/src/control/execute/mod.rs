@@ -78,6 +78,9 @@ pub async fn execute(house: &House, request: Request, work: &Work) -> Result<Val
         Request::ProjectSetPublic { name, public } => {
             json(projects::set_public(house, name, public).await?)
         }
+        Request::ProjectSetQuota { name, hard } => {
+            json(projects::set_quota(house, name, hard).await?)
+        }
         Request::MemberSet {
             project,
             user,
@@ -102,6 +105,9 @@ pub async fn execute(house: &House, request: Request, work: &Work) -> Result<Val
 
         Request::RepositoryList { project, after } => {
             json(contents::repositories(house, project.as_deref(), &after).await?)
+        }
+        Request::ArtifactList { repository, before } => {
+            json(contents::artifacts(house, &repository, before).await?)
         }
         Request::TagList { repository, after } => {
             json(contents::tags(house, &repository, &after).await?)

@@ -1,7 +1,7 @@
 //! Projects and their members, as the operator manages them.
 
-use db::{members, projects, users};
-use model::{Result, id::ProjectId, name::ProjectName, role::Role};
+use db::{members, projects, quotas, users};
+use model::{Error, Result, What, id::ProjectId, name::ProjectName, role::Role};
 
 use super::House;
 use crate::control::{answer, request::PAGE};
@@ -35,12 +35,16 @@ pub(super) async fn list(house: &House, after: &str) -> Result<Vec<answer::Proje
     let mut shown = Vec::new();
     for project in projects::list(&mut reader, after, PAGE).await? {
         let owner = users::find(&mut reader, project.owner).await?;
+        let quota = quotas::find(&mut reader, project.id).await?;
+        let used = quotas::usage(&mut reader, project.id).await?;
         shown.push(answer::Project {
             id: project.id.0,
             name: project.name,
             public: project.public,
             owner: owner.map(|owner| owner.name),
             created_at: project.created_at.rfc3339(),
+            used: used as i64,
+            quota: quota.map_or(quotas::UNLIMITED, |quota| quota.hard),
         });
     }
     Ok(shown)
@@ -72,6 +76,24 @@ pub(super) async fn set_public(house: &House, name: String, public: bool) -> Res
                 }
                 let now = tx.now().await?;
                 projects::set_public(tx, &project, public, now).await
+            })
+        })
+        .await
+}
+
+/// A project that was made while quotas were switched off has none.
+pub(super) async fn set_quota(house: &House, name: String, hard: i64) -> Result<()> {
+    house
+        .db()
+        .write(move |tx| {
+            let name = name.clone();
+            Box::pin(async move {
+                let project = projects::get_name(tx, &name).await?;
+                let now = tx.now().await?;
+                let quota = quotas::find(tx, project.id).await?.ok_or_else(|| {
+                    Error::not_found(What::Quota, format!("project `{name}` has no quota"))
+                })?;
+                quotas::set_hard(tx, &quota, hard, now).await
             })
         })
         .await

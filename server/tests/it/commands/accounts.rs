@@ -133,6 +133,7 @@ fn what_one_way_has_changed_the_other_shows() {
             &["robot", "list"],
             &["repository", "list"],
             &["artifact", "list", "team/app"],
+            &["artifact", "tags", "team/app"],
             &["gc", "--dry-run"],
         ];
         let beside: Vec<Value> = lists.iter().map(|list| json(seawall, list)).collect();
@@ -150,7 +151,11 @@ fn what_one_way_has_changed_the_other_shows() {
             json!([{ "scope": "team", "resource": "repository", "action": "pull" }])
         );
         assert_eq!(alone[4], json!(["team/app"]));
-        assert_eq!(alone[5][0]["digest"], image.digest());
+        for of_app in [&alone[5], &alone[6]] {
+            assert_eq!(of_app[0]["digest"], image.digest());
+        }
+        assert_eq!(alone[5][0]["tags"], json!(["v1"]));
+        assert_eq!(alone[5][0]["kind"], "IMAGE");
 
         with_input(
             seawall,
@@ -164,6 +169,34 @@ fn what_one_way_has_changed_the_other_shows() {
             .get("/v2/")
             .await
             .expect(200);
+    });
+}
+
+#[test]
+fn a_projects_quota_is_set_and_shown() {
+    on_both(async |seawall| {
+        let admin = seawall.admin();
+        let image = Image::new("one");
+        admin.push("library/app", "v1", &image).await;
+        let library = |seawall: &Seawall| json(seawall, &["project", "list"])[0].clone();
+        let before = library(seawall);
+        assert_eq!(before["quota"], -1);
+        let used = image.config.len() + image.layer.len() + image.manifest.len();
+        assert_eq!(before["used"], used);
+        seawall.run(&["project", "set-quota", "library", "1KiB"]);
+        assert_eq!(library(seawall)["quota"], 1024);
+        admin
+            .post("/v2/library/app/blobs/uploads/")
+            .await
+            .refused(403, "DENIED");
+        seawall.run(&["project", "set-quota", "library", "unlimited"]);
+        admin
+            .post("/v2/library/app/blobs/uploads/")
+            .await
+            .expect(202);
+        let refused = seawall.try_run(&["project", "set-quota", "library", "much"], "");
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(told.contains("write a size such as `10GiB`"), "{told}");
     });
 }
 
@@ -185,7 +218,7 @@ fn a_list_longer_than_a_page_is_whole_and_in_order() {
                 .await
                 .expect(201);
         }
-        let tags = json(seawall, &["artifact", "list", "library/many"]);
+        let tags = json(seawall, &["artifact", "tags", "library/many"]);
         let names: Vec<_> = tags
             .as_array()
             .expect("a list")

@@ -371,3 +371,84 @@ fn the_icon_of_an_artifact_is_a_picture() {
         }
     });
 }
+
+#[test]
+fn of_each_repository_the_newest_of_a_type_is_found() {
+    on_both(async |seawall| {
+        let admin = seawall.admin();
+        let mut newest = Vec::new();
+        for app in ["one", "two"] {
+            for number in 0..3 {
+                let image = Image::new(&format!("{app} {number}"));
+                let name = format!("library/{app}");
+                let digest = admin.push(&name, &format!("v{number}"), &image).await;
+                if number == 2 {
+                    newest.push(digest);
+                }
+            }
+        }
+        let path = |q: &str| format!("/projects/library/artifacts?latest_in_repository=true&q={q}");
+        let kind = "media_type%3Dapplication/vnd.oci.image.config.v1%252Bjson";
+        let found = admin.api_get(&path(kind)).await.expect(200);
+        let found = found.json();
+        let mut shown = digests(&found);
+        shown.sort_unstable();
+        newest.sort_unstable();
+        assert_eq!(shown, newest);
+        for q in ["", "media_type%3Da,artifact_type%3Db"] {
+            admin.api_get(&path(q)).await.refused(400, "BAD_REQUEST");
+        }
+    });
+}
+
+#[test]
+fn lists_keep_so_much_of_what_a_manifest_says_of_itself() {
+    on_both(async |seawall| {
+        let admin = seawall.admin();
+        let image = Image::new("one");
+        let mut manifest: Value = serde_json::from_slice(&image.manifest).expect("JSON");
+        manifest["annotations"] = json!({ "short": "kept", "long": "x".repeat(1 << 20) });
+        for blob in [&image.config, &image.layer] {
+            admin.push_blob("library/nested/app", blob).await;
+        }
+        let bytes = Bytes::from(manifest.to_string());
+        admin
+            .put_manifest("library/nested/app", "v1", MANIFEST, &bytes)
+            .await
+            .expect(201);
+        let shown = admin.api_get(&format!("{OF_APP}/v1")).await.expect(200);
+        assert_eq!(shown.json()["annotations"], json!({ "short": "kept" }));
+        let pulled = admin.get("/v2/library/nested/app/manifests/v1").await;
+        assert_eq!(pulled.expect(200).body, bytes);
+    });
+}
+
+#[test]
+fn a_long_list_is_sent_whole_as_it_is_read() {
+    on_both(async |seawall| {
+        let admin = seawall.admin();
+        admin
+            .push("library/nested/app", "v1", &Image::new("one"))
+            .await;
+        // More than are read at a time.
+        seawall.sql(
+            "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 1200)
+             INSERT INTO tags (repository_id, name, artifact_id, digest, clock, node, pushed_at, uid)
+             SELECT t.repository_id, 't' || n, t.artifact_id, t.digest, 0, 'n', 0, 'u' || n FROM numbers, tags t WHERE t.name = 'v1'",
+        );
+        for size in ["0", "-1"] {
+            let path = format!("{OF_APP}/v1/tags?page_size={size}");
+            let all = admin.api_get(&path).await.expect(200);
+            assert_eq!(all.header("x-total-count"), "1201");
+            assert_eq!(all.header("content-length"), "", "it is not known before");
+            let all = all.json();
+            let names: std::collections::BTreeSet<_> = all
+                .as_array()
+                .expect("a list")
+                .iter()
+                .map(|tag| tag["name"].as_str().expect("a name"))
+                .collect();
+            assert_eq!(names.len(), 1201);
+        }
+    });
+}

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Image, on_both};
+use crate::harness::{Client, Image, on_both, on_both_with};
 
 async fn entries(client: &Client, path: &str) -> Vec<Value> {
     client
@@ -121,5 +121,62 @@ fn everybody_reads_what_concerns_the_projects_that_he_administers() {
             .refused(403, "FORBIDDEN");
         let types = entries(&admin, "/auditlog-exts/events").await;
         assert!(types.contains(&json!({ "event_type": "pull_artifact" })));
+    });
+}
+
+#[test]
+fn a_robot_reads_what_concerns_the_projects_whose_log_it_may_read() {
+    on_both(async |seawall| {
+        let admin = seawall.admin();
+        for name in ["one", "two"] {
+            let project = json!({ "project_name": name });
+            admin.api("POST", "/projects", &project).await.expect(201);
+        }
+        let mut seen = Vec::new();
+        for (number, permissions) in [
+            json!([]),
+            json!([["one", "log", "list"]]),
+            json!([["one", "log", "list"], ["two", "log", "list"]]),
+            json!([["*", "log", "list"]]),
+        ]
+        .iter()
+        .enumerate()
+        {
+            let mut wanted = vec![
+                json!({ "kind": "system", "namespace": "/", "access": [{ "resource": "label", "action": "read" }] }),
+            ];
+            for one in permissions.as_array().expect("a list") {
+                let access = json!([{ "resource": one[1], "action": one[2] }]);
+                wanted.push(json!({ "kind": "project", "namespace": one[0], "access": access }));
+            }
+            let robot = json!({ "name": format!("r{number}"), "level": "system", "duration": -1, "permissions": wanted });
+            let made = admin
+                .api("POST", "/robots", &robot)
+                .await
+                .expect(201)
+                .json();
+            let robot = seawall.stranger().with_basic(
+                made["name"].as_str().expect("a name"),
+                made["secret"].as_str().expect("a secret"),
+            );
+            let listed = robot
+                .api_get("/auditlog-exts?q=operation%3Dcreate,resource_type%3Dproject")
+                .await
+                .expect(200);
+            seen.push(listed.header("x-total-count").to_owned());
+        }
+        assert_eq!(seen, ["0", "1", "2", "3"]);
+    });
+}
+
+#[test]
+fn the_audit_is_kept_where_there_is_nobody_to_forward_it_to() {
+    let pinned = [("SEAWALL_SETTINGS__SKIP_AUDIT_LOG_DATABASE", "true")];
+    on_both_with(&pinned, async |seawall| {
+        let admin = seawall.admin();
+        let project = json!({ "project_name": "kept" });
+        admin.api("POST", "/projects", &project).await.expect(201);
+        let told = entries(&admin, "/auditlog-exts?q=resource%3Dkept").await;
+        assert_eq!(told.len(), 1, "{told:?}");
     });
 }

@@ -127,3 +127,23 @@ fn nothing_is_copied_onto_an_immutable_tag() {
             .expect(201);
     });
 }
+
+#[test]
+fn an_artifact_of_many_tags_is_copied_with_all_of_them() {
+    on_both(async |seawall| {
+        let admin = seawall.admin();
+        admin.push("library/app", "v1", &Image::new("one")).await;
+        seawall.sql(
+            "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 150)
+             INSERT INTO tags (repository_id, name, artifact_id, digest, clock, node, pushed_at, uid)
+             SELECT t.repository_id, 't' || n, t.artifact_id, t.digest, 0, 'n', 0, 'u' || n FROM numbers, tags t WHERE t.name = 'v1'",
+        );
+        admin
+            .post("/api/v2.0/projects/library/repositories/copy/artifacts?from=library/app:v1")
+            .await
+            .expect(201);
+        let tags = "/projects/library/repositories/copy/artifacts/t150/tags?page_size=0";
+        let tags = admin.api_get(tags).await.expect(200);
+        assert_eq!(tags.json().as_array().map(Vec::len), Some(151));
+    });
+}

@@ -144,6 +144,14 @@ fn what_is_no_rule_is_refused() {
             one[field] = value;
             bad.push(one);
         }
+        // A long one is a rule like others.
+        let long = "v".repeat(1_000);
+        let mut longest = rule(("repoMatches", "**"), ("matches", &long));
+        longest["scope_selectors"]["repository"] = json!(vec![
+            json!({ "kind": "doublestar", "decoration": "repoMatches", "pattern": long });
+            10
+        ]);
+        admin.api("POST", RULES, &longest).await.expect(201);
         for body in &bad {
             admin
                 .api("POST", RULES, body)

@@ -216,3 +216,21 @@ fn names(labels: &Value) -> Vec<&str> {
         .filter_map(|label| label["name"].as_str())
         .collect()
 }
+
+#[test]
+fn of_labels_that_are_renamed_alike_at_once_one_gets_the_name() {
+    on_both(async |seawall| {
+        let admin = seawall.admin();
+        let mut paths = Vec::new();
+        for number in 0..8 {
+            let label = json!({ "name": format!("l{number}"), "scope": "g" });
+            paths.push(made(&admin, label).await);
+        }
+        let wanted = json!({ "name": "same" });
+        let renames = paths.iter().map(|path| admin.api("PUT", path, &wanted));
+        let answers = futures_util::future::join_all(renames).await;
+        let statuses: Vec<u16> = answers.iter().map(|one| one.status.as_u16()).collect();
+        let count = |status| statuses.iter().filter(|one| **one == status).count();
+        assert_eq!((count(200), count(409)), (1, 7), "{statuses:?}");
+    });
+}

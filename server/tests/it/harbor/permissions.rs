@@ -237,6 +237,41 @@ fn everybody_may_do_what_the_matrix_says_and_nothing_else() {
     });
 }
 
+#[test]
+fn a_token_of_the_token_service_opens_nothing_here() {
+    on_both(async |seawall| {
+        seawall.make_user("bob");
+        let admin = seawall.admin();
+        let wanted = json!({ "project_name": "shut", "public": false });
+        admin.api("POST", "/projects", &wanted).await.expect(201);
+        let tokens = [
+            seawall.user("bob").token("repository:library/x:pull").await,
+            admin.token("repository:library/x:pull,push").await,
+        ];
+        for operation in operations(seawall).await {
+            // Everybody's to read.
+            if operation.description.starts_with("Open to everybody") {
+                continue;
+            }
+            for token in &tokens {
+                let answer = knock(token, &operation, "shut").await;
+                let status = answer.status.as_u16();
+                assert!(
+                    !(200..300).contains(&status) && status < 500,
+                    "{} {}: {status}",
+                    operation.method,
+                    operation.path
+                );
+            }
+        }
+        let profile = json!({ "email": "x@example.com", "realname": "X" });
+        tokens[0]
+            .api("PUT", "/users/2", &profile)
+            .await
+            .refused(401, "UNAUTHORIZED");
+    });
+}
+
 /// One call for each route that changes something: operation, method, path, body. They run from top to bottom as the
 /// administrator, on a fresh server that has a user `bob` and an image `library/app:v1`, so that one may use what those above it made. `{id}` in a path
 /// or a body is the last part of the newest `Location` header, or the `id` of the newest answer.

@@ -169,7 +169,7 @@ fn a_robot_gives_no_more_than_it_has() {
         robot
             .api("POST", "/robots", &more)
             .await
-            .refused(403, "FORBIDDEN");
+            .refused(403, "DENIED");
         let system = of_system("big", &[("robot", "create")]);
         robot
             .api("POST", "/robots", &system)

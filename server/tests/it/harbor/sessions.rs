@@ -297,3 +297,52 @@ fn the_first_administrator_is_renamed_by_himself_alone() {
         renamed.post(path).await.expect(200);
     });
 }
+
+#[test]
+fn a_page_of_another_site_changes_nothing() {
+    on_both(async |seawall| {
+        let admin = seawall.admin();
+        let from = async |site: &str| {
+            let request = admin.request("POST", "/api/internal/syncquota");
+            request.header("sec-fetch-site", site).send().await
+        };
+        for site in ["cross-site", "same-site"] {
+            from(site).await.refused(403, "FORBIDDEN");
+        }
+        for site in ["same-origin", "none"] {
+            from(site).await.expect(200);
+        }
+        let read = admin.request("GET", "/api/v2.0/projects");
+        let read = read.header("sec-fetch-site", "cross-site").send().await;
+        read.expect(200);
+    });
+}
+
+#[test]
+fn failed_logins_from_one_address_leave_so_many_traces_and_no_more() {
+    on_both(async |seawall| {
+        seawall.make_user("ann");
+        let mut browser = Browser::open(seawall.stranger()).await;
+        for _ in 0..3 {
+            browser.login("ann", "").await.expect(401);
+            browser.login("", PASSWORD).await.expect(401);
+        }
+        let told = async || {
+            let asked = "/auditlog-exts?page_size=100&q=operation%3Dlogin,operation_result%3Dfalse";
+            let listed = seawall.admin().api_get(asked).await.expect(200);
+            listed.json().as_array().map_or(0, Vec::len)
+        };
+        assert_eq!(told().await, 0, "nobody's password was tried");
+        let mut refused = 0;
+        for _ in 0..14 {
+            // One that is known to be wrong is not tried again, but told of.
+            match browser.login("ann", "Wrong12345").await.status.as_u16() {
+                401 => {}
+                429 => refused += 1,
+                other => panic!("{other}"),
+            }
+        }
+        assert!(refused > 0, "all of them were taken");
+        assert_eq!(told().await, 14 - refused);
+    });
+}

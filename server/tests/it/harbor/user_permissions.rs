@@ -1,4 +1,6 @@
-//! What somebody may do, told in words.
+//! What somebody may do, told in words; and what robots may do to people.
+
+use serde_json::json;
 
 use crate::harness::{Client, on_both};
 
@@ -49,5 +51,57 @@ fn what_somebody_may_do_is_told_in_words() {
             .api_get("/users/current/permissions")
             .await
             .refused(401, "UNAUTHORIZED");
+    });
+}
+
+#[test]
+fn a_robot_looks_after_people_and_not_after_administrators() {
+    on_both(async |seawall| {
+        let admin = seawall.admin();
+        for name in ["ann", "chief"] {
+            seawall.make_user(name);
+        }
+        seawall.run(&["user", "set-admin", "chief", "on"]);
+        let wanted = json!({
+            "name": "people", "level": "system", "duration": -1, "permissions": [
+                { "kind": "system", "namespace": "/", "access": [
+                    { "resource": "user", "action": "update" }, { "resource": "user", "action": "delete" },
+                ] },
+            ],
+        });
+        let made = admin
+            .api("POST", "/robots", &wanted)
+            .await
+            .expect(201)
+            .json();
+        let robot = seawall.stranger().with_basic(
+            made["name"].as_str().expect("a name"),
+            made["secret"].as_str().expect("a secret"),
+        );
+        let new = json!({ "new_password": "Another12345" });
+        let profile = json!({ "email": "x@example.com", "realname": "X" });
+        for (path, body) in [
+            ("/users/3/password", &new),
+            ("/users/3", &profile),
+            ("/users/1/password", &new),
+            ("/users/3/sysadmin", &json!({ "sysadmin_flag": false })),
+            ("/users/2/sysadmin", &json!({ "sysadmin_flag": true })),
+        ] {
+            let refused = robot.api("PUT", path, body).await;
+            refused.refused(403, "FORBIDDEN");
+        }
+        robot
+            .delete("/api/v2.0/users/3")
+            .await
+            .refused(403, "FORBIDDEN");
+        robot
+            .api("PUT", "/users/2/password", &new)
+            .await
+            .expect(200);
+        let project = json!({ "project_name": "mine" });
+        robot
+            .api("POST", "/projects", &project)
+            .await
+            .refused(403, "FORBIDDEN");
     });
 }

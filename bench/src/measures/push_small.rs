@@ -5,13 +5,16 @@ use std::{
     time::Instant,
 };
 
+use serde_json::json;
+
 use super::{Place, Setup, Turn, rounds};
 use crate::{
     disk::durable_files,
     image::Image,
     load::{Work, in_parallel},
-    registry::{Flow, Repository},
+    registry::{Admin, Flow, Repository},
     report::{Case, Report, Unit},
+    servers::Running,
 };
 
 const MEASURE: &str = "push-small";
@@ -46,9 +49,27 @@ pub(super) fn run(setup: &Setup, report: &mut Report) {
                 &limit,
             )?;
             let one = Repository::open(turn.server, &format!("library/one-{round}"))?;
-            push(turn, "one repository", &[one], &limit)
+            push(turn, "one repository", &[one], &limit)?;
+            if !turn.server.kind.is_seawall() {
+                return Ok(());
+            }
+            let limited = with_quota(turn.server, round)?;
+            let many =
+                (0..MANY).map(|n| Repository::open(turn.server, &format!("{limited}/many-{n}")));
+            let many = many.collect::<Result<Vec<_>, _>>()?;
+            push(turn, "many repositories, quota", &many, &limit)?;
+            let one = Repository::open(turn.server, &format!("{limited}/one"))?;
+            push(turn, "one repository, quota", &[one], &limit)
         },
     );
+}
+
+/// A project with a limit that is never reached; its name.
+fn with_quota(server: &Running, round: usize) -> anyhow::Result<String> {
+    let (admin, name) = (Admin::of(server), format!("limited-{round}"));
+    let wanted = json!({ "project_name": name, "storage_limit": 1_i64 << 40 });
+    admin.create(&mut admin.connect()?, "/api/v2.0/projects", &wanted)?;
+    Ok(name)
 }
 
 fn push(

@@ -1,7 +1,6 @@
 //! Groups of people.
 
 use db::user_groups::{self, Filter, Group, GroupKind};
-use http::StatusCode;
 use model::{Error as Cause, What, id::GroupId, settings::AuthMode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -188,11 +187,11 @@ fn id(call: &Call) -> Result<GroupId> {
     Ok(GroupId(id))
 }
 
-/// Harbor says nothing more of a group without a name.
+/// Harbor answers one without a name with a body of no bytes; ours says what is missing.
 fn named(told: Option<UserGroupReq>) -> Result<UserGroupReq> {
     let told = told
         .filter(|told| !told.group_name.is_empty())
-        .ok_or(Error::Bare(StatusCode::BAD_REQUEST))?;
+        .ok_or_else(|| invalid("group_name must not be empty"))?;
     if told.group_name.chars().count() > LONGEST_NAME {
         return Err(invalid("group_name with illegal length"));
     }

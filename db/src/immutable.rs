@@ -215,10 +215,7 @@ fn written(rule: &Rule) -> Result<String> {
 
 /// By which a project has a rule once.
 fn digest(text: &str) -> String {
-    Sha256::digest(text.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex::encode(Sha256::digest(text.as_bytes()))
 }
 
 fn taken(project: &Project) -> Error {

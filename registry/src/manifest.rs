@@ -269,7 +269,7 @@ async fn keep_artifact(
     if let Some(missing) = named.missing(manifest) {
         return Err(Error::MissingBlob(missing));
     }
-    let mut new = named.artifact(manifest, &parsed.digest, (own, parsed.size))?;
+    let mut new = named.artifact(manifest, &parsed.digest, (own, parsed.size));
     new.by_tag = !parsed.tags.is_empty();
     new.attached = parsed.attached.clone();
     new.description = parsed.description.clone();

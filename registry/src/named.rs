@@ -95,11 +95,11 @@ impl Named {
         manifest: &Manifest,
         digest: &Digest,
         own: (BlobId, u64),
-    ) -> Result<NewArtifact> {
+    ) -> NewArtifact {
         let annotations = annotations(manifest);
         let contents = self.contents.iter().map(|blob| blob.size);
         let sizes = contents.chain(self.children.iter().map(|child| child.2));
-        Ok(NewArtifact {
+        NewArtifact {
             digest: *digest,
             blob: own.0,
             media_type: manifest.media_type.to_owned(),
@@ -122,7 +122,7 @@ impl Named {
             by_tag: false,
             attached: None,
             description: None,
-        })
+        }
     }
 }
 

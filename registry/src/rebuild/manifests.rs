@@ -135,7 +135,7 @@ impl Rebuild<'_> {
                         .collect();
                     blobs::hold(tx, &contents, Lock::Share).await?;
                     let named = Named::find(tx, repository.id, &manifest).await?;
-                    let new = named.artifact(&manifest, &blob.digest, (blob.id, blob.size))?;
+                    let new = named.artifact(&manifest, &blob.digest, (blob.id, blob.size));
                     artifacts::ensure(tx, &repository, &new, now).await?;
                     Ok(named.count_missing(&manifest))
                 })

@@ -14,7 +14,7 @@ use crate::{
     counters::Counter,
     cursors::Cursor,
     dialect::{settled, with_numbers},
-    value::Row,
+    value::{Row, Value},
 };
 
 /// One row: an event type that is switched off leaves none. $11, $12 and $18 are what the configuration pins, else none. What is
@@ -267,7 +267,7 @@ pub async fn show_unsent(tx: &mut Tx, limit: i64) -> Result<u64> {
     let shown = tx
         .rows(
             "UPDATE audit SET forward_only = FALSE
-              WHERE id IN (SELECT id FROM audit WHERE forward_only ORDER BY id LIMIT $1)
+              WHERE forward_only AND id IN (SELECT id FROM audit WHERE forward_only ORDER BY id LIMIT $1)
              RETURNING project_id, forward_only",
             &[limit.into()],
             Written::read,
@@ -347,8 +347,22 @@ pub async fn trim(
 pub struct Rename {
     pub from: String,
     pub to: String,
+    /// Only where somebody failed to sign in under it: what people type there may be another's name elsewhere.
+    pub of_failed_logins: bool,
     /// Rows that are younger speak of somebody else.
     pub until: Timestamp,
+}
+
+impl Rename {
+    fn values(&self, after: i64, last: i64) -> [Value<'_>; 5] {
+        [
+            (&self.from).into(),
+            (&self.to).into(),
+            after.into(),
+            last.into(),
+            self.until.into(),
+        ]
+    }
 }
 
 /// One batch: how many rows were changed, and after which the next one begins.
@@ -374,6 +388,15 @@ pub async fn rename(tx: &mut Tx, rename: &Rename, after: i64, limit: i64) -> Res
             next: None,
         });
     };
+    if rename.of_failed_logins {
+        let sql = "UPDATE audit SET actor = $2, resource = $2, description = operation || ' ' || resource_type || ': ' || $2
+                    WHERE id > $3 AND id <= $4 AND at <= $5 AND event = 'login_user' AND NOT succeeded AND actor = $1";
+        let changed = tx.execute(sql, &rename.values(after, last)).await?;
+        return Ok(Renamed {
+            changed,
+            next: (ids.len() as i64 == limit).then_some(last),
+        });
+    }
     let mut changed = 0;
     for sql in [
         "UPDATE audit SET actor = $2
@@ -386,18 +409,7 @@ pub async fn rename(tx: &mut Tx, rename: &Rename, after: i64, limit: i64) -> Res
           WHERE id > $3 AND id <= $4 AND at <= $5 AND resource_type = 'member'
             AND SUBSTR(resource, LENGTH(resource) - LENGTH($1)) = '/' || $1",
     ] {
-        changed += tx
-            .execute(
-                sql,
-                &[
-                    (&rename.from).into(),
-                    (&rename.to).into(),
-                    after.into(),
-                    last.into(),
-                    rename.until.into(),
-                ],
-            )
-            .await?;
+        changed += tx.execute(sql, &rename.values(after, last)).await?;
     }
     Ok(Renamed {
         changed,

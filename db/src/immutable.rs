@@ -140,9 +140,23 @@ pub async fn insert(tx: &mut Tx, project: &Project, rule: &Rule, now: Timestamp)
     Ok(RuleId(id))
 }
 
-/// Replaces what a rule says, and whether it is disabled.
-pub async fn update(tx: &mut Tx, project: &Project, rule: &Stored, now: Timestamp) -> Result<()> {
+/// Says whether a rule is disabled, and with `rule` what it says.
+pub async fn update(
+    tx: &mut Tx,
+    project: &Project,
+    id: RuleId,
+    rule: Option<&Rule>,
+    disabled: bool,
+    now: Timestamp,
+) -> Result<()> {
     projects::lock(tx, project).await?;
+    // As it is now: who switches it at the same time takes back nothing of what it says.
+    let stored = find(tx, project.id, id).await?;
+    let mut stored = stored.ok_or_else(|| not_found(id))?;
+    if let Some(rule) = rule {
+        stored.rule = rule.clone();
+    }
+    let rule = Stored { disabled, ..stored };
     let text = written(&rule.rule)?;
     let digest = digest(&text);
     let is_taken = tx

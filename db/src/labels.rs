@@ -265,6 +265,6 @@ fn taken(name: &str) -> Error {
     Error::Conflict(format!("label {name} already exists"))
 }
 
-fn not_found(id: LabelId) -> Error {
+pub fn not_found(id: LabelId) -> Error {
     Error::not_found(What::Label, format!("label {id} not found"))
 }

@@ -25,6 +25,8 @@ pub struct Recounted {
     pub artifacts: i64,
     /// Repositories whose own number of artifacts was wrong.
     pub lists: u64,
+    /// Rows of the audit by which their total was too small, or (below 0) too large.
+    pub audit: i64,
 }
 
 impl Recounted {
@@ -37,8 +39,14 @@ impl fmt::Display for Recounted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:+} bytes, {:+} repositories, {:+} artifacts; {} links, {} contents and the totals of {} repositories were wrong",
-            self.bytes, self.repositories, self.artifacts, self.links, self.contents, self.lists
+            "{:+} bytes, {:+} repositories, {:+} artifacts, {:+} rows of the audit; {} links, {} contents and the totals of {} repositories were wrong",
+            self.bytes,
+            self.repositories,
+            self.artifacts,
+            self.audit,
+            self.links,
+            self.contents,
+            self.lists
         )
     }
 }
@@ -79,6 +87,7 @@ pub async fn find(conn: &mut Conn, project: ProjectId) -> Result<Recounted> {
         repositories: missing_repositories(conn, project).await?,
         artifacts: missing_artifacts(conn, project).await?,
         lists: miscounted_lists(conn, project).await?.len() as u64,
+        audit: missing_audit(conn, Some(project)).await?,
     })
 }
 
@@ -133,7 +142,40 @@ pub async fn mend(tx: &mut Tx, project: ProjectId) -> Result<Recounted> {
         repositories,
         artifacts,
         lists: lists.len() as u64,
+        audit: mend_audit(tx, Some(project)).await?,
     })
+}
+
+/// How many more rows of the audit are shown than their total says: of a project, or in all.
+pub async fn missing_audit(conn: &mut Conn, project: Option<ProjectId>) -> Result<i64> {
+    let missing = match project {
+        Some(project) => {
+            conn.row(
+                "SELECT CAST((SELECT COUNT(*) FROM audit WHERE project_id = $1 AND NOT forward_only)
+                           - COALESCE((SELECT SUM(n) FROM counters WHERE name = 'audit' AND id = $1), 0) AS BIGINT)",
+                &[project.into()],
+                |row| row.int(0),
+            )
+            .await?
+        }
+        None => {
+            conn.row(
+                "SELECT CAST((SELECT COUNT(*) FROM audit WHERE NOT forward_only)
+                           - COALESCE((SELECT SUM(n) FROM counters WHERE name = 'audit' AND id = 0), 0) AS BIGINT)",
+                &[],
+                |row| row.int(0),
+            )
+            .await?
+        }
+    };
+    Ok(missing.unwrap_or(0))
+}
+
+/// Puts that total right; answers by how much.
+pub async fn mend_audit(tx: &mut Tx, project: Option<ProjectId>) -> Result<i64> {
+    let missing = missing_audit(tx, project).await?;
+    tx.count(Counter::Audit(project), missing);
+    Ok(missing)
 }
 
 /// How much more the project uses than its total says.

@@ -362,6 +362,15 @@ pub async fn find_deleted(conn: &mut Conn, id: UserId) -> Result<Option<Deleted>
     .await
 }
 
+/// Whether somebody else, also one who was deleted, has this as his name or his address.
+pub async fn is_anothers(conn: &mut Conn, name: &str, than: UserId) -> Result<bool> {
+    conn.exists(
+        "SELECT 1 FROM users WHERE id <> $2 AND (name = $1 OR email = $1) LIMIT 1",
+        &[name.into(), than.into()],
+    )
+    .await
+}
+
 /// Puts a hash in the place of all that tells who a deleted user was, as Harbor writes it: `HASH#ID`.
 pub async fn erase(tx: &mut Tx, id: UserId, hash: &str, now: Timestamp) -> Result<()> {
     let hash = format!("{hash}#{}", id.0);

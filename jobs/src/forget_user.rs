@@ -30,14 +30,18 @@ pub(crate) async fn run(cx: &Context, user: UserId, what: Forget) -> Result<Outc
     let hash = hash(&gone);
     let mut rows = 0;
     if what.audit {
-        // He may have signed in, or failed to, by his address.
-        for known_as in [Some(&gone.name), gone.email.as_ref()]
-            .into_iter()
-            .flatten()
+        let mut names = vec![(gone.name.clone(), false)];
+        // By his address he may have failed to sign in.
+        if let Some(email) = gone.email.clone()
+            && !users::is_anothers(&mut *cx.db().reader().await?, &email, user).await?
         {
+            names.push((email, true));
+        }
+        for (from, of_failed_logins) in names {
             let rename = Rename {
-                from: known_as.clone(),
+                from,
                 to: hash.clone(),
+                of_failed_logins,
                 // Somebody else may have the name since then.
                 until: gone.deleted_at,
             };

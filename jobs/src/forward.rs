@@ -153,7 +153,7 @@ impl Forwarder {
                 .write(|tx| Box::pin(async move { cursors::delete(tx, NAME).await }));
             forget.await?;
         }
-        if self.has_unsent().await? && self.leads().await? {
+        if self.has_unsent().await? {
             self.show_unsent().await?;
         }
         if self.leads_until.is_some() {
@@ -167,15 +167,16 @@ impl Forwarder {
     }
 
     /// What was to be forwarded and then go is shown like everything else: or it would be lost.
-    async fn show_unsent(&self) -> Result<()> {
-        loop {
+    async fn show_unsent(&mut self) -> Result<()> {
+        while self.leads().await? && !self.shutdown.is_cancelled() {
             let shown = self
                 .db
                 .write(|tx| Box::pin(async move { audit::show_unsent(tx, SHOWN_AT_ONCE).await }));
-            if shown.await? < SHOWN_AT_ONCE as u64 || self.shutdown.is_cancelled() {
-                return Ok(());
+            if shown.await? < SHOWN_AT_ONCE as u64 {
+                break;
             }
         }
+        Ok(())
     }
 
     async fn begin(&self, address: Address) -> Result<Session> {

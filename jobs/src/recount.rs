@@ -29,6 +29,15 @@ pub(crate) async fn run(cx: &Context) -> Result<Outcome> {
             wrong += u64::from(!mend(cx, &project).await?);
         }
     }
+    let db = cx.db();
+    let audit = db.write(|tx| Box::pin(async move { recount::mend_audit(tx, None).await }));
+    let audit = audit.await?;
+    if audit != 0 {
+        cx.log(format!(
+            "the audit: {audit:+} rows were shown than were counted"
+        ))
+        .await;
+    }
     Ok(Outcome::Done(format!(
         "projects counted: {counted}, put right: {wrong}"
     )))

@@ -1,6 +1,7 @@
 //! Copying an artifact to another repository, with all that belongs to it: what an index names, what is attached to it, and the
-//! tags of each. No byte moves. Each manifest, and each few hundred of its contents, is a transaction of its own; what an
-//! interrupted copy leaves is fresh content, as an interrupted push does.
+//! tags of each. No byte moves. Each manifest with some of its tags, each further few dozen tags, and each few hundred of its
+//! contents, is a transaction of its own; what an interrupted copy leaves is fresh content, as an interrupted push does, and
+//! the tags that were set by then.
 
 use std::collections::HashSet;
 

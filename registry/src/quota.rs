@@ -7,8 +7,9 @@ use oci::digest::Digest;
 use crate::Registry;
 
 impl Registry {
-    /// Refuses what the project's quota would refuse in the end, so that a client need not send it first. `digest` says what
-    /// it is, where that is known: what the project holds already adds nothing.
+    /// Refuses what would exceed the project's quota, so that a client need not send it first. `digest` says what it is, where
+    /// that is known: what the project holds already adds nothing. Where it is not known it counts as new, also what the client
+    /// could have found there by HEAD.
     pub async fn check_quota(
         &self,
         project: ProjectId,

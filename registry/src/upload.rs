@@ -30,6 +30,8 @@ pub struct Chunk<S> {
     pub range: Option<ByteRange>,
     /// The body's length, when the request says it.
     pub length: Option<u64>,
+    /// A quota limits what the project may hold.
+    pub is_limited: bool,
     pub body: S,
 }
 
@@ -76,6 +78,7 @@ impl Registry {
         if row.as_ref().is_some_and(|row| row.finished.is_some()) {
             return Err(unknown());
         }
+        self.check_chunk(target, row.as_ref(), &chunk, None).await?;
         let taken = self.take(target, session, turn, row, chunk.range).await?;
         let mut open = match self.open(taken).await {
             Ok(open) => open,
@@ -111,6 +114,8 @@ impl Registry {
             Some(_) => return Err(unknown()),
             None => {}
         }
+        self.check_chunk(target, row.as_ref(), &chunk, Some(digest))
+            .await?;
         let taken = self.take(target, session, turn, row, chunk.range).await?;
         match self.open(taken).await {
             Ok(open) => self.finish_open(target, open, digest, chunk).await,
@@ -120,6 +125,28 @@ impl Registry {
                 None => Err(self.refuse(target, &taken, why).await),
             },
         }
+    }
+
+    /// Asks the quota before the chunk's bytes come, as far as their number is known. A chunk that does not begin where the upload
+    /// ends is refused for that.
+    async fn check_chunk<S>(
+        &self,
+        target: &Target,
+        row: Option<&Upload>,
+        chunk: &Chunk<S>,
+        digest: Option<&Digest>,
+    ) -> Result<()> {
+        let have = row.map_or(0, |row| row.received);
+        if !chunk.is_limited
+            || chunk
+                .range
+                .as_ref()
+                .is_some_and(|range| range.start != have)
+        {
+            return Ok(());
+        }
+        let whole = have.saturating_add(chunk.length.unwrap_or(0));
+        self.check_quota(target.project, whole, digest).await
     }
 
     async fn finish_open<S>(

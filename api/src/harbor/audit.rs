@@ -103,25 +103,30 @@ pub(super) async fn event_types(_: Call) -> Result<Json<Vec<AuditLogEventType>>>
     Ok(Json(types.collect()))
 }
 
-/// Some of the audit, and what counts its rows, if anything does.
-struct Part(Within, Option<Counter>);
+/// Some of the audit, and which counters know how many rows that is; none where nothing counts them.
+struct Part(Within, Option<Vec<Counter>>);
 
 impl Part {
     fn of(project: ProjectId) -> Self {
-        let counter = Counter::Audit(Some(project));
-        Self(list::of_project(project), Some(counter))
+        Self(list::of_project(project), Some(counted(&[project])))
     }
 
     fn nothing() -> Self {
-        Self(Within::all().and("FALSE", []), None)
+        Self(Within::all().and("FALSE", []), Some(Vec::new()))
     }
 
     async fn rows<T: From<Shown> + Send + 'static>(self, call: &Call) -> Result<Listed<T>> {
         let Wanted { listing, page } = call.wanted()?;
-        let Self(within, counter) = self;
+        let Self(within, counters) = self;
         let selection = LIST.select(&listing, within)?;
-        let known = match counter {
-            Some(counter) => Some(counters::value(&mut *call.reader().await?, counter).await?),
+        let known = match counters {
+            Some(all) => {
+                let (mut sum, mut reader) = (0, call.reader().await?);
+                for counter in all {
+                    sum += counters::value(&mut reader, counter).await?;
+                }
+                Some(sum)
+            }
             None => None,
         };
         call.listed(selection, page, known, T::from).await
@@ -131,7 +136,7 @@ impl Part {
 /// All of it for whoever may list the audit, else what concerns the projects whose log he may list.
 async fn readable(call: &Call) -> Result<Part> {
     if call.may_on_system(Resource::AuditLog, Action::List).await? {
-        return Ok(Part(Within::all(), Some(Counter::Audit(None))));
+        return Ok(Part(Within::all(), Some(vec![Counter::Audit(None)])));
     }
     match &call.caller.subject {
         Subject::Anonymous => Err(Cause::Unauthenticated.into()),
@@ -140,7 +145,7 @@ async fn readable(call: &Call) -> Result<Part> {
             Ok(match projects[..] {
                 [] => Part::nothing(),
                 [project] => Part::of(project),
-                _ => Part(list::of_admin(user.id), None),
+                ref projects => Part(list::of_admin(user.id), Some(counted(projects))),
             })
         }
         Subject::Robot(robot) => {
@@ -159,4 +164,11 @@ async fn readable(call: &Call) -> Result<Part> {
             })
         }
     }
+}
+
+fn counted(projects: &[ProjectId]) -> Vec<Counter> {
+    let counters = projects
+        .iter()
+        .map(|project| Counter::Audit(Some(*project)));
+    counters.collect()
 }

@@ -109,7 +109,7 @@ impl ImmutableRule {
         )
     }
 
-    /// Whether it says anything beside being disabled or not.
+    /// Whether it says no more than whether it is disabled.
     fn is_bare(&self) -> bool {
         self.tag_selectors.is_empty() && self.scope_selectors.is_empty()
     }
@@ -142,7 +142,7 @@ pub(super) async fn create(call: Call, Json(asked): Json<ImmutableRule>) -> Resu
 /// Where the body names no selectors, a rule is only disabled or enabled. (Harbor drops the rest of a body that changes
 /// `disabled`, and answers 200 all the same.)
 pub(super) async fn update(call: Call, Json(asked): Json<Option<ImmutableRule>>) -> Result<Done> {
-    let mut stored = find(&call).await?;
+    let stored = find(&call).await?;
     let asked = asked.ok_or_else(|| Cause::invalid(What::Rule, "the body must be a rule"))?;
     if asked.id != stored.id.0 {
         return Err(Cause::invalid(
@@ -154,18 +154,18 @@ pub(super) async fn update(call: Call, Json(asked): Json<Option<ImmutableRule>>)
         )
         .into());
     }
-    let only_switches = asked.is_bare() && asked.disabled != stored.disabled;
-    if !only_switches {
-        stored.rule = asked.rule()?;
-    }
-    stored.disabled = asked.disabled;
-    let project = project(&call).await?;
+    let rule = if asked.is_bare() {
+        None
+    } else {
+        Some(asked.rule()?)
+    };
+    let (id, disabled, project) = (stored.id, asked.disabled, project(&call).await?);
     call.db()
         .write(move |tx| {
-            let (project, stored) = (project.clone(), stored.clone());
+            let (project, rule) = (project.clone(), rule.clone());
             Box::pin(async move {
                 let now = tx.now().await?;
-                immutable::update(tx, &project, &stored, now).await
+                immutable::update(tx, &project, id, rule.as_ref(), disabled, now).await
             })
         })
         .await?;

@@ -164,13 +164,9 @@ async fn find(call: &Call, action: Action) -> Result<Row> {
     }
     let id = LabelId(call.number("label_id")?);
     let found = labels::find(&mut *call.reader().await?, id).await?;
-    let row = found.ok_or_else(|| not_found(id))?;
+    let row = found.ok_or_else(|| labels::not_found(id))?;
     require(call, row.project, action).await?;
     Ok(row)
-}
-
-pub(super) fn not_found(id: LabelId) -> Cause {
-    Cause::not_found(What::Label, format!("label {id} not found"))
 }
 
 async fn require(call: &Call, project: Option<ProjectId>, action: Action) -> Result<()> {

@@ -180,11 +180,13 @@ pub(super) async fn update(call: Call, Json(told): Json<UserProfile>) -> Result<
     let id = id(&call)?;
     require_modifiable(&call, id).await?;
     let profile = checked_profile(told)?;
+    let spares_nobody = spares_nobody(&call, id);
     call.db()
         .write(move |tx| {
             let profile = profile.clone();
             Box::pin(async move {
                 let user = users::get(tx, id).await?;
+                spare(&user, spares_nobody)?;
                 let now = tx.now().await?;
                 users::set_profile(tx, &user, &profile, now).await
             })
@@ -206,6 +208,8 @@ pub(super) async fn set_password(call: Call, Json(told): Json<PasswordReq>) -> R
     }
     check_password(&told.new_password)?;
     let user = users::get(&mut *call.reader().await?, id).await?;
+    let spares_nobody = spares_nobody(&call, id);
+    spare(&user, spares_nobody)?;
     if let Some(old) = user.password
         && auth.is_password(old, told.new_password.clone()).await?
     {
@@ -217,6 +221,7 @@ pub(super) async fn set_password(call: Call, Json(told): Json<PasswordReq>) -> R
             let hash = hash.clone();
             Box::pin(async move {
                 let user = users::get(tx, id).await?;
+                spare(&user, spares_nobody)?;
                 let now = tx.now().await?;
                 users::set_password(tx, &user, &hash, now).await
             })
@@ -232,14 +237,16 @@ pub(super) async fn set_sysadmin(call: Call, Json(told): Json<UserSysAdminFlag>)
             "User with ID {id} is the registry's own administrator and stays one"
         )));
     }
-    if admin {
-        require_person(&call, id)?;
+    // Nor does a robot make any.
+    if admin && !call.caller.is_admin() {
+        return Err(denied("only an administrator makes another one"));
     }
-    spare_administrators(&call, id).await?;
+    let by_admin = call.caller.is_admin();
     call.db()
         .write(move |tx| {
             Box::pin(async move {
                 let user = users::get(tx, id).await?;
+                spare(&user, by_admin)?;
                 if user.admin == admin {
                     return Ok(());
                 }
@@ -256,12 +263,12 @@ pub(super) async fn delete(call: Call) -> Result<Done> {
     if id == FIRST || own_id(&call) == Some(id) {
         return Err(denied(&format!("User with ID {id} cannot be deleted")));
     }
-    spare_administrators(&call, id).await?;
-    let forget = call.app().config.forget;
+    let (forget, by_admin) = (call.app().config.forget, call.caller.is_admin());
     call.db()
         .write(move |tx| {
             Box::pin(async move {
                 let user = users::get(tx, id).await?;
+                spare(&user, by_admin)?;
                 let now = tx.now().await?;
                 users::delete(tx, &user, now).await?;
                 users::forget(tx, &user, forget, now).await
@@ -293,27 +300,23 @@ async fn require_modifiable(call: &Call, id: UserId) -> Result<()> {
     }
     call.require_on_system(Resource::User, Action::Update)
         .await?;
-    spare_administrators(call, id).await
-}
-
-/// Robots look after people, but not after administrators: whoever sets one's password or e-mail address would be him.
-async fn spare_administrators(call: &Call, id: UserId) -> Result<()> {
-    if call.caller.is_admin() {
-        return Ok(());
-    }
-    let found = users::find(&mut *call.reader().await?, id).await?;
-    if id == FIRST || found.is_some_and(|user| user.admin) {
-        return Err(denied(&format!("User with ID {id} can't be updated")));
-    }
     Ok(())
 }
 
-/// Nor do they make any.
-fn require_person(call: &Call, id: UserId) -> Result<()> {
-    if call.caller.is_admin() {
+/// Robots look after people, but not after administrators: whoever sets one's password or e-mail address would be him.
+/// `spares_nobody` of an administrator, and of whoever changes himself.
+fn spare(user: &User, spares_nobody: bool) -> Result<(), Cause> {
+    if spares_nobody || !(user.admin || user.id == FIRST) {
         return Ok(());
     }
-    Err(denied(&format!("User with ID {id} can't be updated")))
+    Err(Cause::Denied(format!(
+        "User with ID {} is an administrator: only another one may do this",
+        user.id
+    )))
+}
+
+fn spares_nobody(call: &Call, id: UserId) -> bool {
+    call.caller.is_admin() || own_id(call) == Some(id)
 }
 
 fn checked_profile(told: UserProfile) -> Result<Profile> {

@@ -84,8 +84,7 @@ pub(super) async fn append(
     body: RequestBody,
 ) -> Result<Response<Body>> {
     check_room(ask, &body)?;
-    let chunk = chunk(ask, body)?;
-    check_quota(ask, upload.is_limited, &upload.target, end(&chunk), None).await?;
+    let chunk = chunk(ask, upload, body)?;
     let Upload {
         target, caller, id, ..
     } = upload;
@@ -112,9 +111,7 @@ pub(super) async fn finish(
     let digest = parse_digest(&digest)?;
     notes.digest = Some(digest);
     check_room(ask, &body)?;
-    let chunk = chunk(ask, body)?;
-    let end = end(&chunk);
-    check_quota(ask, upload.is_limited, &upload.target, end, Some(&digest)).await?;
+    let chunk = chunk(ask, upload, body)?;
     let Upload {
         target, caller, id, ..
     } = upload;
@@ -207,7 +204,7 @@ fn created(target: &Target, digest: &Digest) -> Response<Body> {
     response
 }
 
-fn chunk(ask: &Ask, body: RequestBody) -> Result<Chunk<RequestBody>> {
+fn chunk(ask: &Ask, upload: &Upload<'_>, body: RequestBody) -> Result<Chunk<RequestBody>> {
     let range = ask
         .header(header::CONTENT_RANGE)
         .map(|value| {
@@ -218,14 +215,9 @@ fn chunk(ask: &Ask, body: RequestBody) -> Result<Chunk<RequestBody>> {
     Ok(Chunk {
         range,
         length: body.length(),
+        is_limited: upload.is_limited,
         body: body.resumable(),
     })
-}
-
-/// Bytes that the upload will have at least when this chunk has come, as far as the request tells.
-fn end(chunk: &Chunk<RequestBody>) -> u64 {
-    let start = chunk.range.as_ref().map_or(0, |range| range.start);
-    start.saturating_add(chunk.length.unwrap_or(0))
 }
 
 /// Before the first byte is asked for, as far as its length is known.

@@ -117,13 +117,14 @@ pub fn of_all_projects() -> Within {
     Within::all().and("a.project_id IS NOT NULL", [])
 }
 
-/// Some of the projects that somebody administers, himself or by a group; enough to know whether it is none or one.
+/// The projects that somebody administers, himself or by a group.
 pub async fn administered(conn: &mut Conn, user: UserId) -> Result<Vec<ProjectId>> {
     conn.rows(
         "SELECT m.project_id FROM members m WHERE m.role = $2 AND m.user_id = $1
           UNION
          SELECT m.project_id FROM group_users g JOIN members m ON m.group_id = g.group_id WHERE m.role = $2 AND g.user_id = $1
-          LIMIT 2",
+          ORDER BY 1
+          LIMIT 10000",
         &[user.into(), Role::ProjectAdmin.number().into()],
         |row| Ok(ProjectId(row.int(0)?)),
     )

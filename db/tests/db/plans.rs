@@ -53,6 +53,14 @@ const WHOLE: &[(&str, &str)] = &[
         "FROM audit WHERE forward_only ORDER BY id",
         "an index of the rows alone that wait to be forwarded",
     ),
+    (
+        "FROM audit WHERE NOT forward_only)",
+        "for fsck and an administrator: counts everything anew",
+    ),
+    (
+        "FROM users WHERE id <> $2 AND (name = $1 OR email = $1)",
+        "when somebody is to be forgotten; there are thousands of people",
+    ),
     ("FROM keys WHERE purpose", "a handful of rows"),
     ("FROM settings ORDER BY name", "a few dozen rows"),
     ("MAX(version)", "a handful of rows"),
@@ -133,6 +141,10 @@ const PARTS: &[(&str, &str)] = &[
         "for fsck and an administrator: counts a project anew",
     ),
     (
+        "FROM audit WHERE project_id = $1 AND NOT forward_only",
+        "for fsck and an administrator: counts a project anew",
+    ),
+    (
         "AS totals",
         "for fsck and an administrator: counts a project anew",
     ),
@@ -153,6 +165,14 @@ const PARTS: &[(&str, &str)] = &[
     (
         "FROM audit WHERE forward_only ORDER BY id",
         "an index of the rows alone that wait to be forwarded",
+    ),
+    (
+        "FROM audit WHERE NOT forward_only)",
+        "for fsck and an administrator: counts everything anew",
+    ),
+    (
+        "FROM users WHERE id <> $2 AND (name = $1 OR email = $1)",
+        "when somebody is to be forgotten; there are thousands of people",
     ),
     ("FROM keys WHERE purpose", "a handful of rows"),
 ];

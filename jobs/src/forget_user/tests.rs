@@ -139,3 +139,48 @@ fn only_what_is_asked_for_is_forgotten() {
         );
     });
 }
+
+#[test]
+fn an_address_goes_where_nobody_else_is_called_so() {
+    each(async |world| {
+        let what = Forget {
+            account: false,
+            audit: true,
+        };
+        let (alice, bob) = (made(world, "alice").await, made(world, "bob").await);
+        let _called_as_bobs_address = made(world, "bob@example.com").await;
+        for user in [alice, bob] {
+            let (name, told) = (user.name.clone(), user.clone());
+            world
+                .write(move |tx| {
+                    let user = told.clone();
+                    Box::pin(async move {
+                        let now = tx.now().await?;
+                        let failed = audit::New {
+                            at: now,
+                            project: None,
+                            actor: user.email.clone().unwrap_or_default(),
+                            address: None,
+                            event: model::audit::Event::LoginUser,
+                            resource: user.email.clone().unwrap_or_default(),
+                            description: None,
+                            succeeded: false,
+                        };
+                        audit::append(tx, &failed).await?;
+                        users::delete(tx, &user, now).await
+                    })
+                })
+                .await;
+            let (_, outcome) = world.run(job(&user, what)).await;
+            assert!(
+                matches!(outcome, Ok(Outcome::Done(_))),
+                "{name}: {outcome:?}"
+            );
+        }
+        let rows = audit_until(&world.database.db, |rows| rows.len() >= 7).await;
+        let failed = rows.iter().filter(|row| row.event == "login_user");
+        let actors: Vec<_> = failed.map(|row| row.actor.as_str()).collect();
+        assert!(!actors[0].contains("alice"), "{actors:?}");
+        assert_eq!(actors[1], "bob@example.com");
+    });
+}

@@ -23,7 +23,7 @@ fn totals_that_are_wrong_are_put_right_and_told() {
         assert_eq!(
             world.log(id).await,
             [
-                "library: -5 bytes, +0 repositories, +2 artifacts; 0 links, 0 contents and the totals of 0 repositories were wrong"
+                "library: -5 bytes, +0 repositories, +2 artifacts, +0 rows of the audit; 0 links, 0 contents and the totals of 0 repositories were wrong"
             ]
         );
         let mut reader = world.database.db.reader().await.unwrap();

@@ -102,7 +102,7 @@ impl Check<'_> {
             let projects = projects::list(&mut reader, &after, BATCH).await?;
             drop(reader);
             let Some(last) = projects.last() else {
-                return Ok(());
+                return self.audit().await;
             };
             after.clone_from(&last.name);
             for project in projects {
@@ -114,6 +114,21 @@ impl Check<'_> {
             }
             self.tell();
         }
+    }
+
+    async fn audit(&mut self) -> Result<()> {
+        let db = self.registry.db();
+        let missing = if self.options.repair {
+            let mend = db.write(|tx| Box::pin(async move { recount::mend_audit(tx, None).await }));
+            mend.await?
+        } else {
+            recount::missing_audit(&mut *db.reader().await?, None).await?
+        };
+        if missing != 0 {
+            let what = format!("the audit: {missing:+} rows");
+            self.found(Kind::Miscounted, self.options.repair, || what);
+        }
+        Ok(())
     }
 
     async fn totals_of(&mut self, project: &Project) -> Result<()> {

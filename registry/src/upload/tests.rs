@@ -29,6 +29,7 @@ fn body(bytes: &[u8]) -> Chunk<Body> {
         .map(|frame| Ok(Bytes::copy_from_slice(frame)))
         .collect();
     Chunk {
+        is_limited: false,
         range: None,
         length: None,
         body: stream::iter(frames).boxed(),
@@ -66,6 +67,7 @@ fn slow_body() -> (Sender, Chunk<Body>) {
     };
     let body = stream::unfold((received, Some(ask)), next).boxed();
     let chunk = Chunk {
+        is_limited: false,
         range: None,
         length: None,
         body,
@@ -302,6 +304,7 @@ fn who_asks_how_far_it_came_is_told_what_the_cut_writer_left() {
             end: content.len() as u64 - 1,
         };
         let rest = Chunk {
+            is_limited: false,
             range: Some(range),
             ..rest
         };

@@ -7,13 +7,7 @@ use model::{
 };
 
 use super::{Details, find};
-use crate::harbor::{
-    answer::Done,
-    call::Call,
-    error::Result,
-    input::Json,
-    labels::{Label, not_found},
-};
+use crate::harbor::{answer::Done, call::Call, error::Result, input::Json, labels::Label};
 
 /// Of the label only its number is looked at.
 pub(crate) async fn add(call: Call, Json(asked): Json<Label>) -> Result<Done> {
@@ -54,7 +48,9 @@ pub(crate) async fn remove(call: Call) -> Result<Done> {
 async fn usable(call: &Call, id: LabelId) -> Result<labels::Label> {
     let found = labels::find(&mut *call.reader().await?, id).await?;
     let here = |label: &labels::Label| label.project.is_none_or(|own| own == call.project());
-    found.filter(here).ok_or_else(|| not_found(id).into())
+    found
+        .filter(here)
+        .ok_or_else(|| labels::not_found(id).into())
 }
 
 /// The artifact, which stays until the transaction ends.

@@ -35,16 +35,21 @@ pub(super) async fn list(house: &House, after: &str) -> Result<Vec<answer::Proje
     let mut shown = Vec::new();
     for project in projects::list(&mut reader, after, PAGE).await? {
         let owner = users::find(&mut reader, project.owner).await?;
-        let quota = quotas::find(&mut reader, project.id).await?;
-        let used = quotas::usage(&mut reader, project.id).await?;
+        let (used, quota) = match quotas::find(&mut reader, project.id).await? {
+            Some(quota) => (quota.used, quota.hard),
+            None => (
+                quotas::usage(&mut reader, project.id).await? as i64,
+                quotas::UNLIMITED,
+            ),
+        };
         shown.push(answer::Project {
             id: project.id.0,
             name: project.name,
             public: project.public,
             owner: owner.map(|owner| owner.name),
             created_at: project.created_at.rfc3339(),
-            used: used as i64,
-            quota: quota.map_or(quotas::UNLIMITED, |quota| quota.hard),
+            used,
+            quota,
         });
     }
     Ok(shown)

@@ -253,6 +253,10 @@ fn a_client_hears_of_a_full_quota_before_it_sends() {
             let fits = ask_to_send(seawall, method, path, 100_000).await;
             assert!(fits.starts_with("HTTP/1.1 100 "), "{method}: {fits}");
         }
+        // What does not go on where the upload ends is told so, full or not.
+        let elsewhere = admin.request("PATCH", &session);
+        let elsewhere = elsewhere.header("content-range", "500000-500001");
+        elsewhere.body("ab").send().await.expect(416);
     });
 }
 

@@ -150,15 +150,7 @@ fn a_robot_reads_what_concerns_the_projects_whose_log_it_may_read() {
                 wanted.push(json!({ "kind": "project", "namespace": one[0], "access": access }));
             }
             let robot = json!({ "name": format!("r{number}"), "level": "system", "duration": -1, "permissions": wanted });
-            let made = admin
-                .api("POST", "/robots", &robot)
-                .await
-                .expect(201)
-                .json();
-            let robot = seawall.stranger().with_basic(
-                made["name"].as_str().expect("a name"),
-                made["secret"].as_str().expect("a secret"),
-            );
+            let (_, robot) = seawall.make_robot(&robot).await;
             let listed = robot
                 .api_get("/auditlog-exts?q=operation%3Dcreate,resource_type%3Dproject")
                 .await

@@ -166,15 +166,7 @@ async fn walkers(seawall: &Seawall) -> Vec<Walker> {
                 { "kind": kind, "namespace": namespace, "access": [{ "resource": resource, "action": action }] },
             ],
         });
-        let made = admin
-            .api("POST", "/robots", &robot)
-            .await
-            .expect(201)
-            .json();
-        let client = seawall.stranger().with_basic(
-            made["name"].as_str().expect("a name"),
-            made["secret"].as_str().expect("a secret"),
-        );
+        let (_, client) = seawall.make_robot(&robot).await;
         all.push(walker(name, client, &public, &[]));
     }
     all

@@ -249,15 +249,7 @@ fn robots_list_their_projects_and_public_ones() {
                     { "kind": "project", "namespace": namespace, "access": [{ "resource": "repository", "action": "pull" }] },
                 ],
             });
-            let made = admin
-                .api("POST", "/robots", &robot)
-                .await
-                .expect(201)
-                .json();
-            let robot = seawall.stranger().with_basic(
-                made["name"].as_str().expect("a name"),
-                made["secret"].as_str().expect("a secret"),
-            );
+            let (_, robot) = seawall.make_robot(&robot).await;
             let listed = robot.api_get("/projects").await.expect(200).json();
             assert_eq!(names(&listed), expected);
         }

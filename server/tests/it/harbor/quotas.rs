@@ -153,15 +153,7 @@ fn quotas_are_the_administrators_and_take_whole_limits() {
                 { "kind": "system", "namespace": "/", "access": [{ "resource": "quota", "action": "list" }] },
             ],
         });
-        let made = admin
-            .api("POST", "/robots", &by_robot)
-            .await
-            .expect(201)
-            .json();
-        let robot = stranger.with_basic(
-            made["name"].as_str().expect("a name"),
-            made["secret"].as_str().expect("a secret"),
-        );
+        let (_, robot) = seawall.make_robot(&by_robot).await;
         robot.api_get("/quotas").await.expect(200);
         robot.api_get("/quotas/1").await.refused(403, "FORBIDDEN");
     });

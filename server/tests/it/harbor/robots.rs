@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Image, Seawall, on_both};
+use crate::harness::{Image, on_both};
 
 fn of_project(name: &str, project: &str, access: &[(&str, &str)]) -> Value {
     json!({ "name": name, "level": "project", "duration": 30, "permissions": [
@@ -18,22 +18,6 @@ fn pairs(access: &[(&str, &str)]) -> Value {
     let pair =
         |(resource, action): &(&str, &str)| json!({ "resource": resource, "action": action });
     access.iter().map(pair).collect()
-}
-
-/// Makes a robot as the administrator does; its own client comes back beside what was told.
-async fn made(seawall: &Seawall, body: &Value) -> (Value, Client) {
-    let told = seawall
-        .admin()
-        .api("POST", "/robots", body)
-        .await
-        .expect(201)
-        .json();
-    let (name, secret) = (
-        told["name"].as_str().expect("a name"),
-        told["secret"].as_str().expect("a secret"),
-    );
-    let client = seawall.stranger().with_basic(name, secret);
-    (told, client)
 }
 
 #[test]
@@ -68,7 +52,9 @@ fn a_robot_of_a_project_pushes_there() {
 fn a_robot_is_shown_as_it_was_made_but_without_its_secret() {
     on_both(async |seawall| {
         let access = [("repository", "pull"), ("artifact", "list")];
-        let (told, _) = made(seawall, &of_project("ci", "library", &access)).await;
+        let (told, _) = seawall
+            .make_robot(&of_project("ci", "library", &access))
+            .await;
         let robot = seawall
             .admin()
             .api_get(&format!("/robots/{}", told["id"]))
@@ -162,7 +148,9 @@ fn a_mistake_is_told_before_the_caller_is_asked_who_he_is() {
 fn a_robot_gives_no_more_than_it_has() {
     on_both(async |seawall| {
         let access = [("robot", "create"), ("repository", "pull")];
-        let (_, robot) = made(seawall, &of_project("maker", "library", &access)).await;
+        let (_, robot) = seawall
+            .make_robot(&of_project("maker", "library", &access))
+            .await;
         let same = of_project("child", "library", &[("repository", "pull")]);
         robot.api("POST", "/robots", &same).await.expect(201);
         let more = of_project("greedy", "library", &[("repository", "push")]);
@@ -181,12 +169,12 @@ fn a_robot_gives_no_more_than_it_has() {
 #[test]
 fn a_robot_of_the_system_does_what_it_was_given() {
     on_both(async |seawall| {
-        let (_, robot) = made(
-            seawall,
-            &of_system("ops", &[("robot", "read"), ("catalog", "read")]),
-        )
-        .await;
-        let (other, _) = made(seawall, &of_system("other", &[("catalog", "read")])).await;
+        let (_, robot) = seawall
+            .make_robot(&of_system("ops", &[("robot", "read"), ("catalog", "read")]))
+            .await;
+        let (other, _) = seawall
+            .make_robot(&of_system("other", &[("catalog", "read")]))
+            .await;
         robot
             .api_get(&format!("/robots/{}", other["id"]))
             .await
@@ -211,11 +199,9 @@ fn a_robot_of_the_system_does_what_it_was_given() {
 fn an_update_replaces_permissions_and_takes_effect_at_once() {
     on_both(async |seawall| {
         let image = Image::new("update");
-        let (told, robot) = made(
-            seawall,
-            &of_project("ci", "library", &[("repository", "push")]),
-        )
-        .await;
+        let (told, robot) = seawall
+            .make_robot(&of_project("ci", "library", &[("repository", "push")]))
+            .await;
         robot.push("library/app", "v1", &image).await;
         let path = format!("/robots/{}", told["id"]);
         let admin = seawall.admin();
@@ -252,11 +238,9 @@ fn an_update_replaces_permissions_and_takes_effect_at_once() {
 #[test]
 fn a_changed_duration_counts_from_the_robots_creation() {
     on_both(async |seawall| {
-        let (told, _) = made(
-            seawall,
-            &of_project("ci", "library", &[("repository", "pull")]),
-        )
-        .await;
+        let (told, _) = seawall
+            .make_robot(&of_project("ci", "library", &[("repository", "pull")]))
+            .await;
         let path = format!("/robots/{}", told["id"]);
         let admin = seawall.admin();
         let mut edit = admin.api_get(&path).await.expect(200).json();
@@ -275,11 +259,9 @@ fn a_changed_duration_counts_from_the_robots_creation() {
 #[test]
 fn a_new_secret_ends_the_old_one() {
     on_both(async |seawall| {
-        let (told, old) = made(
-            seawall,
-            &of_project("ci", "library", &[("repository", "pull")]),
-        )
-        .await;
+        let (told, old) = seawall
+            .make_robot(&of_project("ci", "library", &[("repository", "pull")]))
+            .await;
         let path = format!("/robots/{}", told["id"]);
         let admin = seawall.admin();
         old.get("/v2/").await.expect(200);
@@ -318,11 +300,9 @@ fn a_new_secret_ends_the_old_one() {
 #[test]
 fn a_deleted_robot_is_gone() {
     on_both(async |seawall| {
-        let (told, robot) = made(
-            seawall,
-            &of_project("ci", "library", &[("repository", "pull")]),
-        )
-        .await;
+        let (told, robot) = seawall
+            .make_robot(&of_project("ci", "library", &[("repository", "pull")]))
+            .await;
         let path = format!("/api/v2.0/robots/{}", told["id"]);
         robot.get("/v2/").await.expect(200);
         seawall.admin().delete(&path).await.expect(200);
@@ -344,13 +324,13 @@ fn a_deleted_robot_is_gone() {
 fn robots_are_listed_where_they_belong() {
     on_both(async |seawall| {
         for name in ["one", "two"] {
-            made(
-                seawall,
-                &of_project(name, "library", &[("repository", "pull")]),
-            )
-            .await;
+            seawall
+                .make_robot(&of_project(name, "library", &[("repository", "pull")]))
+                .await;
         }
-        let (_, ops) = made(seawall, &of_system("ops", &[("robot", "list")])).await;
+        let (_, ops) = seawall
+            .make_robot(&of_system("ops", &[("robot", "list")]))
+            .await;
         let admin = seawall.admin();
         let system = ops.api_get("/robots").await.expect(200);
         assert_eq!(system.header("x-total-count"), "1");

@@ -57,7 +57,6 @@ fn what_somebody_may_do_is_told_in_words() {
 #[test]
 fn a_robot_looks_after_people_and_not_after_administrators() {
     on_both(async |seawall| {
-        let admin = seawall.admin();
         for name in ["ann", "chief"] {
             seawall.make_user(name);
         }
@@ -69,15 +68,7 @@ fn a_robot_looks_after_people_and_not_after_administrators() {
                 ] },
             ],
         });
-        let made = admin
-            .api("POST", "/robots", &wanted)
-            .await
-            .expect(201)
-            .json();
-        let robot = seawall.stranger().with_basic(
-            made["name"].as_str().expect("a name"),
-            made["secret"].as_str().expect("a secret"),
-        );
+        let (_, robot) = seawall.make_robot(&wanted).await;
         let new = json!({ "new_password": "Another12345" });
         let profile = json!({ "email": "x@example.com", "realname": "X" });
         for (path, body) in [

@@ -34,16 +34,7 @@ async fn robot(seawall: &Seawall, actions: &[&str]) -> Client {
         .collect();
     let body = json!({ "name": "people", "level": "system", "duration": -1, "permissions": [
         { "kind": "system", "namespace": "/", "access": access } ] });
-    let told = seawall
-        .admin()
-        .api("POST", "/robots", &body)
-        .await
-        .expect(201)
-        .json();
-    seawall.stranger().with_basic(
-        told["name"].as_str().expect("a name"),
-        told["secret"].as_str().expect("a secret"),
-    )
+    seawall.make_robot(&body).await.1
 }
 
 #[test]

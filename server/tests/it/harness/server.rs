@@ -221,6 +221,18 @@ impl Seawall {
         self.stranger().with_basic(name, PASSWORD)
     }
 
+    /// Makes a robot through the API; what was told of it, and a client that brings its name and secret.
+    pub async fn make_robot(&self, wanted: &serde_json::Value) -> (serde_json::Value, Client) {
+        let made = self.admin().api("POST", "/robots", wanted).await;
+        let told = made.expect(201).json();
+        let (name, secret) = (
+            told["name"].as_str().expect("a name"),
+            told["secret"].as_str().expect("a secret"),
+        );
+        let client = self.stranger().with_basic(name, secret);
+        (told, client)
+    }
+
     /// A client that brings nothing.
     pub fn stranger(&self) -> Client {
         Client::new(&self.address)

@@ -51,9 +51,10 @@ func robotsOfTheSystem(c *checks, w *world) {
 	_, err := w.createRobot(asked)
 	c.refused("a second of the name", err, 409, "CONFLICT")
 	wrong := asked
-	wrong.Name, wrong.Duration = w.name("wrong"), 0
+	// The library leaves a duration of 0 out, which stands for the setting's.
+	wrong.Name, wrong.Duration = w.name("wrong"), -2
 	_, err = w.createRobot(wrong)
-	c.refused("a duration of nothing", err, 400, "BAD_REQUEST")
+	c.refused("a duration before now", err, 400, "BAD_REQUEST")
 	wrong.Duration, wrong.Permissions = 1, []*models.RobotPermission{rights("system", "/", right("moon", "read"))}
 	_, err = w.createRobot(wrong)
 	c.refused("a right that there is not", err, 400, "BAD_REQUEST")

@@ -6,8 +6,9 @@ use db::{
     Conn, Db,
     audit::{self, Entry, New, Purge},
     changes,
+    counters::{self, Counter},
     cursors::{self, Cursor},
-    projects, settings,
+    projects, recount, settings,
     tags::{self, Cause},
 };
 use model::{
@@ -390,5 +391,33 @@ fn a_reader_waits_for_the_oldest_open_transaction() {
         );
         let end = audit::end(reader).await.unwrap();
         assert!(audit::after(reader, end, 10).await.unwrap().is_empty());
+    });
+}
+
+#[test]
+fn what_was_to_be_forwarded_is_shown_where_nobody_wants_it_any_more() {
+    testkit::on_both(async |test| {
+        project(&test.db, "library").await;
+        let counted = async || {
+            let mut reader = test.db.reader().await.unwrap();
+            counters::value(&mut reader, Counter::Audit(None)).await
+        };
+        let before = counted().await.unwrap();
+        transact!(test.db, |tx| tx
+            .execute(
+                "INSERT INTO audit (at, project_id, actor, event, operation, resource_type, resource, succeeded, forward_only)
+                 SELECT at, project_id, actor, event, operation, resource_type, resource, succeeded, TRUE FROM audit",
+                &[],
+            )
+            .await)
+        .unwrap();
+        let kept = u64::try_from(before).unwrap();
+        for shown in [kept, 0] {
+            let again = transact!(test.db, |tx| audit::show_unsent(tx, 1000).await);
+            assert_eq!(again.unwrap(), shown);
+        }
+        assert_eq!(counted().await.unwrap(), 2 * before);
+        let mut reader = test.db.reader().await.unwrap();
+        assert_eq!(recount::missing_audit(&mut reader, None).await.unwrap(), 0);
     });
 }

@@ -1,7 +1,7 @@
 //! Refuses what another site makes its visitor's browser send: Harbor's double submit of a cookie and a header, in Harbor's words.
 //! Requests of the API without a session's cookie need none of it, but whatever a browser says to come from another site is
-//! refused: it brings a client's certificate, or a password that it remembers, by itself. What is checked carries a fresh token in its answer, also the
-//! refusal, so that a client learns it there and repeats the request (as Terraform's does).
+//! refused: it brings a client's certificate, or a password that it remembers, by itself. What is checked carries a fresh token
+//! in its answer, also the refusal, so that a client learns it there and repeats the request (as Terraform's does).
 
 use std::time::Duration;
 

@@ -289,7 +289,8 @@ pub async fn condemn_unheld(tx: &mut Tx, ids: &[BlobId], now: Timestamp) -> Resu
     let sql = with_numbers!(
         tx,
         "UPDATE blobs SET state = 1, state_at = $2
-          WHERE state IN (0, 3, 4) AND NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.blob_id = blobs.id) AND id IN",
+          WHERE state IN (0, 3, 4) AND NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.blob_id = blobs.id)
+            AND NOT EXISTS (SELECT 1 FROM trash_blobs t WHERE t.blob_id = blobs.id) AND id IN",
         "$1",
         "RETURNING id"
     );
@@ -365,7 +366,8 @@ pub async fn claim_unheld(tx: &mut Tx, ids: &[BlobId], now: Timestamp) -> Result
     let sql = with_numbers!(
         tx,
         "UPDATE blobs SET state = 2, state_at = $2
-          WHERE state = 1 AND NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.blob_id = blobs.id) AND id IN",
+          WHERE state = 1 AND NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.blob_id = blobs.id)
+            AND NOT EXISTS (SELECT 1 FROM trash_blobs t WHERE t.blob_id = blobs.id) AND id IN",
         "$1",
         "RETURNING id"
     );
@@ -506,6 +508,7 @@ pub async fn unheld(conn: &mut Conn, after: BlobId, last: BlobId) -> Result<Vec<
         "SELECT id, digest, generation, size, location, state FROM blobs
           WHERE id > $1 AND id <= $2 AND state IN (0, 3, 4)
             AND NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.blob_id = blobs.id)
+            AND NOT EXISTS (SELECT 1 FROM trash_blobs t WHERE t.blob_id = blobs.id)
           ORDER BY id",
         &[after.into(), last.into()],
         read,
@@ -569,6 +572,40 @@ pub async fn totals(conn: &mut Conn) -> Result<Vec<(State, u64, u64)>> {
         &[],
         |row| Ok((State::from_number(row.int(0)?)?, row.int(1)?.unsigned_abs(), row.int(2)?.unsigned_abs())),
     )
+    .await
+}
+
+/// By whom a stored content is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holders {
+    /// Projects in whose use it counts.
+    pub projects: i64,
+    pub in_trash: bool,
+}
+
+/// Of these contents, by their numbers.
+pub async fn holders(conn: &mut Conn, ids: &[BlobId]) -> Result<Vec<(BlobId, Holders)>> {
+    let list = json_numbers(ids.iter().map(|id| id.0));
+    let sql = with_numbers!(
+        conn,
+        "SELECT b.id,
+                (SELECT COUNT(DISTINCT r.project_id)
+                   FROM repository_blobs l
+                   JOIN repositories r ON r.id = l.repository_id
+                  WHERE l.blob_id = b.id AND l.counted),
+                EXISTS (SELECT 1 FROM trash_blobs t WHERE t.blob_id = b.id)
+           FROM blobs b
+          WHERE b.id IN",
+        "$1",
+        "ORDER BY b.id"
+    );
+    conn.rows(sql, &[(&list).into()], |row| {
+        let holders = Holders {
+            projects: row.int(1)?,
+            in_trash: row.bool(2)?,
+        };
+        Ok((BlobId(row.int(0)?), holders))
+    })
     .await
 }
 

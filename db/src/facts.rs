@@ -7,6 +7,8 @@ use crate::{Conn, Tx};
 /// Names of the facts.
 pub const DATABASE_ID: &str = "database.id";
 pub const STORE_ID: &str = "store.id";
+/// What the store held when it was last measured; see `registry::space`.
+pub const SPACE: &str = "space";
 pub const KEY_FINGERPRINT: &str = "secretkey.fingerprint";
 
 pub async fn find(conn: &mut Conn, name: &str) -> Result<Option<String>> {

@@ -39,11 +39,14 @@ pub mod quotas;
 pub mod recount;
 pub mod replicas;
 pub mod repositories;
+pub mod retention;
 pub mod rights;
 pub mod robots;
+pub mod schedules;
 pub mod sessions;
 pub mod settings;
 pub mod tags;
+pub mod trash;
 pub mod uploads;
 pub mod user_groups;
 pub mod users;
@@ -51,7 +54,14 @@ pub mod users;
 pub use conn::Conn;
 pub use tx::Tx;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::future::BoxFuture;
 use generations::Generations;
@@ -119,6 +129,8 @@ struct Shared {
     hlc: Arc<Hlc>,
     generations: Arc<Generations>,
     job_waiting: Arc<tokio::sync::Notify>,
+    /// Whether other nodes are heard when they enqueue something.
+    hears_jobs: Arc<AtomicBool>,
 }
 
 /// Who begins a transaction on PostgreSQL, and what it needs.
@@ -145,6 +157,7 @@ impl Db {
             hlc: Arc::default(),
             generations: Arc::default(),
             job_waiting: Arc::default(),
+            hears_jobs: Arc::default(),
         };
         let engine = match &config.engine {
             Engine::Sqlite(path) => {
@@ -257,7 +270,22 @@ impl Db {
         Ok(read)
     }
 
-    /// Wakes whoever runs jobs on this node when a job was enqueued here.
+    /// Hears what other nodes enqueue, until it is dropped; ends at once where there are none.
+    pub async fn hear_jobs(&self) {
+        if let Opened::Postgres(postgres) = &self.0.engine {
+            let shared = &self.0.shared;
+            postgres
+                .hear_jobs(&shared.job_waiting, &shared.hears_jobs)
+                .await;
+        }
+    }
+
+    /// Whether [`Db::job_waiting`] tells of every job that is enqueued, wherever that is.
+    pub fn hears_all_jobs(&self) -> bool {
+        self.is_exclusive() || self.0.shared.hears_jobs.load(Ordering::Relaxed)
+    }
+
+    /// Wakes whoever runs jobs on this node when a job was enqueued here, or on a node that is heard.
     pub fn job_waiting(&self) -> &tokio::sync::Notify {
         &self.0.shared.job_waiting
     }

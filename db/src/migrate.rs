@@ -54,6 +54,13 @@ pub const ALL: &[Migration] = &[
         indexes: include_str!("migrations/0002_harbor.indexes.sql"),
         checks: &[],
     },
+    Migration {
+        version: 3,
+        name: "housekeeping",
+        sql: include_str!("migrations/0003_housekeeping.sql"),
+        indexes: include_str!("migrations/0003_housekeeping.indexes.sql"),
+        checks: &[],
+    },
 ];
 
 /// Where a database stands.

@@ -2,19 +2,21 @@
 //! with their types (one round trip), and nothing outlives a transaction, so that pgbouncer in transaction mode is no obstacle.
 
 mod address;
+mod ears;
 mod line;
 mod pool;
 
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use futures_util::future::BoxFuture;
 use model::{Error, Result, time::Timestamp};
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use self::{
@@ -166,6 +168,11 @@ impl Postgres {
         }
     }
 
+    /// Hears from other nodes that jobs wait, and tells it here, until it is dropped. `hears` is true while that is sure to work.
+    pub(crate) async fn hear_jobs(&self, waiting: &Notify, hears: &AtomicBool) {
+        ears::hear(&self.address, self.patience, waiting, hears).await;
+    }
+
     pub(crate) async fn close(&self) {
         self.tasks.close();
         self.pool.close();
@@ -198,7 +205,7 @@ where
     tx.begin(by.actor.as_ref(), Some(now));
     let answer = work(&mut tx).await;
     let outcome = match tx.conn.outcome(answer) {
-        Ok(value) => counters::settle(&mut tx).await.map(|last| (value, last)),
+        Ok(value) => last_words(&mut tx).await.map(|last| (value, last)),
         Err(error) => Err(error),
     };
     let Driver::Postgres(Client::Own(own)) = &mut tx.conn.driver else {
@@ -218,6 +225,15 @@ where
     }
     // A COMMIT without an answer may have happened or not: the caller repeats its request, which is harmless.
     outcome.and_then(|(value, _)| ended.map(|()| value))
+}
+
+/// What is written just before the COMMIT; the last of it is answered, to go together with that.
+async fn last_words(tx: &mut Tx) -> Result<Option<counters::Flush>> {
+    let last = counters::settle(tx).await?;
+    if tx.wakes_jobs() {
+        tx.batch(ears::TELL).await?;
+    }
+    Ok(last)
 }
 
 /// A connection in a transaction, and the server's time. READ COMMITTED whatever the server's default is: a statement

@@ -19,7 +19,7 @@ use crate::{
     dialect::{locking, with_numbers},
     generations::Touch,
     query::{Field, Kind as Of, List, Within},
-    quotas,
+    quotas, retention,
     value::Row,
 };
 
@@ -312,6 +312,7 @@ pub async fn delete(tx: &mut Tx, project: &Project, now: Timestamp) -> Result<()
     if holds_repositories(tx, project.id).await? {
         return Err(Error::Precondition(NOT_EMPTY.to_owned()));
     }
+    retention::end(tx, project.id, now).await?;
     end(tx, project.id).await?;
     tx.execute(
         "UPDATE projects SET deleted_at = $2, updated_at = $2 WHERE id = $1",

@@ -19,6 +19,8 @@ use crate::{
     dialect::{contains, locking},
     generations::Touch,
     links, projects,
+    trash::Bin,
+    value::Row,
 };
 
 /// A repository as whoever changes something in it needs it.
@@ -120,6 +122,7 @@ const STEP: i64 = 100;
 pub async fn delete_some(
     tx: &mut Tx,
     repository: &Repository,
+    bin: Option<&Bin>,
     check_at: Timestamp,
     now: Timestamp,
 ) -> Result<bool> {
@@ -129,7 +132,7 @@ pub async fn delete_some(
     }
     let artifacts = outermost(tx, repository.id).await?;
     if !artifacts.is_empty() {
-        let mut deletion = Deletion::of_repository(&artifacts);
+        let mut deletion = Deletion::of_repository(&artifacts, bin.cloned());
         artifacts::delete_some(tx, repository, &mut deletion, check_at, now).await?;
         return Ok(false);
     }
@@ -188,6 +191,48 @@ pub async fn list(
         "SELECT name FROM repositories WHERE project_id = $1 AND name > $2 ORDER BY name LIMIT $3",
         &[project.into(), after.into(), limit.into()],
         |row| row.text(0),
+    )
+    .await
+}
+
+fn read(row: &Row<'_>) -> Result<Repository> {
+    Ok(Repository {
+        id: RepositoryId(row.int(0)?),
+        project: ProjectId(row.int(1)?),
+        name: row.text(2)?,
+    })
+}
+
+/// All repositories in order of their numbers, after one of them.
+pub async fn walk(conn: &mut Conn, after: RepositoryId, limit: i64) -> Result<Vec<Repository>> {
+    conn.rows(
+        "SELECT id, project_id, name FROM repositories WHERE id > $1 ORDER BY id LIMIT $2",
+        &[after.into(), limit.into()],
+        read,
+    )
+    .await
+}
+
+/// As [`list`], with their numbers.
+pub async fn of_project(
+    conn: &mut Conn,
+    project: ProjectId,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Repository>> {
+    conn.rows(
+        "SELECT id, project_id, name FROM repositories WHERE project_id = $1 AND name > $2 ORDER BY name LIMIT $3",
+        &[project.into(), after.into(), limit.into()],
+        read,
+    )
+    .await
+}
+
+pub async fn find_id(conn: &mut Conn, id: RepositoryId) -> Result<Option<Repository>> {
+    conn.row(
+        "SELECT id, project_id, name FROM repositories WHERE id = $1",
+        &[id.into()],
+        read,
     )
     .await
 }

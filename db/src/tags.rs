@@ -20,6 +20,7 @@ use crate::{
     generations::Touch,
     immutable::{self, Rules},
     repositories::Repository,
+    trash::{self, Bin},
 };
 
 /// Why a tag is set.
@@ -257,6 +258,7 @@ pub async fn delete(
     repository: &Repository,
     tag: &Tag,
     of: Option<ArtifactId>,
+    bin: Option<&Bin>,
     now: Timestamp,
 ) -> Result<()> {
     let key = format!("{}:{tag}", repository.name);
@@ -268,6 +270,9 @@ pub async fn delete(
         "FOR NO KEY UPDATE"
     );
     tx.exists(sql, named).await?;
+    if let Some(bin) = bin {
+        keep(tx, repository, tag, of, bin, now).await?;
+    }
     let (digest, clock, artifact) = tx
         .row(
             "DELETE FROM tags WHERE repository_id = $1 AND name = $2 AND artifact_id = COALESCE($3, artifact_id)
@@ -290,6 +295,35 @@ pub async fn delete(
     changes::append_new(tx, &change, now).await
 }
 
+/// Puts one tag into the trash before it goes.
+async fn keep(
+    tx: &mut Tx,
+    repository: &Repository,
+    tag: &Tag,
+    of: Option<ArtifactId>,
+    bin: &Bin,
+    now: Timestamp,
+) -> Result<()> {
+    let sql = locking!(
+        tx,
+        "SELECT id, digest FROM tags WHERE repository_id = $1 AND name = $2 AND artifact_id = COALESCE($3, artifact_id)",
+        "FOR UPDATE"
+    );
+    let values = &[
+        repository.id.into(),
+        tag.as_str().into(),
+        of.map(|artifact| artifact.0).into(),
+    ];
+    let found = tx
+        .row(sql, values, |row| Ok((row.int(0)?, row.parsed(1)?)))
+        .await?;
+    if let Some((id, digest)) = found {
+        let list = json_numbers([id]);
+        trash::keep_tags(tx, bin, repository, &digest, &list, now).await?;
+    }
+    Ok(())
+}
+
 /// Removes up to `limit` tags of a manifest that is about to go; answers how many went. Of them the audit tells nothing: it
 /// tells of the manifest.
 pub(crate) async fn delete_of(
@@ -297,6 +331,7 @@ pub(crate) async fn delete_of(
     repository: &Repository,
     artifact: ArtifactId,
     digest: &Digest,
+    bin: Option<&Bin>,
     limit: i64,
     now: Timestamp,
 ) -> Result<i64> {
@@ -313,11 +348,14 @@ pub(crate) async fn delete_of(
     let Some(latest) = going.iter().map(|(_, clock)| *clock).max() else {
         return Ok(0);
     };
+    let list = json_numbers(going.iter().map(|(id, _)| *id));
+    if let Some(bin) = bin {
+        trash::keep_tags(tx, bin, repository, digest, &list, now).await?;
+    }
     // Later than each of them, as when one goes alone.
     let (clock, origin) = (tx.tick_after(latest, now), tx.node());
     let (kind, digest) = (Kind::TagDeleted.as_str(), digest.to_string());
     let payload = json!({ "digest": digest }).to_string();
-    let list = json_numbers(going.iter().map(|(id, _)| *id));
     let sql = with_numbers!(
         tx,
         "INSERT INTO changes (origin, clock, kind, key, payload, at)

@@ -93,6 +93,10 @@ impl Tx {
         self.wakes_jobs = true;
     }
 
+    pub(crate) fn wakes_jobs(&self) -> bool {
+        self.wakes_jobs
+    }
+
     /// After COMMIT, and before anybody is answered. Also when it is not known whether the COMMIT happened: what was
     /// remembered is then merely read again.
     pub(crate) fn announce(&mut self) {

@@ -55,6 +55,9 @@ value_from!(
     id::QuotaId => |id| Self::Int(id.0),
     id::RuleId => |id| Self::Int(id.0),
     id::JobId => |id| Self::Int(id.0),
+    id::PolicyId => |id| Self::Int(id.0),
+    id::ScheduleId => |id| Self::Int(id.0),
+    id::TrashId => |id| Self::Int(id.0),
 );
 
 impl Value<'_> {

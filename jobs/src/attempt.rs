@@ -28,8 +28,10 @@ enum Cut {
 }
 
 /// How an attempt ended, as its row should say.
+#[derive(Clone)]
 enum Ending {
     Done(String),
+    Split(String),
     Failed(String),
     Retry(String),
     Stopped,
@@ -39,7 +41,7 @@ enum Ending {
 }
 
 pub(crate) async fn run(node: &Node, claimed: Claimed, asked: Instant) {
-    let (kind, start) = (claimed.job.kind(), Instant::now());
+    let (kind, start) = (claimed.job.kind().as_str(), Instant::now());
     let cancel = CancellationToken::new();
     let lines = count_lines(node, &claimed).await;
     let mut cx = Context::new(
@@ -50,6 +52,7 @@ pub(crate) async fn run(node: &Node, claimed: Claimed, asked: Instant) {
         lines,
     );
     cx.audit_keep = node.config.audit_keep;
+    cx.lease = node.config.lease;
     tracing::debug!(
         job.id = claimed.id.0,
         job.kind = kind,
@@ -80,9 +83,11 @@ pub(crate) async fn run(node: &Node, claimed: Claimed, asked: Instant) {
 
 /// Counts the attempt, and says aloud when it failed.
 fn tell(claimed: &Claimed, ending: &Ending, took: Duration) {
-    let (id, kind, attempt) = (claimed.id.0, claimed.job.kind(), claimed.attempt);
+    let (id, attempt) = (claimed.id.0, claimed.attempt);
+    let kind = claimed.job.kind().as_str();
     let (outcome, why) = match ending {
         Ending::Done(_) => ("done", None),
+        Ending::Split(_) => ("split", None),
         Ending::Failed(why) => ("failed", Some(why)),
         Ending::Retry(why) => ("retried", Some(why)),
         Ending::Stopped => ("stopped", None),
@@ -142,6 +147,7 @@ async fn work(node: &Node, cx: &Context, claimed: &Claimed, asked: Instant) -> E
         (Cut::Stop | Cut::Shutdown | Cut::Overdue, Ok(Ok(Ok(Outcome::Done(text))))) => {
             Ending::Done(text)
         }
+        (Cut::Shutdown | Cut::Overdue, Ok(Ok(Ok(Outcome::Split(text))))) => Ending::Split(text),
         (Cut::Overdue, _) => failed(claimed, format!("it was not done after {longest:?}")),
         (Cut::Stop, _) => Ending::Stopped,
         (Cut::Shutdown, _) => Ending::GivenBack,
@@ -151,6 +157,7 @@ async fn work(node: &Node, cx: &Context, claimed: &Claimed, asked: Instant) -> E
 fn finished(claimed: &Claimed, outcome: std::thread::Result<Result<Outcome>>) -> Ending {
     match outcome {
         Ok(Ok(Outcome::Done(text))) => Ending::Done(text),
+        Ok(Ok(Outcome::Split(text))) => Ending::Split(text),
         Ok(Ok(Outcome::GiveUp(why))) => Ending::Failed(why),
         // Given back at once it might do the same again and again.
         Ok(Ok(Outcome::Interrupted)) => failed(
@@ -249,33 +256,31 @@ async fn listen(cx: &Context) -> Result<Heartbeat> {
 async fn write(cx: &Context, claimed: &Claimed, ending: Ending) -> Result<()> {
     let (id, attempt, progress) = (cx.id, cx.attempt, cx.progress());
     let backoff = claimed.job.backoff(claimed.failures);
-    let (end, message) = match ending {
-        Ending::Nothing => return Ok(()),
-        Ending::Done(text) => (Some(End::Done), text),
-        Ending::Failed(why) => (Some(End::Failed), why),
-        Ending::Stopped => (Some(End::Stopped), String::new()),
-        Ending::Retry(why) => (None, why),
-        Ending::GivenBack => {
-            return cx
-                .db()
-                .write(move |tx| Box::pin(async move { jobs::give_back(tx, id, attempt).await }))
-                .await
-                .map(|_| ());
-        }
-    };
     cx.db()
         .write(move |tx| {
-            let (progress, message) = (progress.clone(), message.clone());
+            let (ending, progress) = (ending.clone(), progress.clone());
             Box::pin(async move {
-                match end {
-                    Some(end) => {
-                        let message = Some(message.as_str()).filter(|text| !text.is_empty());
-                        jobs::end(tx, id, attempt, end, progress.as_deref(), message).await
+                let progress = progress.as_deref();
+                match ending {
+                    Ending::Nothing => Ok(false),
+                    Ending::Done(text) => {
+                        let message = Some(text.as_str()).filter(|text| !text.is_empty());
+                        jobs::end(tx, id, attempt, End::Done, progress, message).await
                     }
-                    None => jobs::retry(tx, id, attempt, backoff, &message).await,
+                    Ending::Failed(why) => {
+                        jobs::end(tx, id, attempt, End::Failed, progress, Some(&why)).await
+                    }
+                    Ending::Stopped => {
+                        jobs::end(tx, id, attempt, End::Stopped, progress, None).await
+                    }
+                    Ending::Split(text) => {
+                        jobs::split(tx, id, attempt, progress, Some(&text)).await
+                    }
+                    Ending::Retry(why) => jobs::retry(tx, id, attempt, backoff, &why).await,
+                    Ending::GivenBack => jobs::give_back(tx, id, attempt).await,
                 }
             })
         })
-        .await?;
-    Ok::<(), Error>(())
+        .await
+        .map(|_| ())
 }

@@ -16,6 +16,8 @@ pub struct Context {
     pub cancel: CancellationToken,
     /// How long rows of the audit stay; for ever without it.
     pub(crate) audit_keep: Option<Duration>,
+    /// How long the job stays claimed without a heartbeat.
+    pub(crate) lease: Duration,
     pub(crate) id: JobId,
     pub(crate) attempt: i64,
     state: Arc<Mutex<State>>,
@@ -44,6 +46,7 @@ impl Context {
             registry,
             cancel,
             audit_keep: None,
+            lease: Duration::from_secs(30),
             id,
             attempt,
             state: Arc::new(Mutex::new(state)),
@@ -72,6 +75,21 @@ impl Context {
     /// Writes a line into the job's log, which any node can read. A line that cannot be written does not fail the job.
     pub async fn log(&self, line: impl Into<String> + Send) {
         self.log_all(vec![line.into()]).await;
+    }
+
+    /// The same for very many: as many in a row of the log as fit.
+    pub(crate) async fn log_lines(&self, lines: Vec<String>) {
+        let mut rows: Vec<String> = Vec::new();
+        for line in lines {
+            match rows.last_mut() {
+                Some(row) if row.len() + line.len() < jobs::MAX_LOG_LINE => {
+                    row.push('\n');
+                    row.push_str(&line);
+                }
+                _ => rows.push(line),
+            }
+        }
+        self.log_all(rows).await;
     }
 
     /// The same for many, in one transaction. A job that was told to end writes no more: it has seconds.

@@ -7,15 +7,23 @@
 mod attempt;
 mod context;
 pub mod forward;
+mod presence;
 pub mod runner;
 pub mod schedule;
+mod slots;
 
 mod collect;
 mod describe;
+mod empty_trash;
 mod expire_uploads;
+mod fold_activity;
 mod forget_user;
+mod gc;
 mod mail;
+mod measure_space;
+mod purge_audit;
 mod recount;
+mod retention;
 mod scrub;
 mod trim_history;
 
@@ -34,6 +42,8 @@ use model::{Result, id::UserId, job::Job};
 pub enum Outcome {
     /// The text sums up what was done.
     Done(String),
+    /// Its own part is done; the job ends with the last of the tasks that it has made.
+    Split(String),
     /// Cancelled before its end.
     Interrupted,
     /// Repeating it would change nothing.
@@ -44,12 +54,23 @@ pub enum Outcome {
 /// once the context's token is cancelled.
 pub async fn run(cx: &Context, post: &Post, job: &Job) -> Result<Outcome> {
     match job {
-        Job::Collect { requested_by } => collect::run(cx, requested_by.as_deref()).await,
+        Job::Collect {} => collect::run(cx).await,
+        Job::Gc(gc) => gc::run(cx, gc).await,
         Job::Scrub { requested_by } => scrub::run(cx, requested_by.as_deref()).await,
         Job::ExpireUploads {} => expire_uploads::run(cx).await,
         Job::TrimHistory {} => trim_history::run(cx).await,
+        Job::FoldActivity {} => fold_activity::run(cx).await,
+        Job::PurgeAudit(what) => purge_audit::run(cx, what).await,
         Job::Describe {} => describe::run(cx).await,
         Job::Recount {} => recount::run(cx).await,
+        Job::MeasureSpace { .. } => measure_space::run(cx).await,
+        Job::EmptyTrash {} => empty_trash::run(cx).await,
+        Job::Retention { policy, dry_run } => retention::begin(cx, *policy, *dry_run).await,
+        Job::Retain {
+            policy,
+            repository,
+            dry_run,
+        } => retention::retain(cx, *policy, *repository, *dry_run).await,
         Job::ForgetUser {
             user,
             account,

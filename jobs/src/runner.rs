@@ -8,28 +8,29 @@ mod tests;
 
 use std::{sync::Arc, time::Duration};
 
-use db::jobs::{self, Claimed};
+use db::jobs::{self, Claimed, Queue};
 use futures_util::future::BoxFuture;
 use model::{Result, job::Job};
 use registry::Registry;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Context, Outcome, Post, attempt,
+    Context, Outcome, Post, attempt, presence,
     schedule::{Intervals, Schedule},
+    slots::Slots,
 };
 
-/// How long a runner sleeps at most where no other process writes the database; elsewhere `Config::poll` says it.
-const EXCLUSIVE_POLL: Duration = Duration::from_mins(1);
+/// How long a runner sleeps at most where it hears of every job; elsewhere `Config::poll` says it.
+const LONGEST_SLEEP: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Jobs that this node runs at once. With as many as there are kinds none keeps another waiting.
-    pub concurrency: usize,
+    /// Jobs that this node runs at once; which of them, `slots` says.
+    pub workers: usize,
     /// How long a job stays claimed without a heartbeat; one comes every third of it.
     pub lease: Duration,
-    /// How often another node's jobs are looked for.
+    /// How often another node's jobs are looked for when it is not heard.
     pub poll: Duration,
     /// How often a running job asks whether it should stop.
     pub listen: Duration,
@@ -45,7 +46,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            concurrency: 4,
+            workers: 10,
             lease: Duration::from_secs(30),
             poll: Duration::from_secs(10),
             listen: Duration::from_secs(1),
@@ -94,6 +95,12 @@ impl Runner {
         let registry = registry.in_background();
         let schedule = Schedule::new(registry.clone(), config.intervals.clone(), config.lease);
         tracker.spawn(schedule.run(shutdown.clone()));
+        tracker.spawn(presence::show(
+            registry.db().clone(),
+            config.workers,
+            config.lease,
+            shutdown.clone(),
+        ));
         Self::start_with(
             registry,
             tracker,
@@ -120,12 +127,18 @@ impl Runner {
             work,
             poke: watch::Sender::new(0),
         };
+        tracker.spawn(hear(node.registry.db().clone(), node.shutdown.clone()));
         tracker.spawn(claim_all(node, tracker.clone()));
     }
 }
 
+/// Hears what other nodes enqueue.
+async fn hear(db: db::Db, shutdown: CancellationToken) {
+    shutdown.run_until_cancelled(db.hear_jobs()).await;
+}
+
 async fn claim_all(node: Node, tracker: TaskTracker) {
-    let slots = Arc::new(Semaphore::new(node.config.concurrency));
+    let slots = Arc::new(Slots::new(node.config.workers));
     let freed = Arc::new(Notify::new());
     let waiting = node.registry.db().clone();
     while !node.shutdown.is_cancelled() {
@@ -151,26 +164,29 @@ async fn claim_all(node: Node, tracker: TaskTracker) {
     }
 }
 
-/// Starts what is due while there are free slots; answers how long until something else may be.
+/// Starts what is due while there is room; answers how long until something else may be.
 async fn fill(
     node: &Node,
     tracker: &TaskTracker,
-    slots: &Arc<Semaphore>,
+    slots: &Arc<Slots>,
     freed: &Arc<Notify>,
 ) -> Result<Duration> {
-    let poll = if node.registry.db().is_exclusive() {
-        EXCLUSIVE_POLL
+    let longest = if node.registry.db().hears_all_jobs() {
+        LONGEST_SLEEP
     } else {
         node.config.poll
     };
-    while !node.shutdown.is_cancelled()
-        && let Ok(slot) = slots.clone().try_acquire_owned()
-    {
+    while !node.shutdown.is_cancelled() {
+        let wanted = slots.wanted();
+        if wanted.is_empty() {
+            break;
+        }
         // The lease runs from before the claim.
         let asked = tokio::time::Instant::now();
-        let Some(claimed) = claim(node).await? else {
-            return until_next(node, poll).await;
+        let Some(claimed) = claim(node, wanted.clone()).await? else {
+            return until_next(node, &wanted, longest).await;
         };
+        let slot = slots.take(&claimed.job);
         let (node, freed) = (node.clone(), freed.clone());
         tracker.spawn(async move {
             attempt::run(&node, claimed, asked).await;
@@ -178,28 +194,28 @@ async fn fill(
             freed.notify_one();
         });
     }
-    Ok(poll)
+    Ok(longest)
 }
 
-async fn claim(node: &Node) -> Result<Option<Claimed>> {
+async fn claim(node: &Node, wanted: Vec<Queue>) -> Result<Option<Claimed>> {
     let (name, lease) = (node.registry.db().node().to_owned(), node.config.lease);
     node.registry
         .db()
         .write(move |tx| {
-            let name = name.clone();
-            Box::pin(async move { jobs::claim(tx, &name, lease).await })
+            let (name, wanted) = (name.clone(), wanted.clone());
+            Box::pin(async move { jobs::claim(tx, &name, lease, &wanted).await })
         })
         .await
 }
 
-async fn until_next(node: &Node, poll: Duration) -> Result<Duration> {
+async fn until_next(node: &Node, wanted: &[Queue], longest: Duration) -> Result<Duration> {
     let db = node.registry.db();
-    let Some(due) = jobs::next_due(&mut *db.reader().await?).await? else {
-        return Ok(poll);
+    let Some(due) = jobs::next_due(&mut *db.reader().await?, wanted).await? else {
+        return Ok(longest);
     };
     // A lease is over only after its end, and a moment too early would be a look for nothing.
     Ok(due
         .since(db.now().await?)
         .saturating_add(Duration::from_millis(1))
-        .min(poll))
+        .min(longest))
 }

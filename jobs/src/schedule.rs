@@ -1,13 +1,24 @@
-//! What happens every so often. One node at a time, the holder of the lease `scheduler`, puts what is due into the queue;
-//! when each was due last is a row too, so that what was missed while nobody ran is done once, and a new leader knows.
+//! What happens every so often, and at times that people choose. One node at a time, the holder of the lease `scheduler`, puts what is
+//! due into the queue; when each is due is a row too, so that what was missed while nobody ran is done once, and a new leader knows.
 
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
-use db::{described, jobs, leases};
-use model::{Result, id::ArtifactId, job::Job};
+use db::{
+    described,
+    jobs::{self, executions, queues},
+    leases,
+    schedules::{self, Schedule as Row},
+};
+use model::{
+    Result,
+    cron::Cron,
+    id::ArtifactId,
+    job::{Job, Trigger},
+    time::Timestamp,
+};
 use registry::Registry;
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +26,10 @@ use tokio_util::sync::CancellationToken;
 const LEASE: &str = "scheduler";
 /// How often it is looked at.
 const TICK: Duration = Duration::from_secs(10);
+/// Schedules of people enqueued in one look.
+const MOST: i64 = 100;
+/// What a schedule waits whose expression does not come any more, or whose job this version does not know.
+const MUCH_LATER: Duration = Duration::from_hours(24);
 
 /// How often the scrub of what is due then goes on.
 pub const SCRUB: Duration = Duration::from_hours(1);
@@ -27,6 +42,11 @@ pub struct Intervals {
     pub scrub: Option<Duration>,
     pub expire_uploads: Duration,
     pub trim_history: Duration,
+    pub fold_activity: Duration,
+    pub recount: Duration,
+    pub measure_space: Duration,
+    /// When there is something whose time is over.
+    pub empty_trash: Duration,
     /// When there is something to describe.
     pub describe: Duration,
 }
@@ -38,6 +58,10 @@ impl Default for Intervals {
             scrub: Some(SCRUB),
             expire_uploads: Duration::from_mins(10),
             trim_history: Duration::from_hours(24),
+            fold_activity: Duration::from_hours(24),
+            recount: Duration::from_hours(7 * 24),
+            measure_space: Duration::from_hours(24),
+            empty_trash: Duration::from_mins(1),
             describe: Duration::from_mins(1),
         }
     }
@@ -46,12 +70,21 @@ impl Default for Intervals {
 impl Intervals {
     fn of(&self, job: &Job) -> Option<Duration> {
         match job {
-            Job::Collect { .. } => Some(self.collect),
+            Job::Collect {} => Some(self.collect),
             Job::Scrub { .. } => self.scrub,
             Job::ExpireUploads {} => Some(self.expire_uploads),
             Job::TrimHistory {} => Some(self.trim_history),
+            Job::FoldActivity {} => Some(self.fold_activity),
+            Job::Recount {} => Some(self.recount),
+            Job::MeasureSpace { .. } => Some(self.measure_space),
+            Job::EmptyTrash {} => Some(self.empty_trash),
             Job::Describe {} => Some(self.describe),
-            Job::Mail { .. } | Job::ForgetUser { .. } | Job::Recount {} => None,
+            Job::Gc(_)
+            | Job::PurgeAudit(_)
+            | Job::Retention { .. }
+            | Job::Retain { .. }
+            | Job::Mail { .. }
+            | Job::ForgetUser { .. } => None,
         }
     }
 }
@@ -77,9 +110,10 @@ impl Schedule {
             if let Err(error) = self.look().await {
                 tracing::warn!(%error, "the schedule cannot be looked at; trying again");
             }
+            let pause = self.until_next().await.unwrap_or(TICK);
             tokio::select! {
                 () = shutdown.cancelled() => {}
-                () = tokio::time::sleep(TICK.min(self.lease / 3)) => {}
+                () = tokio::time::sleep(pause.min(self.lease / 3)) => {}
             }
         }
         if !self.registry.db().is_exclusive() {
@@ -106,17 +140,50 @@ impl Schedule {
             };
             // Most minutes there is nothing to do: that should not cost a write.
             let is_needed = match job {
-                Job::Collect { .. } => self.registry.has_garbage().await?,
+                Job::Collect {} => self.registry.has_garbage().await?,
+                Job::EmptyTrash {} => self.registry.has_expired_trash().await?,
                 Job::Describe {} => self.has_undescribed().await?,
                 _ => true,
             };
             if !is_needed {
                 continue;
             }
-            let kind = job.kind();
+            let kind = job.kind().as_str();
             if self.enqueue_if_due(job, every).await? {
                 enqueued.push(kind);
             }
+        }
+        enqueued.extend(self.enqueue_scheduled().await?);
+        Ok(enqueued)
+    }
+
+    /// How long until the next look: no longer than until something that people chose is due.
+    async fn until_next(&self) -> Result<Duration> {
+        let db = self.registry.db();
+        let next = schedules::next_due(&mut *db.reader().await?).await?;
+        let now = db.now().await?;
+        let until = next.filter(|next| *next > now).map(|next| next.since(now));
+        Ok(until.map_or(TICK, |until| until.min(TICK)))
+    }
+
+    /// Puts into the queue what people's schedules say, unless all of them are paused. What was missed is done once.
+    async fn enqueue_scheduled(&self) -> Result<Vec<&'static str>> {
+        let db = self.registry.db();
+        let due = {
+            let mut reader = db.reader().await?;
+            if queues::is_paused(&mut reader, queues::SCHEDULER).await? {
+                return Ok(Vec::new());
+            }
+            let now = reader.now(db.clock()).await?;
+            schedules::due(&mut reader, now, MOST).await?
+        };
+        let mut enqueued = Vec::new();
+        for schedule in due {
+            let kind = db.write(move |tx| {
+                let schedule = schedule.clone();
+                Box::pin(async move { begin(tx, &schedule).await })
+            });
+            enqueued.extend(kind.await?);
         }
         Ok(enqueued)
     }
@@ -160,4 +227,35 @@ impl Schedule {
             })
             .await
     }
+}
+
+/// Enqueues what a schedule says and notes when it is due again, in one transaction. Nothing when somebody else has done so, or when
+/// what it began the last time still goes on.
+async fn begin(tx: &mut db::Tx, schedule: &Row) -> Result<Option<&'static str>> {
+    let now = tx.now().await?;
+    let Some(next) = next(schedule, now) else {
+        schedules::advance(tx, schedule, now.plus(MUCH_LATER)).await?;
+        return Ok(None);
+    };
+    if !schedules::advance(tx, schedule, next).await? {
+        return Ok(None);
+    }
+    let Ok(job) = serde_json::from_str::<Job>(&schedule.job) else {
+        return Ok(None); // a newer version's
+    };
+    if executions::is_under_way(tx, &job).await? {
+        tracing::info!(
+            job.kind = job.kind().as_str(),
+            subject = schedule.subject,
+            "a schedule is passed over: what it began before still goes on"
+        );
+        return Ok(None);
+    }
+    let new = jobs::New::begun_by(Trigger::Schedule, &job, now);
+    jobs::enqueue_new(tx, &new, now).await?;
+    Ok(Some(job.kind().as_str()))
+}
+
+fn next(schedule: &Row, now: Timestamp) -> Option<Timestamp> {
+    Cron::parse(&schedule.cron).ok()?.next_after(now)
 }

@@ -1,5 +1,5 @@
-//! Drops what is only kept for a while: rows of the change log that nobody follows, jobs that ended long ago, what is left of people's
-//! signing in, what went on in repositories, of which hours become days first, and, where that is configured, old rows of the audit.
+//! Drops what is only kept for a while: rows of the change log that nobody follows, jobs that ended long ago or of which there are
+//! newer ones enough, what is left of people's signing in, and, where that is configured, old rows of the audit.
 
 mod sign_ins;
 #[cfg(test)]
@@ -8,13 +8,12 @@ mod tests;
 use std::time::Duration;
 
 use db::{
-    activity,
     audit::{self, Purge},
     changes,
     cursors::{self, Cursor},
     jobs::{self, Forget},
 };
-use model::{Result, time::Timestamp};
+use model::{Result, job::Kind, time::Timestamp};
 
 use crate::{Context, Outcome, forward};
 
@@ -22,9 +21,10 @@ const KEEP_CHANGES: Duration = Duration::from_hours(168);
 const KEEP_JOBS: Duration = Duration::from_hours(720);
 /// How long jobs stay that went well and that nobody had asked for: a collection may come each minute.
 const KEEP_PERIODIC: Duration = Duration::from_hours(72);
-/// How long the series of what went on stays by the hour, and by the day.
-const KEEP_HOURS: Duration = Duration::from_hours(14 * 24);
-const KEEP_DAYS: Duration = Duration::from_hours(400 * 24);
+/// Executions of one kind, and of one policy, that stay; as many as Harbor keeps.
+const KEEP_EXECUTIONS: i64 = 50;
+/// How long a node is remembered that nobody has seen.
+const KEEP_NODES: Duration = Duration::from_hours(24);
 /// Rows in one transaction, lines of logs too: a few milliseconds of the one writer that SQLite has.
 const BATCH: i64 = 200;
 
@@ -34,12 +34,12 @@ pub(crate) async fn run(cx: &Context) -> Result<Outcome> {
         Some(rows) => cx.log(format!("{rows} rows of signing in dropped")).await,
         None => return Ok(Outcome::Interrupted),
     }
-    let (mut changes, mut jobs, mut hours) = (0, 0, 0);
+    let (mut changes, mut jobs) = (0, 0);
     loop {
         if cx.is_cancelled() {
             return Ok(Outcome::Interrupted);
         }
-        let (dropped, ended, folded, days) = cx
+        let (dropped, ended) = cx
             .db()
             .write(|tx| {
                 Box::pin(async move {
@@ -50,22 +50,22 @@ pub(crate) async fn run(cx: &Context) -> Result<Outcome> {
                     };
                     let dropped = changes::trim(tx, now.minus(KEEP_CHANGES), BATCH).await?;
                     let ended = jobs::trim(tx, forget, BATCH).await?;
-                    let folded = activity::fold(tx, now.minus(KEEP_HOURS), BATCH).await?;
-                    let days = activity::trim(tx, now.minus(KEEP_DAYS), BATCH).await?;
-                    Ok((dropped, ended, folded, days))
+                    jobs::queues::forget_nodes(tx, now.minus(KEEP_NODES)).await?;
+                    Ok((dropped, ended))
                 })
             })
             .await?;
         changes += dropped;
-        jobs += ended.unwrap_or(0);
-        hours += folded;
-        if dropped == 0 && ended.is_none() && folded == 0 && days == 0 {
+        jobs += ended.jobs;
+        if dropped == 0 && ended.is_over() {
             break;
         }
     }
-    let told = format!(
-        "{changes} changes and {jobs} ended jobs dropped, {hours} hours of activity folded"
-    );
+    let Some(swept) = sweep_executions(cx).await? else {
+        return Ok(Outcome::Interrupted);
+    };
+    jobs += swept;
+    let told = format!("{changes} changes and {jobs} ended jobs dropped");
     let Some(keep) = cx.audit_keep else {
         return Ok(Outcome::Done(told));
     };
@@ -73,6 +73,40 @@ pub(crate) async fn run(cx: &Context) -> Result<Outcome> {
         Some(rows) => Outcome::Done(format!("{told}, {rows} rows of the audit dropped")),
         None => Outcome::Interrupted,
     })
+}
+
+/// Of each kind and subject only the newest executions stay. Answers how many jobs went, their tasks too; none when it was interrupted.
+async fn sweep_executions(cx: &Context) -> Result<Option<u64>> {
+    let mut gone = 0;
+    for kind in Kind::ALL {
+        loop {
+            let old = {
+                let mut reader = cx.db().reader().await?;
+                jobs::superfluous(&mut reader, *kind, KEEP_EXECUTIONS, BATCH).await?
+            };
+            if old.is_empty() {
+                break;
+            }
+            loop {
+                if cx.is_cancelled() {
+                    return Ok(None);
+                }
+                let old = old.clone();
+                let swept = cx
+                    .db()
+                    .write(move |tx| {
+                        let old = old.clone();
+                        Box::pin(async move { jobs::delete(tx, &old, BATCH).await })
+                    })
+                    .await?;
+                gone += swept.jobs;
+                if swept.is_over() {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(Some(gone))
 }
 
 /// Answers how many rows went; none when it was interrupted.
@@ -103,7 +137,7 @@ async fn trim_audit(cx: &Context, keep: Duration) -> Result<Option<u64>> {
 }
 
 /// How far a collector has read that wants the audit; before the first row when it has not begun.
-async fn unread(cx: &Context) -> Result<Option<Cursor>> {
+pub(crate) async fn unread(cx: &Context) -> Result<Option<Cursor>> {
     if cx
         .db()
         .settings()

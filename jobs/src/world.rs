@@ -4,12 +4,13 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use auth::{Auth, SecretKey};
 use blob::Store;
+use bytes::Bytes;
 use db::{
     Db, Tx,
     audit::{self, Entry},
     cursors::Cursor,
-    jobs::{self, Claimed, JobRow},
-    projects, users,
+    jobs::{self, Claimed, JobRow, Queue},
+    projects, repositories, tags, users,
 };
 use futures_util::future::BoxFuture;
 use model::{
@@ -17,8 +18,12 @@ use model::{
     id::{JobId, ProjectId},
     job::Job,
 };
+use oci::{
+    digest::{Algorithm, Digest},
+    reference::Reference,
+};
 use outbound::Trust;
-use registry::Registry;
+use registry::{Registry, manifest::NewManifest, push::Target};
 use tempfile::TempDir;
 use testkit::{TestDatabase, on_both};
 use tokio::sync::watch;
@@ -149,8 +154,10 @@ impl<'a> World<'a> {
 
     /// Claims the next job as a node of this name would.
     pub(crate) async fn claim(&self, node: &'static str) -> Option<Claimed> {
-        self.write(move |tx| Box::pin(jobs::claim(tx, node, LEASE)))
-            .await
+        self.write(move |tx| {
+            Box::pin(async move { jobs::claim(tx, node, LEASE, &Queue::all()).await })
+        })
+        .await
     }
 
     pub(crate) async fn row(&self, id: JobId) -> JobRow {
@@ -176,6 +183,18 @@ impl<'a> World<'a> {
         self.run_with(job, Some(keep)).await
     }
 
+    /// Runs an attempt that was claimed, and leaves its row as it is.
+    pub(crate) async fn attempt(&self, claimed: &Claimed) -> Result<Outcome> {
+        let cx = Context::new(
+            self.registry.clone(),
+            CancellationToken::new(),
+            claimed.id,
+            claimed.attempt,
+            0,
+        );
+        crate::run(&cx, &self.post().await, &claimed.job).await
+    }
+
     async fn run_with(&self, job: Job, keep: Option<Duration>) -> (JobId, Result<Outcome>) {
         let id = self.enqueue(job).await;
         let claimed = self.claim("one").await.unwrap();
@@ -196,7 +215,7 @@ impl<'a> World<'a> {
         (id, outcome)
     }
 
-    async fn post(&self) -> Post {
+    pub(crate) async fn post(&self) -> Post {
         let key = SecretKey::load_or_create(&self.home.path().join("secretkey"), true).unwrap();
         let auth = Auth::open(self.database.db.clone(), key, auth::Config::default());
         Post {
@@ -204,6 +223,77 @@ impl<'a> World<'a> {
             trust: Trust::new(&[]),
             external_url: None,
         }
+    }
+
+    /// An image of one layer under a tag; answers its manifest's digest.
+    pub(crate) async fn push(&self, name: &str, tag: &str, layer: &[u8]) -> Digest {
+        let reference = Reference::Tag(tag.parse().unwrap());
+        self.push_as(name, Some(reference), layer).await
+    }
+
+    pub(crate) async fn push_untagged(&self, name: &str, layer: &[u8]) -> Digest {
+        self.push_as(name, None, layer).await
+    }
+
+    async fn push_as(&self, name: &str, reference: Option<Reference>, layer: &[u8]) -> Digest {
+        let target = self.target(name).await;
+        let part = |kind: &str, bytes: &[u8]| {
+            serde_json::json!({
+                "mediaType": format!("application/vnd.oci.image.{kind}"),
+                "digest": digest_of(bytes).to_string(),
+                "size": bytes.len(),
+            })
+        };
+        for bytes in [b"{}", layer] {
+            let body = futures_util::stream::iter([Ok(Bytes::copy_from_slice(bytes))]);
+            let digest = digest_of(bytes);
+            let pushed = self.registry.push_blob(&target, &digest, body).await;
+            pushed.unwrap();
+        }
+        let manifest = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": part("config.v1+json", b"{}"),
+            "layers": [part("layer.v1.tar", layer)],
+        });
+        let bytes = Bytes::from(manifest.to_string());
+        let reference = reference.unwrap_or(Reference::Digest(digest_of(&bytes)));
+        let new = NewManifest {
+            bytes,
+            content_type: None,
+            reference,
+            tags: Vec::new(),
+        };
+        let pushed = self.registry.push_manifest(&target, new).await.unwrap();
+        pushed.digest
+    }
+
+    async fn target(&self, name: &str) -> Target {
+        let mut reader = self.database.db.reader().await.unwrap();
+        let library = projects::get_name(&mut reader, "library").await.unwrap();
+        Target {
+            project: library.id,
+            name: name.parse().unwrap(),
+        }
+    }
+
+    /// The tags of a repository, sorted.
+    pub(crate) async fn tags(&self, name: &str) -> Vec<String> {
+        let mut reader = self.database.db.reader().await.unwrap();
+        let found = repositories::find(&mut reader, name).await.unwrap();
+        tags::list(&mut reader, found.unwrap().id, "", 100)
+            .await
+            .unwrap()
+    }
+
+    /// The same registry where what was released stays for a while.
+    pub(crate) async fn patient(&self, grace: Duration) -> Registry {
+        let store = Store::open(blob::Config::new(&self.root)).await.unwrap();
+        let config = registry::Config {
+            gc_grace: grace,
+            ..registry::Config::default()
+        };
+        Registry::new(self.database.db.clone(), store, config, b"key")
     }
 
     /// What an attempt runs in, outside any loop.
@@ -252,6 +342,10 @@ pub(crate) fn start(registry: Registry, config: Config, work: Work) -> Running {
     let (tracker, shutdown) = (TaskTracker::new(), CancellationToken::new());
     Runner::start_with(registry, &tracker, shutdown.clone(), config, work);
     Running { tracker, shutdown }
+}
+
+pub(crate) fn digest_of(bytes: &[u8]) -> Digest {
+    blob::digest_of(Algorithm::Sha256, bytes)
 }
 
 fn over(db: &Db, store: Store) -> Registry {

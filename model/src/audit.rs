@@ -72,6 +72,13 @@ events!(
     UpdateImmutableRule: "update" "immutable_rule",
     UpdateAllowlist: "update" "allowlist",
     UpdateQuota: "update" "quota",
+    CreateRetention: "create" "retention",
+    DeleteRetention: "delete" "retention",
+    UpdateRetention: "update" "retention",
+    UpdateSchedule: "update" "schedule",
+    DeleteSchedule: "delete" "schedule",
+    RestoreArtifact: "restore" "artifact",
+    DeleteTrash: "delete" "trash",
 );
 
 impl Event {

@@ -66,6 +66,14 @@ kinds!(
     ImmutableRuleDeleted: "immutable-rule.deleted" => Event::DeleteImmutableRule,
     AllowlistSet: "allowlist.set" => Event::UpdateAllowlist,
     QuotaUpdated: "quota.updated" => Event::UpdateQuota,
+    RetentionCreated: "retention.created" => Event::CreateRetention,
+    RetentionUpdated: "retention.updated" => Event::UpdateRetention,
+    RetentionDeleted: "retention.deleted" => Event::DeleteRetention,
+    ScheduleSet: "schedule.set" => Event::UpdateSchedule,
+    ScheduleRemoved: "schedule.removed" => Event::DeleteSchedule,
+    // What comes back is pushed and tagged too: this says where from.
+    ArtifactRestored: "artifact.restored" => Event::RestoreArtifact,
+    TrashDeleted: "trash.deleted" => Event::DeleteTrash,
     SettingChanged: "setting.changed" => Event::UpdateConfiguration,
 );
 

@@ -31,6 +31,9 @@ row_id!(
     TagId,
     QuotaId,
     RuleId,
+    PolicyId,
+    ScheduleId,
+    TrashId,
     JobId
 );
 

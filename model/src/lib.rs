@@ -4,6 +4,7 @@
 pub mod actor;
 pub mod audit;
 pub mod change;
+pub mod cron;
 pub mod error;
 pub mod id;
 pub mod immutable;
@@ -12,6 +13,7 @@ pub mod listing;
 pub mod metadata;
 pub mod name;
 pub mod permission;
+pub mod retention;
 pub mod robot;
 pub mod role;
 pub mod selector;

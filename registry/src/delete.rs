@@ -1,8 +1,13 @@
-//! Deleting tags, manifests, contents and whole repositories. What was released is kept for `gc.grace`.
+//! Deleting tags, manifests, contents and whole repositories. What was released is kept for `gc.grace`; where there is a trash
+//! (`trash.keep`), what was deleted goes there first.
+
+use std::time::Duration;
 
 use db::{
+    Tx,
     artifacts::{self, Deletion},
     blobs, links, repositories, tags,
+    trash::{Bin, Cause},
 };
 use model::{Error, Result, What};
 use oci::{
@@ -15,7 +20,7 @@ use crate::Registry;
 impl Registry {
     /// Removes one tag and nothing else.
     pub async fn delete_tag(&self, name: &RepoName, tag: &Tag) -> Result<()> {
-        let (name, tag) = (name.clone(), tag.clone());
+        let (name, tag, keep) = (name.clone(), tag.clone(), self.config().trash_keep);
         self.db()
             .write(move |tx| {
                 let (name, tag) = (name.clone(), tag.clone());
@@ -24,7 +29,8 @@ impl Registry {
                     let repository =
                         repository.ok_or_else(|| not_found(&name, &format!(":{tag}")))?;
                     let now = tx.now().await?;
-                    tags::delete(tx, &repository, &tag, None, now).await
+                    let bin = bin(tx, keep, Cause::Delete).await?;
+                    tags::delete(tx, &repository, &tag, None, bin.as_ref(), now).await
                 })
             })
             .await
@@ -46,7 +52,8 @@ impl Registry {
         digest: &Digest,
         begun: Option<Deletion>,
     ) -> Result<Deletion> {
-        let (name, digest, grace) = (name.clone(), *digest, self.config().gc_grace);
+        let (name, digest) = (name.clone(), *digest);
+        let (grace, keep) = (self.config().gc_grace, self.config().trash_keep);
         self.db()
             .write(move |tx| {
                 let (name, begun) = (name.clone(), begun.clone());
@@ -58,7 +65,8 @@ impl Registry {
                         begun
                     } else {
                         let artifact = artifacts::find(tx, repository.id, &digest).await?;
-                        Deletion::of(&artifact.ok_or_else(missing)?)
+                        let bin = bin(tx, keep, Cause::Delete).await?;
+                        Deletion::of(&artifact.ok_or_else(missing)?, bin)
                     };
                     let now = tx.now().await?;
                     let check_at = now.plus(grace);
@@ -77,14 +85,15 @@ impl Registry {
         })?;
         // A tag that becomes immutable meanwhile stops it where it stands.
         tags::check_all_deletable(&mut *self.db().reader().await?, &repository).await?;
-        let grace = self.config().gc_grace;
+        let (grace, keep) = (self.config().gc_grace, self.config().trash_keep);
+        let bin = Bin::begin(Cause::Delete, keep, self.db().now().await?);
         loop {
-            let repository = repository.clone();
+            let (repository, bin) = (repository.clone(), bin.clone());
             let has_gone = self.db().write(move |tx| {
-                let repository = repository.clone();
+                let (repository, bin) = (repository.clone(), bin.clone());
                 Box::pin(async move {
-                    let now = tx.now().await?;
-                    repositories::delete_some(tx, &repository, now.plus(grace), now).await
+                    let (now, bin) = (tx.now().await?, bin.as_ref());
+                    repositories::delete_some(tx, &repository, bin, now.plus(grace), now).await
                 })
             });
             if has_gone.await? {
@@ -124,6 +133,11 @@ impl Registry {
             })
             .await
     }
+}
+
+/// Where what goes now is kept; nowhere when it is not.
+pub(crate) async fn bin(tx: &mut Tx, keep: Duration, cause: Cause) -> Result<Option<Bin>> {
+    Ok(Bin::begin(cause, keep, tx.now().await?))
 }
 
 fn not_found(name: &RepoName, reference: &str) -> Error {

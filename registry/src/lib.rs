@@ -16,10 +16,14 @@ pub mod pull;
 pub mod push;
 mod quota;
 pub mod rebuild;
+pub mod retain;
 pub mod scrub;
 pub mod session;
+pub mod space;
 pub mod store_fault;
 pub mod tag;
+pub mod trash;
+pub mod untagged;
 pub mod upload;
 #[cfg(test)]
 mod world;
@@ -39,6 +43,10 @@ pub struct Config {
     pub uploads_expire: Duration,
     /// How long released content waits for the collector; zero is safe.
     pub gc_grace: Duration,
+    /// How long what somebody deletes stays in the trash; zero: it does not go there.
+    pub trash_keep: Duration,
+    /// The same of what a retention policy deletes.
+    pub trash_keep_retention: Duration,
     /// How long the bytes of a claimed content wait for replicas of the database that have not got the claim yet.
     pub failover_window: Duration,
     /// Bytes of manifests remembered.
@@ -54,6 +62,8 @@ impl Default for Config {
         Self {
             uploads_expire: Duration::from_hours(24),
             gc_grace: Duration::from_hours(2),
+            trash_keep: Duration::ZERO,
+            trash_keep_retention: Duration::from_hours(7 * 24),
             failover_window: Duration::from_mins(10),
             manifest_cache: 64 << 20,
             scrub_rate: Some(20 << 20),

@@ -1,16 +1,13 @@
 //! Tags of manifests that are there already: a manifest's own push sets its tags (manifest.rs).
 
-use db::{
-    artifacts, repositories,
-    tags::{self, Cause},
-};
+use db::{artifacts, repositories, tags, trash};
 use model::{Error, Result, What};
 use oci::{
     digest::Digest,
     name::{RepoName, Tag},
 };
 
-use crate::Registry;
+use crate::{Registry, delete::bin};
 
 impl Registry {
     /// Tags a manifest with what no manifest of the repository has.
@@ -31,7 +28,7 @@ impl Registry {
                     let held = artifacts::hold(tx, repository.id, &[digest]).await?;
                     let (artifact, ..) = held.first().ok_or_else(missing)?;
                     let now = tx.now().await?;
-                    let cause = Cause::Tagging;
+                    let cause = tags::Cause::Tagging;
                     tags::set(tx, &repository, &tag, *artifact, &digest, cause, now).await
                 })
             })
@@ -41,6 +38,7 @@ impl Registry {
     /// Removes a tag that this manifest has, and nothing else.
     pub async fn remove_tag(&self, name: &RepoName, digest: &Digest, tag: &Tag) -> Result<()> {
         let (name, digest, tag) = (name.clone(), *digest, tag.clone());
+        let keep = self.config().trash_keep;
         self.db()
             .write(move |tx| {
                 let (name, tag) = (name.clone(), tag.clone());
@@ -56,8 +54,9 @@ impl Registry {
                     let artifact = artifacts::find(tx, repository.id, &digest).await?;
                     let artifact = artifact.ok_or_else(missing)?.id;
                     let now = tx.now().await?;
-                    let deleted = tags::delete(tx, &repository, &tag, Some(artifact), now).await;
-                    match deleted {
+                    let bin = bin(tx, keep, trash::Cause::Delete).await?;
+                    let of = Some(artifact);
+                    match tags::delete(tx, &repository, &tag, of, bin.as_ref(), now).await {
                         Err(Error::NotFound(..)) => Err(missing()),
                         other => other,
                     }

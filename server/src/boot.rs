@@ -480,6 +480,8 @@ fn registry_config(config: &Config) -> registry::Config {
     registry::Config {
         uploads_expire: config.uploads.expire,
         gc_grace: config.gc.grace,
+        trash_keep: config.trash.keep,
+        trash_keep_retention: config.trash.keep_retention,
         failover_window: config.database.failover_window,
         manifest_cache: config.cache.manifests,
         scrub_rate: (config.scrub.rate > 0).then_some(config.scrub.rate),

@@ -200,6 +200,7 @@ fn job_config(config: &Config) -> jobs::Config {
         ..jobs::schedule::Intervals::default()
     };
     jobs::Config {
+        workers: config.jobs.workers,
         intervals,
         audit_keep: (!config.audit.keep.is_zero()).then_some(config.audit.keep),
         ..jobs::Config::default()

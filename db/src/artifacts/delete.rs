@@ -12,7 +12,13 @@ use serde_json::json;
 
 use super::{Artifact, find_parent, listed::count, relist};
 use crate::{
-    Conn, Tx, changes, dialect::locking, generations::Touch, links, repositories::Repository, tags,
+    Conn, Tx, changes,
+    dialect::locking,
+    generations::Touch,
+    immutable, links,
+    repositories::Repository,
+    tags,
+    trash::{self, Bin},
 };
 
 /// Tags and manifests that one step takes, about.
@@ -28,6 +34,22 @@ pub struct Deletion {
     /// All that were ever among them: what is attached to each other in a circle is met once.
     met: HashSet<ArtifactId>,
     wanted: Option<Digest>,
+    /// Where it all goes; nowhere without.
+    bin: Option<Bin>,
+    spared: Option<Spared>,
+}
+
+/// Why something stays that was judged to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spared {
+    /// It has gone already.
+    Missing,
+    /// It was pushed, tagged or pulled since it was judged.
+    Changed,
+    /// One of its tags, or of what is attached to it, is immutable.
+    Immutable,
+    /// An index names it.
+    Part,
 }
 
 #[derive(Debug, Clone)]
@@ -43,6 +65,8 @@ struct Doomed {
 enum Role {
     /// Somebody wants it: it must be there, and in no index.
     Wanted,
+    /// It was judged at this time: it goes unless something about it has changed since.
+    Judged(Timestamp),
     /// It goes with what it is attached to or stands in, unless it is part of an index.
     Dependent,
     /// It goes with its index, unless it has a tag or is in another.
@@ -50,18 +74,37 @@ enum Role {
 }
 
 impl Deletion {
-    pub fn of(artifact: &Artifact) -> Self {
+    pub fn of(artifact: &Artifact, bin: Option<Bin>) -> Self {
         let mut all = Self {
             wanted: Some(artifact.digest),
+            bin,
             ..Self::default()
         };
         all.add(artifact.id, Role::Wanted);
         all
     }
 
+    /// Of one that was judged to go, by what was known of it at a time.
+    pub fn judged(artifact: ArtifactId, at: Timestamp, bin: Option<Bin>) -> Self {
+        let mut all = Self {
+            bin,
+            ..Self::default()
+        };
+        all.add(artifact, Role::Judged(at));
+        all
+    }
+
+    /// Why the one that was judged stays; none when it goes.
+    pub fn spared(&self) -> Option<Spared> {
+        self.spared
+    }
+
     /// Of artifacts that go with their repository.
-    pub(crate) fn of_repository(artifacts: &[ArtifactId]) -> Self {
-        let mut all = Self::default();
+    pub(crate) fn of_repository(artifacts: &[ArtifactId], bin: Option<Bin>) -> Self {
+        let mut all = Self {
+            bin,
+            ..Self::default()
+        };
         for artifact in artifacts {
             all.add(*artifact, Role::Dependent);
         }
@@ -94,18 +137,16 @@ pub async fn delete_some(
     {
         let children = lock_children(tx, doomed.id).await?;
         let Some(row) = lock(tx, doomed.id).await? else {
-            if doomed.role == Role::Wanted
-                && let Some(digest) = &deletion.wanted
-            {
-                let key = format!("{}@{digest}", repository.name);
-                return Err(Error::not_found(
-                    What::Manifest,
-                    format!("artifact {key} not found"),
-                ));
-            }
-            deletion.left.pop();
+            deletion.missing(repository, &doomed)?;
             continue;
         };
+        if let Role::Judged(at) = doomed.role
+            && let Some(why) = spares(tx, repository, &doomed, &row, at).await?
+        {
+            deletion.spared = Some(why);
+            deletion.left.pop();
+            continue;
+        }
         if !goes(tx, &doomed, &row).await? {
             deletion.left.pop();
             continue;
@@ -114,10 +155,14 @@ pub async fn delete_some(
         if push_accessories(tx, repository, deletion, &row).await? {
             continue;
         }
-        let tags = tags::delete_of(tx, repository, doomed.id, &row.digest, budget, now).await?;
-        budget -= tags + 1;
+        let bin = deletion.bin.as_ref();
+        let tags = tags::delete_of(tx, repository, doomed.id, &row.digest, bin, budget, now);
+        budget -= tags.await? + 1;
         if budget <= 0 {
             continue; // there may be more tags
+        }
+        if let Some(bin) = &deletion.bin {
+            trash::keep_manifest(tx, bin, repository, doomed.id, &row.digest, now).await?;
         }
         deletion.left.pop();
         delete_row(tx, repository, &doomed, &row, check_at, now).await?;
@@ -127,6 +172,69 @@ pub async fn delete_some(
         }
     }
     Ok(())
+}
+
+impl Deletion {
+    /// The last one is not there any more.
+    fn missing(&mut self, repository: &Repository, doomed: &Doomed) -> Result<()> {
+        match (doomed.role, &self.wanted) {
+            (Role::Wanted, Some(digest)) => {
+                let key = format!("{}@{digest}", repository.name);
+                return Err(Error::not_found(
+                    What::Manifest,
+                    format!("artifact {key} not found"),
+                ));
+            }
+            (Role::Judged(_), _) => self.spared = Some(Spared::Missing),
+            _ => {}
+        }
+        self.left.pop();
+        Ok(())
+    }
+}
+
+/// Whether one that was judged stays after all, now that it is locked.
+async fn spares(
+    tx: &mut Tx,
+    repository: &Repository,
+    doomed: &Doomed,
+    row: &Row,
+    at: Timestamp,
+) -> Result<Option<Spared>> {
+    if find_parent(tx, doomed.id).await?.is_some() {
+        return Ok(Some(Spared::Part));
+    }
+    let has_changed = tx
+        .exists(
+            "SELECT 1
+              WHERE EXISTS (SELECT 1 FROM artifacts a WHERE a.id = $1 AND (a.pushed_at > $2 OR a.pulled_at > $2))
+                 OR EXISTS (SELECT 1 FROM tags t WHERE t.artifact_id = $1 AND (t.pushed_at > $2 OR t.pulled_at > $2))",
+            &[doomed.id.into(), at.into()],
+        )
+        .await?;
+    if has_changed {
+        return Ok(Some(Spared::Changed));
+    }
+    if immutable::rules(tx, repository.project).await?.is_empty() {
+        return Ok(None);
+    }
+    let mut all = vec![doomed.id];
+    let digest = row.digest.to_string();
+    all.extend(
+        tx.rows(
+            "SELECT id FROM artifacts WHERE repository_id = $1 AND accessory_of = $2 ORDER BY id LIMIT 10000",
+            &[repository.id.into(), (&digest).into()],
+            |row| Ok(ArtifactId(row.int(0)?)),
+        )
+        .await?,
+    );
+    for artifact in all {
+        match tags::check_deletable(tx, repository, artifact).await {
+            Err(Error::Precondition(_)) => return Ok(Some(Spared::Immutable)),
+            checked => checked?,
+        }
+    }
+    Ok(None)
 }
 
 struct Row {
@@ -169,8 +277,8 @@ async fn goes(tx: &mut Tx, doomed: &Doomed, row: &Row) -> Result<bool> {
             "`{}` is part of the index `{parent}` in this repository: delete the index first",
             row.digest
         ))),
-        (Role::Wanted | Role::Dependent, None) => Ok(true),
-        (Role::Dependent | Role::Part, Some(_)) => Ok(false),
+        (Role::Wanted | Role::Judged(_) | Role::Dependent, None) => Ok(true),
+        (Role::Judged(_) | Role::Dependent | Role::Part, Some(_)) => Ok(false),
         (Role::Part, None) => Ok(!is_tagged(tx, doomed.id).await?),
     }
 }

@@ -1,6 +1,7 @@
 //! Where PostgreSQL is: any number of hosts, of which the writable one is used, plain or with TLS.
 
 use std::{
+    future::poll_fn,
     str::FromStr,
     sync::{
         Arc,
@@ -13,8 +14,12 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use model::{Error, Result, error::internal};
 use outbound::Trust;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::mpsc,
+};
 use tokio_postgres::{
-    Config, NoTls,
+    AsyncMessage, Config, Connection, NoTls,
     config::{Host, SslMode, TargetSessionAttrs},
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -25,6 +30,9 @@ use crate::counters::SLOTS;
 
 /// A connection whose peer is silent is given up after this long: it may be a machine that is no more.
 const SILENCE: Duration = Duration::from_secs(10);
+
+/// Where it is told that somebody has told something.
+pub(super) type Told = mpsc::Sender<()>;
 
 pub(super) struct Address {
     /// One for each host.
@@ -94,14 +102,19 @@ impl Address {
         })
     }
 
-    /// Asks all hosts at once and takes the first that may be written to: one that is frozen holds up nobody.
     pub(super) async fn connect(&self) -> Result<Line> {
+        self.connect_with(None).await
+    }
+
+    /// Asks all hosts at once and takes the first that may be written to: one that is frozen holds up nobody. What the server tells
+    /// those who listen goes to `told`.
+    pub(super) async fn connect_with(&self, told: Option<Told>) -> Result<Line> {
         let first = async {
             let tls = self.connector().await;
             let mut asked: FuturesUnordered<_> = self
                 .hosts
                 .iter()
-                .map(|host| self.open(host, tls.clone()))
+                .map(|host| self.open(host, tls.clone(), told.clone()))
                 .collect();
             let mut why = anyhow::anyhow!("database.url names no host");
             while let Some(opened) = asked.next().await {
@@ -133,15 +146,16 @@ impl Address {
         &self,
         host: &Config,
         tls: Option<MakeRustlsConnect>,
+        told: Option<Told>,
     ) -> Result<Line, tokio_postgres::Error> {
         let (client, task) = match &tls {
             None => {
                 let (client, connection) = host.connect(NoTls).await?;
-                (client, self.tasks.spawn(async { drop(connection.await) }))
+                (client, self.tasks.spawn(drive(connection, told)))
             }
             Some(tls) => {
                 let (client, connection) = host.connect(tls.clone()).await?;
-                (client, self.tasks.spawn(async { drop(connection.await) }))
+                (client, self.tasks.spawn(drive(connection, told)))
             }
         };
         Ok(Line::new(
@@ -152,6 +166,24 @@ impl Address {
             self.tasks.clone(),
             (self.made.fetch_add(1, Ordering::Relaxed) % SLOTS) as i64,
         ))
+    }
+}
+
+/// Until its client is gone, or the server.
+async fn drive<S, T>(mut connection: Connection<S, T>, told: Option<Told>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let Some(told) = told else {
+        drop(connection.await);
+        return;
+    };
+    while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
+        if let AsyncMessage::Notification(_) = message {
+            // One that was not read yet says the same.
+            let _ = told.try_send(());
+        }
     }
 }
 

@@ -136,7 +136,7 @@ fn a_push_is_told_once_and_a_manifest_that_goes_takes_its_tags_in_silence() {
         })
         .unwrap();
         transact!(test.db, [name], |tx| tags::delete(
-            tx, app, &name, None, NOW
+            tx, app, &name, None, None, NOW
         )
         .await)
         .unwrap();

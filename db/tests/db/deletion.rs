@@ -44,7 +44,7 @@ async fn attached(db: &Db, repository: &'static Repository, number: u64, to: u64
 
 /// Deletes to the end; answers in how many steps.
 async fn delete(db: &Db, repository: &'static Repository, number: u64) -> Result<u32> {
-    let mut deletion = Deletion::of(&find(db, repository, number).await.unwrap());
+    let mut deletion = Deletion::of(&find(db, repository, number).await.unwrap(), None);
     let mut steps = 0;
     while !deletion.is_done() {
         deletion = transact!(db, [deletion], |tx| {
@@ -60,7 +60,7 @@ async fn delete(db: &Db, repository: &'static Repository, number: u64) -> Result
 async fn untag(db: &Db, repository: &'static Repository, name: &str) -> Result<()> {
     let name: Tag = name.parse().unwrap();
     transact!(db, [name], |tx| tags::delete(
-        tx, repository, &name, None, NOW
+        tx, repository, &name, None, None, NOW
     )
     .await)
 }
@@ -194,7 +194,7 @@ fn what_is_much_goes_in_steps_and_what_is_left_can_be_deleted() {
             Ok::<_, Error>(())
         })
         .unwrap();
-        let deletion = Deletion::of(&find(&test.db, app, 1).await.unwrap());
+        let deletion = Deletion::of(&find(&test.db, app, 1).await.unwrap(), None);
         transact!(test.db, [deletion], |tx| {
             let mut deletion = deletion;
             artifacts::delete_some(tx, app, &mut deletion, later(60), NOW).await
@@ -274,6 +274,7 @@ async fn delete_repository(db: &Db, repository: &'static Repository) -> u32 {
     while !transact!(db, |tx| repositories::delete_some(
         tx,
         repository,
+        None,
         later(60),
         NOW
     )

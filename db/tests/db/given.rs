@@ -148,7 +148,7 @@ pub async fn delete(
     check_at: Timestamp,
     now: Timestamp,
 ) -> model::Result<bool> {
-    let mut deletion = Deletion::of(artifact);
+    let mut deletion = Deletion::of(artifact, None);
     artifacts::delete_some(tx, repository, &mut deletion, check_at, now).await?;
     Ok(deletion.is_done())
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use db::{
     Db,
-    jobs::{self, End, Heartbeat},
+    jobs::{self, End, Heartbeat, Queue, State, Swept},
     leases,
 };
 use model::{Error, id::JobId, job::Job};
@@ -13,7 +13,8 @@ use tokio::sync::Barrier;
 use crate::given::assert_kind;
 
 const LEASE: Duration = Duration::from_secs(30);
-const COLLECT: Job = Job::Collect { requested_by: None };
+const COLLECT: Job = Job::Collect {};
+const SCRUB: Job = Job::Scrub { requested_by: None };
 
 async fn enqueue(db: &Db, job: &Job) -> JobId {
     transact!(db, [job], |tx| {
@@ -24,10 +25,10 @@ async fn enqueue(db: &Db, job: &Job) -> JobId {
 }
 
 async fn claim(db: &Db, node: &'static str) -> Option<jobs::Claimed> {
-    transact!(db, |tx| jobs::claim(tx, node, LEASE).await).unwrap()
+    transact!(db, |tx| jobs::claim(tx, node, LEASE, &Queue::all()).await).unwrap()
 }
 
-async fn state(db: &Db, id: JobId) -> String {
+async fn state(db: &Db, id: JobId) -> State {
     jobs::get(&mut db.reader().await.unwrap(), id)
         .await
         .unwrap()
@@ -78,7 +79,7 @@ fn jobs_are_claimed_by_priority_and_each_once() {
             enqueue(&test.db, &COLLECT).await > collect,
             "after its end the next one is another"
         );
-        let newest = jobs::list(&mut test.db.reader().await.unwrap(), 2)
+        let newest = jobs::list(&mut test.db.reader().await.unwrap(), jobs::NEWEST, 2)
             .await
             .unwrap();
         assert_eq!(
@@ -103,7 +104,7 @@ fn two_who_claim_at_once_get_different_jobs() {
         let both = Arc::new(Barrier::new(2));
         let claim = async |node: &'static str| {
             transact!(test.db, [both], |tx| {
-                let claimed = jobs::claim(tx, node, LEASE).await?;
+                let claimed = jobs::claim(tx, node, LEASE, &Queue::all()).await?;
                 both.wait().await;
                 Ok(claimed.map(|claimed| claimed.id))
             })
@@ -206,7 +207,7 @@ fn a_failed_attempt_waits_and_one_given_back_does_not() {
             .unwrap()
         );
         assert!(claim(&test.db, "one").await.is_none());
-        let due = jobs::next_due(&mut test.db.reader().await.unwrap())
+        let due = jobs::next_due(&mut test.db.reader().await.unwrap(), &Queue::all())
             .await
             .unwrap()
             .unwrap();
@@ -228,7 +229,7 @@ fn a_failed_attempt_waits_and_one_given_back_does_not() {
             .unwrap()
         );
         assert_eq!(
-            jobs::next_due(&mut test.db.reader().await.unwrap())
+            jobs::next_due(&mut test.db.reader().await.unwrap(), &Queue::all())
                 .await
                 .unwrap(),
             None
@@ -239,7 +240,7 @@ fn a_failed_attempt_waits_and_one_given_back_does_not() {
 #[test]
 fn a_waiting_job_is_hurried_by_who_asks_and_never_put_off() {
     testkit::on_both(async |test| {
-        let asked = Job::Collect {
+        let asked = Job::Scrub {
             requested_by: Some("admin".to_owned()),
         };
         let tomorrow = Duration::from_hours(24);
@@ -250,10 +251,10 @@ fn a_waiting_job_is_hurried_by_who_asks_and_never_put_off() {
             })
             .unwrap()
         };
-        let id = enqueue_for(&COLLECT, tomorrow).await;
+        let id = enqueue_for(&SCRUB, tomorrow).await;
         assert!(claim(&test.db, "one").await.is_none());
         assert_eq!(enqueue_for(&asked, Duration::ZERO).await, id);
-        assert_eq!(enqueue_for(&COLLECT, tomorrow).await, id);
+        assert_eq!(enqueue_for(&SCRUB, tomorrow).await, id);
         enqueue(&test.db, &Job::ExpireUploads {}).await;
         let first = claim(&test.db, "one").await.unwrap();
         assert_eq!(
@@ -269,7 +270,7 @@ fn a_job_is_stopped_while_it_waits_or_at_its_next_heartbeat() {
     testkit::on_both(async |test| {
         let waiting = enqueue(&test.db, &Job::TrimHistory {}).await;
         transact!(test.db, |tx| jobs::stop(tx, waiting).await).unwrap();
-        assert_eq!(state(&test.db, waiting).await, "stopped");
+        assert_eq!(state(&test.db, waiting).await, State::Stopped);
         let id = enqueue(&test.db, &COLLECT).await;
         claim(&test.db, "one").await.unwrap();
         transact!(test.db, |tx| jobs::stop(tx, id).await).unwrap();
@@ -285,7 +286,7 @@ fn a_job_is_stopped_while_it_waits_or_at_its_next_heartbeat() {
             .await)
         .unwrap();
         transact!(test.db, |tx| jobs::stop(tx, id).await).unwrap();
-        assert_eq!(state(&test.db, id).await, "stopped");
+        assert_eq!(state(&test.db, id).await, State::Stopped);
     });
 }
 
@@ -298,7 +299,7 @@ fn a_job_of_a_newer_version_does_not_stand_in_the_way() {
         let id = enqueue(&test.db, &COLLECT).await;
         assert_eq!(claim(&test.db, "one").await.unwrap().id, id);
         assert!(claim(&test.db, "one").await.is_none());
-        let newest = jobs::list(&mut test.db.reader().await.unwrap(), 10)
+        let newest = jobs::list(&mut test.db.reader().await.unwrap(), jobs::NEWEST, 10)
             .await
             .unwrap();
         assert_eq!(
@@ -400,28 +401,29 @@ fn ended_jobs_go_in_small_steps_with_their_logs() {
             let reader = &mut *test.db.reader().await.unwrap();
             jobs::count_logs(reader, id).await.unwrap()
         };
-        assert_eq!(trim(forget).await, None, "it has not ended");
+        assert!(trim(forget).await.is_over(), "it has not ended");
         transact!(test.db, |tx| jobs::end(tx, id, 1, End::Done, None, None)
             .await)
         .unwrap();
         for left in [15, 5] {
-            assert_eq!(trim(forget).await, Some(0));
+            assert_eq!(trim(forget).await, Swept { jobs: 0, lines: 10 });
             assert_eq!(count().await, left);
         }
-        assert_eq!(trim(forget).await, Some(1));
-        assert_eq!((trim(forget).await, count().await), (None, 0));
+        assert_eq!(trim(forget).await, Swept { jobs: 1, lines: 5 });
+        assert!(trim(forget).await.is_over());
+        assert_eq!(count().await, 0);
     });
 }
 
 #[test]
 fn what_somebody_asked_for_or_went_wrong_is_kept_longer() {
     testkit::on_both(async |test| {
-        let asked = Job::Collect {
+        let asked = Job::Scrub {
             requested_by: Some("admin".to_owned()),
         };
         for (job, end) in [
-            (&COLLECT, End::Done),
-            (&COLLECT, End::Failed),
+            (&SCRUB, End::Done),
+            (&SCRUB, End::Failed),
             (&asked, End::Done),
         ] {
             let id = enqueue(&test.db, job).await;
@@ -431,11 +433,13 @@ fn what_somebody_asked_for_or_went_wrong_is_kept_longer() {
         let now = test.db.now().await.unwrap();
         let trim = async |all, unasked| {
             let forget = jobs::Forget { all, unasked };
-            transact!(test.db, |tx| jobs::trim(tx, forget, 10).await).unwrap()
+            transact!(test.db, |tx| jobs::trim(tx, forget, 10).await)
+                .unwrap()
+                .jobs
         };
-        assert_eq!(trim(now.minus(LEASE), now.plus(LEASE)).await, Some(1));
-        assert_eq!(trim(now.minus(LEASE), now.plus(LEASE)).await, None);
-        assert_eq!(trim(now.plus(LEASE), now.plus(LEASE)).await, Some(2));
+        assert_eq!(trim(now.minus(LEASE), now.plus(LEASE)).await, 1);
+        assert_eq!(trim(now.minus(LEASE), now.plus(LEASE)).await, 0);
+        assert_eq!(trim(now.plus(LEASE), now.plus(LEASE)).await, 2);
     });
 }
 

@@ -16,10 +16,6 @@ const WHOLE: &[(&str, &str)] = &[
         "FROM blobs WHERE freed_at IS NULL GROUP BY state",
         "the space report counts everything",
     ),
-    (
-        "FROM jobs\n              WHERE ended_at IS NULL AND",
-        "of the jobs that have not ended there is one of a kind",
-    ),
     ("SELECT 1 FROM users LIMIT 1", "asks for any one"),
     (
         "FROM users WHERE admin AND",
@@ -64,6 +60,20 @@ const WHOLE: &[(&str, &str)] = &[
     ("FROM keys WHERE purpose", "a handful of rows"),
     ("FROM settings ORDER BY name", "a few dozen rows"),
     ("MAX(version)", "a handful of rows"),
+    (
+        "WHERE state = 'running' AND (lease_until",
+        "an index of the jobs alone that run",
+    ),
+    (
+        "WHERE state = 'running' AND node = COALESCE",
+        "an index of the jobs alone that run",
+    ),
+    ("FROM paused_queues", "a handful of rows"),
+    ("FROM nodes", "a handful of rows"),
+    (
+        "AS candidates\n           JOIN jobs j",
+        "one candidate for each queue",
+    ),
 ];
 
 /// Reads of all rows that one parent has, or that are sorted, by what their text contains.
@@ -175,6 +185,28 @@ const PARTS: &[(&str, &str)] = &[
         "when somebody is to be forgotten; there are thousands of people",
     ),
     ("FROM keys WHERE purpose", "a handful of rows"),
+    ("FROM retention_policies", "a project has one"),
+    (
+        "SELECT COUNT(DISTINCT r.project_id)",
+        "who holds the contents of one batch, for the space report",
+    ),
+    (
+        "AS candidates\n           JOIN jobs j",
+        "one candidate for each queue",
+    ),
+    (
+        "AS ranked",
+        "executions of one kind, of which a sweep leaves fifty a policy",
+    ),
+    ("ORDER BY given.kind", "a row for each kind of job"),
+    (
+        "FROM trash_blobs t JOIN blobs b",
+        "the contents of one manifest, or of some that go",
+    ),
+    (
+        "FROM tags t\n          WHERE (t.artifact_id, t.id) >",
+        "of the artifacts of one batch",
+    ),
 ];
 
 /// Texts that only PostgreSQL understands.

@@ -46,12 +46,12 @@ fn a_tag_moves_and_goes() {
 
         let name: Tag = "v1".parse().unwrap();
         transact!(test.db, [name], |tx| tags::delete(
-            tx, app, &name, None, NOW
+            tx, app, &name, None, None, NOW
         )
         .await)
         .unwrap();
         let again = transact!(test.db, [name], |tx| tags::delete(
-            tx, app, &name, None, NOW
+            tx, app, &name, None, None, NOW
         )
         .await);
         assert_kind(again, |error| matches!(error, Error::NotFound(..)));
@@ -138,6 +138,7 @@ fn a_clock_that_goes_back_still_moves_the_tag_forward() {
             app,
             &name,
             None,
+            None,
             later(-3_600)
         )
         .await)
@@ -187,8 +188,10 @@ fn a_deletion_is_later_than_a_tag_of_a_node_that_is_ahead() {
         )
         .await)
         .unwrap();
-        transact!(behind, [name], |tx| tags::delete(tx, app, &name, None, NOW)
-            .await)
+        transact!(behind, [name], |tx| tags::delete(
+            tx, app, &name, None, None, NOW
+        )
+        .await)
         .unwrap();
         behind.close().await;
         let newest = db::changes::list(&mut test.db.reader().await.unwrap(), None, 1)
@@ -262,6 +265,7 @@ fn a_tag_is_taken_from_the_artifact_that_was_meant_and_from_no_other() {
             app,
             &name,
             Some(one),
+            None,
             NOW
         )
         .await);
@@ -271,6 +275,7 @@ fn a_tag_is_taken_from_the_artifact_that_was_meant_and_from_no_other() {
             app,
             &name,
             Some(two),
+            None,
             NOW
         )
         .await);

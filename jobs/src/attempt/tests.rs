@@ -68,10 +68,10 @@ fn a_failed_attempt_waits_longer_each_time_and_then_the_job_has_failed() {
             let row = world.row(id).await;
             assert!(row.message.unwrap().contains("not today"));
             if attempt == JOB.max_attempts() {
-                assert_eq!(row.state, "failed");
+                assert_eq!(row.state.as_str(), "failed");
                 break;
             }
-            assert_eq!(row.state, "ready");
+            assert_eq!(row.state.as_str(), "ready");
             let wait = JOB.backoff(attempt - 1);
             world.advance(wait / 2);
             assert!(world.claim("one").await.is_none(), "too early");
@@ -110,7 +110,7 @@ fn work_that_ends_early_unasked_waits_before_it_is_tried_again() {
         let claimed = world.claim("one").await.unwrap();
         let early = work(|_, _| Box::pin(async { Ok(Outcome::Interrupted) }));
         run(world, claimed, early).await;
-        assert_eq!(world.row(id).await.state, "ready");
+        assert_eq!(world.row(id).await.state.as_str(), "ready");
         assert!(world.claim("one").await.is_none());
         world.advance(JOB.backoff(0));
         assert_eq!(world.claim("one").await.unwrap().failures, 1);
@@ -132,7 +132,7 @@ fn work_that_hangs_is_cancelled_and_has_failed() {
         node.config.timeout = |_| Duration::from_millis(20);
         attempt::run(&node, claimed, Instant::now()).await;
         let row = world.row(id).await;
-        assert_eq!(row.state, "ready");
+        assert_eq!(row.state.as_str(), "ready");
         assert!(row.message.unwrap().contains("not done after 20ms"));
         world.advance(JOB.backoff(0));
         assert_eq!(world.claim("one").await.unwrap().failures, 1);
@@ -171,7 +171,7 @@ fn a_panic_is_a_failed_attempt() {
         )
         .await;
         let row = world.row(id).await;
-        assert_eq!(row.state, "ready");
+        assert_eq!(row.state.as_str(), "ready");
         assert!(row.message.unwrap().contains("panicked"));
     });
 }
@@ -229,7 +229,7 @@ fn a_job_that_takes_its_node_with_it_is_not_tried_for_ever() {
         )
         .await;
         assert_eq!(ran.load(Ordering::SeqCst), 0);
-        assert_eq!(world.row(id).await.state, "failed");
+        assert_eq!(world.row(id).await.state.as_str(), "failed");
     });
 }
 

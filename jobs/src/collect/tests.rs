@@ -61,25 +61,16 @@ fn file(world: &World<'_>, digest: &Digest) -> PathBuf {
 }
 
 #[test]
-fn a_collection_frees_and_tells_what_went() {
+fn a_collection_frees_and_tells_how_much() {
     each(async |world| {
         let digest = plant(world, b"unneeded").await;
-        let (id, outcome) = world
-            .run(Job::Collect {
-                requested_by: Some("admin".to_owned()),
-            })
-            .await;
+        let (id, outcome) = world.run(Job::Collect {}).await;
         assert_eq!(
             outcome.unwrap(),
             Outcome::Done("1 links ended, 1 contents with 8 bytes freed".to_owned())
         );
-        assert_eq!(
-            world.log(id).await,
-            [
-                "asked for by admin".to_owned(),
-                format!("freed {digest}, 8 bytes")
-            ]
-        );
+        // One comes each minute.
+        assert!(world.log(id).await.is_empty());
         assert!(!file(world, &digest).exists());
     });
 }
@@ -90,10 +81,10 @@ fn a_collection_that_could_not_delete_everything_is_tried_again() {
         let digest = plant(world, b"stuck").await;
         fs::remove_file(file(world, &digest)).unwrap();
         fs::create_dir(file(world, &digest)).unwrap();
-        let (_, outcome) = world.run(Job::Collect { requested_by: None }).await;
+        let (_, outcome) = world.run(Job::Collect {}).await;
         assert!(outcome.is_err());
         fs::remove_dir(file(world, &digest)).unwrap();
-        let (_, outcome) = world.run(Job::Collect { requested_by: None }).await;
+        let (_, outcome) = world.run(Job::Collect {}).await;
         assert!(outcome.is_ok());
     });
 }

@@ -1,7 +1,11 @@
 use std::{sync::Arc, time::Duration};
 
-use db::jobs;
-use model::job::Job;
+use db::jobs::{self, executions, queues};
+use model::{
+    id::{PolicyId, RepositoryId},
+    job::{Gc, Job},
+    listing::Listing,
+};
 use tokio::{
     sync::{
         Notify,
@@ -28,7 +32,13 @@ enum Saw {
 fn endless() -> (Work, UnboundedReceiver<Saw>) {
     let (sender, receiver) = unbounded_channel();
     (
-        work(move |cx, job| Box::pin(until_cancelled(cx.clone(), job.kind(), sender.clone()))),
+        work(move |cx, job| {
+            Box::pin(until_cancelled(
+                cx.clone(),
+                job.kind().as_str(),
+                sender.clone(),
+            ))
+        }),
         receiver,
     )
 }
@@ -48,7 +58,7 @@ async fn until_cancelled(
 fn quick() -> (Work, UnboundedReceiver<Saw>) {
     let (sender, receiver) = unbounded_channel();
     let work = work(move |_, job| {
-        sender.send(Saw::Started(job.kind())).unwrap();
+        sender.send(Saw::Started(job.kind().as_str())).unwrap();
         Box::pin(async { Ok(Outcome::Done(String::new())) })
     });
     (work, receiver)
@@ -75,21 +85,17 @@ fn what_somebody_waits_for_runs_first() {
     each(async |world| {
         world.enqueue(JOB).await;
         world.enqueue(Job::ExpireUploads {}).await;
-        world
-            .enqueue(Job::Collect {
-                requested_by: Some("admin".to_owned()),
-            })
-            .await;
+        world.enqueue(Job::Gc(Gc::default())).await;
         let (work, mut saw) = quick();
         let running = start(
             world.registry.clone(),
             Config {
-                concurrency: 1,
+                workers: 1,
                 ..Config::default()
             },
             work,
         );
-        for kind in ["collect", "expire-uploads", "trim-history"] {
+        for kind in ["gc", "expire-uploads", "trim-history"] {
             assert_eq!(saw.recv().await, Some(Saw::Started(kind)));
         }
         running.stop().await;
@@ -112,7 +118,7 @@ fn a_running_job_hears_that_it_should_stop() {
             asked.elapsed()
         );
         running.stop().await;
-        assert_eq!(world.row(id).await.state, "stopped");
+        assert_eq!(world.row(id).await.state.as_str(), "stopped");
     });
 }
 
@@ -133,7 +139,7 @@ fn a_job_on_another_node_hears_it_within_two_seconds() {
             asked.elapsed()
         );
         running.stop().await;
-        assert_eq!(world.row(id).await.state, "stopped");
+        assert_eq!(world.row(id).await.state.as_str(), "stopped");
     });
 }
 
@@ -149,7 +155,7 @@ fn a_job_that_ignores_its_token_is_dropped_where_it_stands() {
         let id = world.enqueue(JOB).await;
         saw.recv().await.unwrap();
         running.stop().await;
-        assert_eq!(world.row(id).await.state, "ready");
+        assert_eq!(world.row(id).await.state.as_str(), "ready");
     });
 }
 
@@ -226,7 +232,7 @@ fn a_runner_whose_job_was_taken_over_stops_and_writes_nothing() {
         let running = start(
             world.registry.clone(),
             Config {
-                concurrency: 1,
+                workers: 1,
                 ..Config::default()
             },
             work,
@@ -269,11 +275,133 @@ fn a_runner_that_cannot_renew_its_lease_stops_before_it_ends() {
         assert!(begin.elapsed() < lease, "{:?}", begin.elapsed());
         running.stop().await;
         assert_eq!(
-            world.row(id).await.state,
+            world.row(id).await.state.as_str(),
             "running",
             "nobody could say otherwise; the lease ends by itself"
         );
         world.advance(lease + lease);
         assert_eq!(world.claim("one").await.unwrap().attempt, 2);
+    });
+}
+
+/// Thousands of jobs that nobody waits for, and one that somebody does.
+#[test]
+fn what_somebody_waits_for_begins_within_a_second_whatever_waits_before_it() {
+    const BULK: i64 = 10_000;
+    each(async |world| {
+        world
+            .write(|tx| {
+                Box::pin(async move {
+                    let now = tx.now().await?;
+                    for number in 0..BULK {
+                        let job = Job::Retain {
+                            policy: PolicyId(1),
+                            repository: RepositoryId(number),
+                            dry_run: false,
+                        };
+                        jobs::enqueue(tx, &job, now, now).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await;
+        // Each takes as long as it is left.
+        let (work, mut saw) = endless();
+        let running = world.start(work);
+        for _ in 0..5 {
+            assert_eq!(saw.recv().await, Some(Saw::Started("retain")));
+        }
+        let asked = Instant::now();
+        world.enqueue(Job::Gc(Gc::default())).await;
+        assert_eq!(saw.recv().await, Some(Saw::Started("gc")));
+        let took = asked.elapsed();
+        assert!(took < Duration::from_secs(1), "{took:?}");
+        running.stop().await;
+    });
+}
+
+#[test]
+fn what_is_paused_waits_and_what_else_there_is_goes_on() {
+    each(async |world| {
+        let pause = |name: &'static str| {
+            world.write(move |tx| {
+                Box::pin(async move {
+                    let now = tx.now().await?;
+                    queues::pause(tx, name, now).await
+                })
+            })
+        };
+        pause("gc").await;
+        let (work, mut saw) = quick();
+        let running = world.start(work);
+        world.enqueue(Job::Gc(Gc::default())).await;
+        world.enqueue(JOB).await;
+        assert_eq!(saw.recv().await, Some(Saw::Started("trim-history")));
+        world
+            .write(|tx| Box::pin(async move { queues::resume(tx, "gc").await }))
+            .await;
+        assert_eq!(saw.recv().await, Some(Saw::Started("gc")));
+        running.stop().await;
+    });
+}
+
+#[test]
+fn an_execution_ends_with_the_last_of_its_tasks() {
+    each(async |world| {
+        let parent = world
+            .enqueue(Job::Retention {
+                policy: PolicyId(1),
+                dry_run: true,
+            })
+            .await;
+        let split = work(|cx, job| {
+            let (cx, job) = (cx.clone(), job.clone());
+            Box::pin(async move {
+                let (Job::Retention { .. }, id) = (&job, cx.id) else {
+                    return Ok(Outcome::Done(String::new()));
+                };
+                cx.db()
+                    .write(move |tx| {
+                        Box::pin(async move {
+                            let now = tx.now().await?;
+                            for number in 0..20 {
+                                let job = Job::Retain {
+                                    policy: PolicyId(1),
+                                    repository: RepositoryId(number),
+                                    dry_run: true,
+                                };
+                                let task = jobs::New {
+                                    task_of: Some((id, "app")),
+                                    ..jobs::New::of(&job, now)
+                                };
+                                jobs::enqueue_new(tx, &task, now).await?;
+                            }
+                            Ok(())
+                        })
+                    })
+                    .await?;
+                Ok(Outcome::Split("20 tasks".to_owned()))
+            })
+        });
+        let running = world.start(split);
+        let start = Instant::now();
+        while world.row(parent).await.ended_at.is_none() {
+            assert!(start.elapsed() < Duration::from_mins(1));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        running.stop().await;
+        let row = world.row(parent).await;
+        assert_eq!(row.state.as_str(), "done");
+        let tasks = executions::TASKS
+            .select(&Listing::default(), executions::tasks_of(parent))
+            .unwrap();
+        let mut reader = world.database.db.reader().await.unwrap();
+        let tasks = tasks.page(&mut reader, 0, 100).await.unwrap();
+        assert_eq!(tasks.len(), 20);
+        assert!(
+            tasks
+                .iter()
+                .all(|task| task.state.as_str() == "done" && task.ended_at <= row.ended_at)
+        );
     });
 }

@@ -2,14 +2,17 @@ use std::time::Duration;
 
 use db::{
     activity::{self, Counts, Of, Place, Span},
-    audit, changes, cursors, jobs, settings,
+    audit, changes, cursors,
+    jobs::{self, executions},
+    settings,
 };
 use model::{
     Error,
     audit::Event,
     change::Kind,
-    id::{ProjectId, RepositoryId},
-    job::Job,
+    id::{PolicyId, ProjectId, RepositoryId},
+    job::{Job, Kind as JobKind, Trigger},
+    listing::Listing,
     settings::Changes,
 };
 
@@ -45,7 +48,7 @@ fn old_changes_and_jobs_go_and_young_ones_stay() {
         change(450).await;
         let (old, _) = world.run(Job::ExpireUploads {}).await;
         let (asked, _) = world
-            .run(Job::Collect {
+            .run(Job::Scrub {
                 requested_by: Some("admin".to_owned()),
             })
             .await;
@@ -54,9 +57,7 @@ fn old_changes_and_jobs_go_and_young_ones_stay() {
         let (_, outcome) = world.run(Job::TrimHistory {}).await;
         assert_eq!(
             outcome.unwrap(),
-            Outcome::Done(
-                "450 changes and 1 ended jobs dropped, 0 hours of activity folded".to_owned()
-            )
+            Outcome::Done("450 changes and 1 ended jobs dropped".to_owned())
         );
         let left = changes::list(&mut world.database.db.reader().await.unwrap(), None, 1000)
             .await
@@ -69,9 +70,7 @@ fn old_changes_and_jobs_go_and_young_ones_stay() {
         let (_, outcome) = world.run(Job::TrimHistory {}).await;
         assert_eq!(
             outcome.unwrap(),
-            Outcome::Done(
-                "2 changes and 2 ended jobs dropped, 0 hours of activity folded".to_owned()
-            )
+            Outcome::Done("2 changes and 2 ended jobs dropped".to_owned())
         );
         let gone = jobs::get(&mut world.database.db.reader().await.unwrap(), asked).await;
         assert!(matches!(gone, Err(Error::NotFound(..))), "{gone:?}");
@@ -102,10 +101,10 @@ fn what_went_on_is_kept_by_the_hour_then_by_the_day() {
         world.advance(DAY * 2);
         count().await;
         world.advance(DAY * 13);
-        world.run(Job::TrimHistory {}).await.1.unwrap();
+        world.run(Job::FoldActivity {}).await.1.unwrap();
         assert_eq!((points(Span::Hour).await, points(Span::Day).await), (1, 2));
         world.advance(DAY * 386);
-        world.run(Job::TrimHistory {}).await.1.unwrap();
+        world.run(Job::FoldActivity {}).await.1.unwrap();
         assert_eq!((points(Span::Hour).await, points(Span::Day).await), (0, 1));
     });
 }
@@ -192,5 +191,52 @@ fn what_a_collector_has_not_got_stays() {
         world.run_keeping(Job::TrimHistory {}, DAY).await.1.unwrap();
         let gone = all[..100].iter().filter(|row| row.actor == "alice").count();
         told(world, 300 - gone).await;
+    });
+}
+
+#[test]
+fn of_executions_the_newest_fifty_of_each_policy_stay_with_their_tasks() {
+    each(async |world| {
+        world
+            .write(|tx| {
+                Box::pin(async move {
+                    let now = tx.now().await?;
+                    for policy in [1, 2] {
+                        for number in 0..(if policy == 1 { 53 } else { 3 }) {
+                            let job = Job::Retention {
+                                policy: PolicyId(policy),
+                                dry_run: true,
+                            };
+                            let new = jobs::New::begun_by(Trigger::Manual, &job, now);
+                            let id = jobs::enqueue_new(tx, &new, now).await?;
+                            let task = Job::Retain {
+                                policy: PolicyId(policy),
+                                repository: RepositoryId(number),
+                                dry_run: true,
+                            };
+                            let task = jobs::New {
+                                task_of: Some((id, "app")),
+                                ..jobs::New::of(&task, now)
+                            };
+                            jobs::enqueue_new(tx, &task, now).await?;
+                            jobs::stop(tx, id).await?;
+                        }
+                    }
+                    Ok(())
+                })
+            })
+            .await;
+        let (_, outcome) = world.run(Job::TrimHistory {}).await;
+        assert_eq!(
+            outcome.unwrap(),
+            Outcome::Done("0 changes and 6 ended jobs dropped".to_owned())
+        );
+        let mut reader = world.database.db.reader().await.unwrap();
+        for (policy, left) in [(1, 50), (2, 3)] {
+            let within = executions::of(JobKind::Retention, policy);
+            let all = executions::EXECUTIONS.select(&Listing::default(), within);
+            let all = all.unwrap().total(&mut reader, None).await.unwrap();
+            assert_eq!(all, left);
+        }
     });
 }

@@ -246,7 +246,9 @@ async fn health(db: &Db) -> Result<Vec<Finding>> {
             "push them again to heal them; `seawall fsck` names them",
         )
     });
-    findings.extend(failed_jobs(&jobs::list(&mut reader, 100).await?));
+    findings.extend(failed_jobs(
+        &jobs::list(&mut reader, jobs::NEWEST, 100).await?,
+    ));
     Ok(findings)
 }
 
@@ -259,7 +261,7 @@ fn failed_jobs(newest_first: &[JobRow]) -> Vec<Finding> {
             continue;
         }
         seen.push(&job.kind);
-        if job.state == "failed" {
+        if job.state == jobs::State::Failed {
             let why = job.message.as_deref().unwrap_or("no reason is known");
             findings.push(Finding::warning(
                 "jobs",

@@ -21,8 +21,8 @@ use serde::Deserialize;
 pub use self::{
     error::ConfigError,
     sections::{
-        Audit, Auth, Cache, Database, Gc, Gdpr, Limits, Metrics, Proxy, Redis, Scrub, Server,
-        Storage, Trust, Uploads,
+        Audit, Auth, Cache, Database, Gc, Gdpr, Jobs, Limits, Metrics, Proxy, Redis, Scrub, Server,
+        Storage, Trash, Trust, Uploads,
     },
     sources::{Flags, Sources},
     urls::{DatabaseUrl, StorageUrl},
@@ -47,6 +47,8 @@ pub struct Config {
     pub storage: Storage,
     pub redis: Redis,
     pub gc: Gc,
+    pub trash: Trash,
+    pub jobs: Jobs,
     pub uploads: Uploads,
     pub scrub: Scrub,
     pub cache: Cache,
@@ -73,6 +75,8 @@ impl Default for Config {
             storage: Storage::default(),
             redis: Redis::default(),
             gc: Gc::default(),
+            trash: Trash::default(),
+            jobs: Jobs::default(),
             uploads: Uploads::default(),
             scrub: Scrub::default(),
             cache: Cache::default(),

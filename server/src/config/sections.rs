@@ -129,6 +129,42 @@ impl Default for Gc {
     }
 }
 
+/// `[trash]`: what was deleted and may be restored.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Trash {
+    /// How long what somebody deletes stays; 0: it is gone at once.
+    #[serde(deserialize_with = "duration")]
+    pub keep: Duration,
+    /// The same of what a retention policy deletes.
+    #[serde(deserialize_with = "duration")]
+    pub keep_retention: Duration,
+}
+
+impl Default for Trash {
+    fn default() -> Self {
+        Self {
+            keep: Duration::ZERO,
+            keep_retention: Duration::from_hours(7 * 24),
+        }
+    }
+}
+
+/// `[jobs]`: what goes on in the background.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Jobs {
+    /// Jobs that this node runs at once.
+    #[serde(deserialize_with = "positive")]
+    pub workers: usize,
+}
+
+impl Default for Jobs {
+    fn default() -> Self {
+        Self { workers: 10 }
+    }
+}
+
 /// `[uploads]`: uploads that were not finished.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]

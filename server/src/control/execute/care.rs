@@ -2,7 +2,11 @@
 //! logs are the same; a command that has the registry for itself does them at once.
 
 use db::blobs::{self, State};
-use model::{Error, Result, error::internal, job::Job};
+use model::{
+    Error, Result,
+    error::internal,
+    job::{Gc, Job},
+};
 use registry::{
     collect::CollectProgress,
     fsck::{FsckOptions, FsckProgress, FsckReport},
@@ -18,9 +22,10 @@ const OPERATOR: &str = "operator";
 
 pub(super) async fn collect(house: &House, work: &Work) -> Result<Collected> {
     if house.runs_jobs {
-        let job = Job::Collect {
+        let job = Job::Gc(Gc {
             requested_by: Some(OPERATOR.to_owned()),
-        };
+            ..Gc::default()
+        });
         let done = jobs::run(house, work, &job, |counted| {
             let number = |name: &str| counted[name].as_u64().unwrap_or(0);
             work.show(collecting(number("freed"), number("bytes_freed")));

@@ -2,8 +2,14 @@
 
 use std::time::Duration;
 
-use db::jobs::{self, JobRow};
-use model::{Error, Result, error::internal, id::JobId, job::Job, time::Timestamp};
+use db::jobs::{self, JobRow, State};
+use model::{
+    Error, Result,
+    error::internal,
+    id::JobId,
+    job::{Job, Trigger},
+    time::Timestamp,
+};
 use serde_json::Value;
 
 use super::{House, Work};
@@ -13,7 +19,8 @@ use crate::control::{answer, request::PAGE};
 const LOOK: Duration = Duration::from_millis(100);
 
 pub(super) async fn list(house: &House, limit: i64) -> Result<Vec<answer::Job>> {
-    let rows = jobs::list(&mut *house.db().reader().await?, limit.clamp(1, PAGE)).await?;
+    let mut reader = house.db().reader().await?;
+    let rows = jobs::list(&mut reader, jobs::NEWEST, limit.clamp(1, PAGE)).await?;
     Ok(rows.into_iter().map(shown).collect())
 }
 
@@ -40,7 +47,7 @@ pub(super) async fn stop(house: &House, id: i64) -> Result<answer::Job> {
                 if row.ended_at.is_some() {
                     return Err(Error::Precondition(format!(
                         "job {id} has ended already ({})",
-                        row.state
+                        row.state.as_str()
                     )));
                 }
                 jobs::stop(tx, JobId(id)).await?;
@@ -55,7 +62,7 @@ fn shown(row: JobRow) -> answer::Job {
     answer::Job {
         id: row.id.0,
         kind: row.kind,
-        state: row.state,
+        state: row.state.as_str().to_owned(),
         attempt: row.attempt,
         node: row.node,
         progress: row
@@ -100,9 +107,14 @@ async fn enqueue(house: &House, job: Job) -> Result<(JobId, bool)> {
             let job = job.clone();
             Box::pin(async move {
                 let now = tx.now().await?;
-                let id = jobs::enqueue(tx, &job, now, now).await?;
+                let mut new = jobs::New::of(&job, now);
+                // What Harbor's API shows as an execution is shown there too when a command began it.
+                if let Job::Gc(_) | Job::PurgeAudit(_) | Job::Retention { .. } = job {
+                    new.trigger = Some(Trigger::Manual);
+                }
+                let id = jobs::enqueue_new(tx, &new, now).await?;
                 let row = jobs::get(tx, id).await?;
-                Ok((id, row.state == "ready"))
+                Ok((id, row.state == State::Ready))
             })
         })
         .await
@@ -142,11 +154,11 @@ fn counted(row: &JobRow) -> Option<Value> {
 
 fn ended(row: JobRow) -> Result<Done> {
     let id = row.id;
-    if row.state != "done" {
+    if row.state != State::Done {
         let why = row.message.unwrap_or_else(|| "it was stopped".to_owned());
         return Err(Error::Precondition(format!(
             "job {id} ended as {}: {why} (`seawall job log {id}` has more)",
-            row.state
+            row.state.as_str()
         )));
     }
     let text = row.progress.as_deref().unwrap_or("{}");

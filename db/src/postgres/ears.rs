@@ -1,0 +1,77 @@
+//! Hearing from other nodes that a job waits: LISTEN on a connection of its own. Behind a pgbouncer in transaction mode nothing is
+//! ever heard, and nothing says so; so it counts only once a word of our own has come back.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use model::Result;
+use tokio::sync::{Notify, mpsc};
+
+use super::{address::Address, line::Line};
+
+/// Said in a transaction it is heard when that commits.
+pub(super) const TELL: &str = "NOTIFY seawall_jobs";
+const LISTEN: &str = "LISTEN seawall_jobs";
+/// How long a word of our own may take to come back.
+const ECHO: Duration = Duration::from_secs(5);
+/// How often it is tried again, and how often it is made sure that somebody is still there.
+const AGAIN: Duration = Duration::from_secs(10);
+const SURE: Duration = Duration::from_mins(1);
+
+pub(super) async fn hear(
+    address: &Address,
+    patience: Duration,
+    waiting: &Notify,
+    hears: &AtomicBool,
+) {
+    loop {
+        if let Err(error) = listen(address, patience, waiting, hears).await {
+            tracing::debug!(%error, "other nodes are not heard; their jobs are looked for now and then");
+        }
+        hears.store(false, Ordering::Relaxed);
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+async fn listen(
+    address: &Address,
+    patience: Duration,
+    waiting: &Notify,
+    hears: &AtomicBool,
+) -> Result<()> {
+    let (told, mut news) = mpsc::channel(1);
+    let line = address.connect_with(Some(told)).await?;
+    say(&line, patience, LISTEN).await?;
+    while echo(&line, patience, &mut news).await? {
+        hears.store(true, Ordering::Relaxed);
+        // Also for what was told before we listened.
+        waiting.notify_one();
+        let sure = tokio::time::sleep(SURE);
+        tokio::pin!(sure);
+        loop {
+            tokio::select! {
+                heard = news.recv() => match heard {
+                    Some(()) => waiting.notify_one(),
+                    None => return Ok(()), // the connection has ended
+                },
+                () = &mut sure => break,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a word of our own comes back.
+async fn echo(line: &Line, patience: Duration, news: &mut mpsc::Receiver<()>) -> Result<bool> {
+    say(line, patience, TELL).await?;
+    let heard = tokio::time::timeout(ECHO, news.recv()).await;
+    Ok(matches!(heard, Ok(Some(()))))
+}
+
+async fn say(line: &Line, patience: Duration, sql: &str) -> Result<()> {
+    tokio::time::timeout(patience, line.batch(sql))
+        .await
+        .map_err(|_| super::no_answer(patience))?
+}

@@ -8,7 +8,7 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use http::{HeaderValue, Response, StatusCode, header};
-use model::Error as Cause;
+use model::{Error as Cause, id::JobId};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -119,6 +119,24 @@ impl Answer for Created {
         let mut response = empty(StatusCode::CREATED);
         let location = asked.location(&self.0);
         response.headers_mut().insert(header::LOCATION, location);
+        response
+    }
+
+    fn describe(operation: &mut Operation<'_>) {
+        operation.answers_new_without_body();
+    }
+}
+
+/// 201 for a run that began beside the request's path, or for nothing that has an address.
+pub(crate) struct Begun(pub(crate) Option<JobId>);
+
+impl Answer for Begun {
+    fn response(self, asked: &Asked) -> Response<Body> {
+        let mut response = empty(StatusCode::CREATED);
+        if let Some(id) = self.0 {
+            let location = asked.beside(&id.to_string());
+            response.headers_mut().insert(header::LOCATION, location);
+        }
         response
     }
 

@@ -155,6 +155,14 @@ impl Asked {
         HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("/"))
     }
 
+    /// The same beside the request's path: its last part gives way to the name.
+    pub(super) fn beside(&self, name: &str) -> HeaderValue {
+        let path = self.path.trim_end_matches('/');
+        let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+        let text = format!("{parent}/{name}");
+        HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("/"))
+    }
+
     /// `X-Total-Count`, and `Link` to the neighbours that exist. Its addresses begin with the path: Harbor's own client puts
     /// scheme and host before it.
     pub(super) fn add_pages(&self, total: i64, response: &mut Response<Body>) {

@@ -1,17 +1,17 @@
 //! The table: every route with who may call it, in the order of Harbor's groups.
 
 use model::permission::{
-    Action::{Create, Delete, List, Read, Update},
+    Action::{Create, Delete, List, Read, Stop, Update},
     Resource,
 };
 
 use super::{
     access::Access::{Anybody, Inside, Project, SignedIn, System},
-    artifacts, audit, browser, configurations, cve_allowlists, devcenter, health, icons,
-    immutable_rules, labels, members, permissions, ping, project_metadata, projects, quotas,
-    repositories, robots,
+    artifacts, audit, browser, configurations, cve_allowlists, devcenter, gc, health, icons,
+    immutable_rules, jobservice, labels, members, permissions, ping, project_metadata, projects,
+    purge_audit, quotas, repositories, retentions, robots,
     route::{Route, beside, delete, get, head, patch, post, put, tagged},
-    scanners, search, statistics, systeminfo, usergroups, users,
+    scanners, schedules, search, space, statistics, systeminfo, trash, usergroups, users,
 };
 
 /// A robot belongs to the system or to a project, and only the robot itself tells.
@@ -27,6 +27,9 @@ const OF_LABELS: &str =
 
 /// Nobody is refused who signed in; he sees what he may.
 const OF_AUDIT: &str = "everybody who signed in: with `audit-log:list` all of it, else what concerns the projects whose log he may list";
+
+/// A policy belongs to a project, which the body or the policy's row names.
+const OF_RETENTION: &str = "whoever has the right on tag retention in the project of the policy; strangers are asked to sign in";
 
 /// Everybody changes himself.
 const ONESELF: &str = "the user himself, and whoever has the right on users of the system";
@@ -130,6 +133,57 @@ pub(super) fn table() -> Vec<Route> {
         get("/labels/{label_id}",    "GetLabelByID", Inside(OF_LABELS), labels::get,    "One label"),
         put("/labels/{label_id}",    "UpdateLabel",  Inside(OF_LABELS), labels::update, "Change a label's name, description and color"),
         delete("/labels/{label_id}", "DeleteLabel",  Inside(OF_LABELS), labels::delete, "Delete a label, also from the artifacts that have it"),
+    ]));
+    all.extend(tagged("gc", vec![
+        get("/system/gc",             "getGCHistory",     System(Resource::GarbageCollection, List),   gc::history,  "Collections that were asked for, the newest first"),
+        get("/system/gc/{gc_id}",     "getGC",            System(Resource::GarbageCollection, Read),   gc::get,      "One collection"),
+        put("/system/gc/{gc_id}",     "stopGC",           System(Resource::GarbageCollection, Stop),   gc::stop,     "Stop a collection"),
+        get("/system/gc/{gc_id}/log", "getGCLog",         System(Resource::GarbageCollection, Read),   gc::log,      "What a collection tells"),
+        get("/system/gc/schedule",    "getGCSchedule",    System(Resource::GarbageCollection, Read),   gc::schedule, "When collections begin by themselves"),
+        post("/system/gc/schedule",   "createGCSchedule", System(Resource::GarbageCollection, Create), gc::create,   "Begin a collection, or say when they begin"),
+        put("/system/gc/schedule",    "updateGCSchedule", System(Resource::GarbageCollection, Update), gc::update,   "Begin a collection, or say when they begin"),
+    ]));
+    all.extend(tagged("purge", vec![
+        get("/system/purgeaudit",                "getPurgeHistory",     System(Resource::PurgeAudit, List),   purge_audit::history,  "Purges of the audit, the newest first"),
+        get("/system/purgeaudit/{purge_id}",     "getPurgeJob",         System(Resource::PurgeAudit, Read),   purge_audit::get,      "One purge of the audit"),
+        put("/system/purgeaudit/{purge_id}",     "stopPurge",           System(Resource::PurgeAudit, Stop),   purge_audit::stop,     "Stop a purge of the audit"),
+        get("/system/purgeaudit/{purge_id}/log", "getPurgeJobLog",      System(Resource::PurgeAudit, Read),   purge_audit::log,      "What a purge of the audit tells"),
+        get("/system/purgeaudit/schedule",       "getPurgeSchedule",    System(Resource::PurgeAudit, Read),   purge_audit::schedule, "When purges of the audit begin by themselves"),
+        post("/system/purgeaudit/schedule",      "createPurgeSchedule", System(Resource::PurgeAudit, Create), purge_audit::create,   "Begin a purge of the audit, or say when they begin"),
+        put("/system/purgeaudit/schedule",       "updatePurgeSchedule", System(Resource::PurgeAudit, Update), purge_audit::update,   "Begin a purge of the audit, or say when they begin"),
+    ]));
+    all.extend(tagged("Retention", vec![
+        get("/retentions/metadatas",                        "getRentenitionMetadata",    SignedIn,             retentions::metadatas,  "What the rules of a retention policy can say"),
+        post("/retentions",                                 "createRetention",           Inside(OF_RETENTION), retentions::create,     "Give a project its retention policy"),
+        get("/retentions/{id}",                             "getRetention",              Inside(OF_RETENTION), retentions::get,        "One retention policy"),
+        put("/retentions/{id}",                             "updateRetention",           Inside(OF_RETENTION), retentions::update,     "Change a retention policy"),
+        delete("/retentions/{id}",                          "deleteRetention",           Inside(OF_RETENTION), retentions::delete,     "Delete a retention policy"),
+        post("/retentions/{id}/executions",                 "triggerRetentionExecution", Inside(OF_RETENTION), retentions::execute,    "Apply a retention policy, or see what that would do"),
+        get("/retentions/{id}/executions",                  "listRetentionExecutions",   Inside(OF_RETENTION), retentions::executions, "When a retention policy was applied, the newest first"),
+        patch("/retentions/{id}/executions/{eid}",          "operateRetentionExecution", Inside(OF_RETENTION), retentions::operate,    "Stop applying a retention policy"),
+        get("/retentions/{id}/executions/{eid}/tasks",      "listRetentionTasks",        Inside(OF_RETENTION), retentions::tasks,      "The repositories to which a retention policy was applied"),
+        get("/retentions/{id}/executions/{eid}/tasks/{tid}", "getRetentionTaskLog",      Inside(OF_RETENTION), retentions::task_log,   "Of each artifact what became of it, and why"),
+    ]));
+    all.extend(tagged("jobservice", vec![
+        get("/jobservice/pools",                   "getWorkerPools",    System(Resource::JobserviceMonitor, List), jobservice::pools,   "Nodes that run jobs"),
+        get("/jobservice/pools/{pool_id}/workers", "getWorkers",        System(Resource::JobserviceMonitor, List), jobservice::workers, "What runs on a node, or on all"),
+        put("/jobservice/jobs/{job_id}",           "stopRunningJob",    System(Resource::JobserviceMonitor, Stop), jobservice::stop,    "Stop a job, or all that run"),
+        get("/jobservice/jobs/{job_id}/log",       "actionGetJobLog",   System(Resource::JobserviceMonitor, List), jobservice::log,     "What a job tells"),
+        get("/jobservice/queues",                  "listJobQueues",     System(Resource::JobserviceMonitor, List), jobservice::queues,  "What waits of each kind"),
+        put("/jobservice/queues/{job_type}",       "actionPendingJobs", System(Resource::JobserviceMonitor, Stop), jobservice::act,     "Stop what waits, pause a queue or let it go on"),
+    ]));
+    all.extend(tagged("schedule", vec![
+        get("/schedules",                   "listSchedules",     System(Resource::JobserviceMonitor, List), schedules::list,   "What begins by itself, and when"),
+        get("/schedules/{job_type}/paused", "getSchedulePaused", SignedIn,                                  schedules::paused, "Whether nothing begins by itself"),
+    ]));
+    all.extend(tagged("trash", vec![
+        get("/projects/{project_name_or_id}/trash",                     "listTrash",    Project(Resource::Artifact, Delete), trash::list,    "What was deleted from a project and may come back"),
+        post("/projects/{project_name_or_id}/trash/{trash_id}/restore", "restoreTrash", Project(Resource::Artifact, Delete), trash::restore, "Bring back what was deleted, with its tags and what belongs to it"),
+        delete("/projects/{project_name_or_id}/trash/{trash_id}",       "deleteTrash",  Project(Resource::Artifact, Delete), trash::delete,  "End something in the trash for good"),
+    ]));
+    all.extend(tagged("space", vec![
+        get("/system/space",               "getSpace",     System(Resource::SystemVolumes, Read),   space::get,     "Where the space went, when it was last measured"),
+        post("/system/space/measurements", "measureSpace", System(Resource::SystemVolumes, Create), space::measure, "Measure the store anew"),
     ]));
     all.extend(tagged("quota", vec![
         get("/quotas",      "listQuotas",  System(Resource::Quota, List),   quotas::list,   "How much each project may hold, and how much it does"),

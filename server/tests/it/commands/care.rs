@@ -159,7 +159,7 @@ fn jobs_are_listed_with_their_logs() {
         let log = json(seawall, &["job", "log", &id]);
         assert_eq!(
             (log["kind"].as_str(), log["state"].as_str()),
-            (Some("collect"), Some("done")),
+            (Some("gc"), Some("done")),
             "{log}"
         );
         let lines: Vec<_> = log["lines"]

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Client, Image, Seawall, on_both};
+use crate::harness::{Answer, Client, Image, Seawall, on_both, on_both_with};
 
 /// Harbor's matrix as its documentation has it (`rbac_role.go`): C create, R read, U update, D delete, L list, and other actions
 /// by their names. Not taken from our code: that is what it is compared with.
@@ -396,6 +396,43 @@ const EXAMPLES: &[(&str, &str, &str, &str)] = &[
         "",
     ),
     (
+        "createRetention",
+        "POST",
+        "/retentions",
+        r#"{"algorithm":"or","rules":[],"trigger":{"kind":"Schedule","settings":{"cron":""}},"scope":{"level":"project","ref":1}}"#,
+    ),
+    (
+        "updateRetention",
+        "PUT",
+        "/retentions/{id}",
+        r#"{"algorithm":"or","rules":[],"trigger":{"kind":"Schedule","settings":{"cron":"0 0 0 * * *"}},"scope":{"level":"project","ref":1}}"#,
+    ),
+    ("deleteRetention", "DELETE", "/retentions/{id}", ""),
+    (
+        "createGCSchedule",
+        "POST",
+        "/system/gc/schedule",
+        r#"{"schedule":{"type":"Daily","cron":"0 0 0 * * *"},"parameters":{"delete_untagged":true}}"#,
+    ),
+    (
+        "updateGCSchedule",
+        "PUT",
+        "/system/gc/schedule",
+        r#"{"schedule":{"type":"None"}}"#,
+    ),
+    (
+        "createPurgeSchedule",
+        "POST",
+        "/system/purgeaudit/schedule",
+        r#"{"schedule":{"type":"Hourly","cron":"0 0 * * * *"},"parameters":{"audit_retention_hour":24,"include_event_types":"pull_artifact"}}"#,
+    ),
+    (
+        "updatePurgeSchedule",
+        "PUT",
+        "/system/purgeaudit/schedule",
+        r#"{"schedule":{"type":"None"},"parameters":{"audit_retention_hour":24,"include_event_types":""}}"#,
+    ),
+    (
         "updateQuota",
         "PUT",
         "/quotas/1",
@@ -457,6 +494,13 @@ const EXAMPLES: &[(&str, &str, &str, &str)] = &[
         "/projects/library/repositories/app/artifacts/v1/tags/v2",
         "",
     ),
+    // The first thing that was deleted here, and the next.
+    (
+        "restoreTrash",
+        "POST",
+        "/projects/library/trash/1/restore",
+        "",
+    ),
     (
         "CopyArtifact",
         "POST",
@@ -469,6 +513,7 @@ const EXAMPLES: &[(&str, &str, &str, &str)] = &[
         "/projects/library/repositories/app/artifacts/v1",
         "",
     ),
+    ("deleteTrash", "DELETE", "/projects/library/trash/2", ""),
     (
         "deleteRepository",
         "DELETE",
@@ -477,12 +522,22 @@ const EXAMPLES: &[(&str, &str, &str, &str)] = &[
     ),
 ];
 
+/// Jobs are rows that everybody reads who may; what they change they tell themselves.
+const OF_JOBS: &str = "begins or ends jobs of this installation, whose rows say so";
+
 /// Routes that change nothing that others may follow, each with the reason.
 const NO_CHANGE: &[(&str, &str)] = &[
     (
         "syncQuota",
         "counts what is there anew, by a job; see quotas.rs",
     ),
+    ("stopGC", OF_JOBS),
+    ("stopPurge", OF_JOBS),
+    ("triggerRetentionExecution", OF_JOBS),
+    ("operateRetentionExecution", OF_JOBS),
+    ("stopRunningJob", OF_JOBS),
+    ("actionPendingJobs", OF_JOBS),
+    ("measureSpace", OF_JOBS),
     ("setCliSecret", "nobody has one before OIDC"),
     ("login", "tells the audit alone; see sessions.rs"),
     (
@@ -498,7 +553,7 @@ const NO_CHANGE: &[(&str, &str)] = &[
 
 #[test]
 fn every_mutation_is_told_to_the_change_log_and_the_audit() {
-    on_both(async |seawall| {
+    on_both_with(&[("SEAWALL_TRASH__KEEP", "1d")], async |seawall| {
         seawall.make_user("bob");
         let (admin, mut newest) = (seawall.admin(), String::new());
         admin.push("library/app", "v1", &Image::new("walk")).await;

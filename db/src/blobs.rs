@@ -421,20 +421,35 @@ pub async fn set_freed(tx: &mut Tx, ids: &[BlobId], now: Timestamp) -> Result<()
         .map(|_| ())
 }
 
-/// Forgets tombstones older than `before`, the newest generation too, but none that a manifest names all the same; answers how
-/// many went.
-pub async fn bury(tx: &mut Tx, before: Timestamp, limit: i64) -> Result<u64> {
-    tx.execute(
-        "DELETE FROM blobs WHERE id IN
-             (SELECT id FROM blobs b
-               WHERE state = 2 AND state <> 0 AND freed_at < $1
-                 AND NOT EXISTS (SELECT 1 FROM artifact_blobs n WHERE n.blob_id = b.id)
-                 AND NOT EXISTS (SELECT 1 FROM artifacts a WHERE a.blob_id = b.id)
-               ORDER BY freed_at, id
-               LIMIT $2)",
+/// Tombstones older than `before`, the newest generation too, but none that a manifest names all the same.
+pub async fn tombstones(conn: &mut Conn, before: Timestamp, limit: i64) -> Result<Vec<Blob>> {
+    conn.rows(
+        "SELECT id, digest, generation, size, location, state FROM blobs b
+          WHERE state = 2 AND state <> 0 AND freed_at < $1
+            AND NOT EXISTS (SELECT 1 FROM artifact_blobs n WHERE n.blob_id = b.id)
+            AND NOT EXISTS (SELECT 1 FROM artifacts a WHERE a.blob_id = b.id)
+          ORDER BY freed_at, id
+          LIMIT $2",
         &[before.into(), limit.into()],
+        read,
     )
     .await
+}
+
+/// Forgets tombstones.
+pub async fn bury(tx: &mut Tx, ids: &[BlobId]) -> Result<u64> {
+    let list = json_numbers(ids.iter().map(|id| id.0));
+    let sql = with_numbers!(
+        tx,
+        "DELETE FROM blobs
+          WHERE state = 2 AND freed_at IS NOT NULL
+            AND NOT EXISTS (SELECT 1 FROM artifact_blobs n WHERE n.blob_id = blobs.id)
+            AND NOT EXISTS (SELECT 1 FROM artifacts a WHERE a.blob_id = blobs.id)
+            AND id IN",
+        "$1",
+        ""
+    );
+    tx.execute(sql, &[(&list).into()]).await
 }
 
 /// Whether the collector has anything to do with contents: some are condemned, claimed, or tombstones older than `before`.

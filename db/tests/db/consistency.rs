@@ -6,7 +6,7 @@ use db::{
 };
 use model::{
     change::Kind,
-    id::{ArtifactId, TagId},
+    id::{ArtifactId, BlobId, TagId},
 };
 
 use crate::given::{self, NOW, blob, digest, find, held, later, manifest, repository, tag};
@@ -132,7 +132,12 @@ fn a_tombstone_that_a_manifest_names_does_not_keep_the_others() {
             blobs::any_to_collect(reader, NOW).await.unwrap()
         };
         assert!(any().await);
-        let buried = transact!(test.db, |tx| blobs::bury(tx, NOW, 100).await);
+        let old = {
+            let mut reader = test.db.reader().await.unwrap();
+            blobs::tombstones(&mut reader, NOW, 100).await.unwrap()
+        };
+        let old: Vec<BlobId> = old.into_iter().map(|blob| blob.id).collect();
+        let buried = transact!(test.db, [old], |tx| blobs::bury(tx, &old).await);
         assert_eq!(buried.unwrap(), 1);
         assert!(!any().await);
         let reader = &mut *test.db.reader().await.unwrap();

@@ -159,6 +159,27 @@ fn what_a_dead_collector_had_claimed_is_finished_by_the_next_one() {
     });
 }
 
+/// It had begun before the claim, and stored elsewhere in the end.
+#[test]
+fn what_a_late_push_left_behind_goes_when_the_tombstone_does() {
+    each(async |world| {
+        let digest = condemn(world, b"late").await;
+        assert_eq!(world.collect().await.done.freed, 1);
+        let late = world
+            .registry
+            .store()
+            .put(&digest, "data", b"late".as_slice().into());
+        late.await.unwrap();
+        assert_eq!(world.collect().await.done.freed, 0);
+        assert!(world.file(&digest, "data").exists());
+        world.advance(TOMBSTONE + SECOND);
+        world.collect().await;
+        assert!(!world.file(&digest, "data").exists());
+        assert_eq!(world.state(&digest).await, None);
+        assert!(world.fsck(true, false).await.is_clean());
+    });
+}
+
 #[test]
 fn nothing_is_freed_while_the_store_is_away() {
     each(async |world| {

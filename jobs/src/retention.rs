@@ -16,7 +16,7 @@ use model::{
     Result,
     id::{ArtifactId, PolicyId, RepositoryId},
     job::Job,
-    retention::judge::Verdict,
+    retention::{Policy, judge::Verdict},
     time::Timestamp,
 };
 use registry::retain::{Explained, Judgement, Pruned};
@@ -215,12 +215,10 @@ async fn tell(
     judgement: &Judgement,
     dry_run: bool,
 ) -> Result<()> {
-    let rules: Vec<String> = stored.policy.rules.iter().map(describe_rule).collect();
-    let mut head: Vec<String> = rules
-        .iter()
-        .enumerate()
-        .filter(|(place, _)| !stored.policy.rules[*place].disabled)
-        .map(|(place, rule)| format!("rule {} keeps {rule}", place + 1))
+    let in_force = stored.policy.rules.iter().enumerate();
+    let in_force = in_force.filter(|(_, rule)| !rule.disabled);
+    let mut head: Vec<String> = in_force
+        .map(|(place, rule)| format!("rule {} keeps {}", place + 1, rule.describe()))
         .collect();
     head.push(HEAD.to_owned());
     cx.log_lines(head).await;
@@ -233,7 +231,7 @@ async fn tell(
         let lines: Vec<String> = batch
             .iter()
             .take(left)
-            .map(|one| line(one, &rules, dry_run))
+            .map(|one| line(one, &stored.policy, dry_run))
             .collect();
         left -= lines.len();
         cx.log_lines(lines).await;
@@ -246,40 +244,28 @@ async fn tell(
 
 const HEAD: &str = "digest | tags | pushed | pulled | retention | why";
 
-fn describe_rule(rule: &model::retention::Rule) -> String {
-    rule.describe()
-}
-
 /// A row of the table that Harbor's log shows too, with the reason at its end.
-fn line(one: &Explained, rules: &[String], dry_run: bool) -> String {
+fn line(one: &Explained, policy: &Policy, dry_run: bool) -> String {
     let mut tags = one.tags.join(",");
     let more = one.tag_count - one.tags.len() as u64;
     if more > 0 {
         tags.push_str(&format!(",… ({more} more)"));
     }
     let pulled = one.pulled_at.map_or("never".to_owned(), Timestamp::rfc3339);
-    let (mark, why) = reason(one.verdict, rules, dry_run);
+    // Harbor's marks.
+    let mark = match one.verdict {
+        Verdict::Kept(_) | Verdict::Unclear => "RETAIN",
+        Verdict::Goes => "DEL",
+    };
+    let mut why = policy.reason(one.verdict);
+    if dry_run && one.verdict == Verdict::Goes {
+        why.push_str(": it would go");
+    }
     format!(
         "{} | {tags} | {} | {pulled} | {mark} | {why}",
         one.candidate.digest,
         one.pushed_at.rfc3339()
     )
-}
-
-/// Harbor's mark and our reason.
-pub fn reason(verdict: Verdict, rules: &[String], dry_run: bool) -> (&'static str, String) {
-    match verdict {
-        Verdict::Kept(rule) => {
-            let what = rules.get(rule).map_or("?", String::as_str);
-            ("RETAIN", format!("rule {} keeps {what}", rule + 1))
-        }
-        Verdict::Unclear => (
-            "RETAIN",
-            "a selector is too complex to be compared with its tags".to_owned(),
-        ),
-        Verdict::Goes if dry_run => ("DEL", "no rule keeps it: it would go".to_owned()),
-        Verdict::Goes => ("DEL", "no rule keeps it".to_owned()),
-    }
 }
 
 fn spared(all: &[(ArtifactId, Spared)]) -> Vec<String> {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use self::judge::Verdict;
 use crate::{Error, Result, What, cron::Cron, immutable::REPOSITORY, selector::Selector};
 
 /// Rules that a policy may have.
@@ -129,6 +130,18 @@ impl Policy {
             return Err(invalid("`trigger.kind` must be Schedule"));
         }
         self.schedule().map(|_| ())
+    }
+
+    /// Why an artifact stays or goes, in words.
+    pub fn reason(&self, verdict: Verdict) -> String {
+        match verdict {
+            Verdict::Kept(place) => {
+                let what = self.rules.get(place).map(Rule::describe);
+                format!("rule {} keeps {}", place + 1, what.unwrap_or_default())
+            }
+            Verdict::Unclear => "a selector is too complex to be compared with its tags".to_owned(),
+            Verdict::Goes => "no rule keeps it".to_owned(),
+        }
     }
 
     /// When it is applied by itself.

@@ -20,6 +20,9 @@ pub struct Args {
     /// Say what would go and why, and leave everything as it is
     #[arg(long)]
     dry_run: bool,
+    /// Delete manifests without a tag first, unless an index or a subject keeps them
+    #[arg(long, conflicts_with = "dry_run")]
+    untagged: bool,
 }
 
 /// What would go.
@@ -37,22 +40,28 @@ pub fn run(args: &Args) -> Result<()> {
         if args.dry_run {
             preview(session, args.place.json).await
         } else {
-            collect(session, args.place.json).await
+            collect(session, args.untagged, args.place.json).await
         }
     })
 }
 
-async fn collect(session: &Session, json: bool) -> Result<()> {
+async fn collect(session: &Session, untagged: bool, json: bool) -> Result<()> {
     let bar = Bar::new();
     let done: Collected = session
-        .follow(Request::Collect {}, |progress| bar.show(progress))
+        .follow(Request::Collect { untagged }, |progress| bar.show(progress))
         .await?;
     drop(bar);
     if json {
         screen::json(&done);
-    } else if done.freed == 0 && done.links_ended == 0 {
+    } else if done.freed == 0 && done.links_ended == 0 && done.purged_manifests == 0 {
         say("nothing to collect");
     } else {
+        if done.purged_manifests > 0 {
+            say(&format!(
+                "{} manifests without a tag deleted",
+                done.purged_manifests
+            ));
+        }
         say(&format!(
             "{} contents freed, {}; {} were taken from their repositories",
             done.freed,

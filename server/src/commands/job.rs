@@ -1,5 +1,7 @@
 //! `seawall job`: what runs, ran or waits in the background.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use clap::Subcommand;
 
@@ -8,6 +10,7 @@ use super::{
     screen::{self, printable, say, table},
 };
 use crate::control::{
+    Session,
     answer::{Job, JobLog},
     request::Request,
 };
@@ -23,12 +26,18 @@ pub struct Args {
 #[derive(Subcommand)]
 enum Command {
     /// List jobs, the newest first
+    #[command(visible_alias = "ls")]
     List {
         #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(i64).range(1..=500))]
         limit: i64,
     },
     /// Show a job and its log
-    Log { id: i64 },
+    Log {
+        id: i64,
+        /// Go on until it ends
+        #[arg(long, short)]
+        follow: bool,
+    },
     /// Ask a job to stop
     Stop { id: i64 },
 }
@@ -41,9 +50,13 @@ pub fn run(args: Args) -> Result<()> {
                 let jobs: Vec<Job> = session.ask(Request::JobList { limit }).await?;
                 show_list(&jobs, place.json);
             }
-            Command::Log { id } => {
-                let log: JobLog = session.ask(Request::JobLog { id }).await?;
-                show_log(&log, place.json);
+            Command::Log { id, follow } => {
+                let log: JobLog = session.ask(Request::JobLog { id, after: 0 }).await?;
+                if follow && !place.json {
+                    follow_log(session, log).await?;
+                } else {
+                    show_log(&log, place.json);
+                }
             }
             Command::Stop { id } => {
                 let job: Job = session.ask(Request::JobStop { id }).await?;
@@ -63,6 +76,24 @@ pub fn run(args: Args) -> Result<()> {
     })
 }
 
+/// How often a log that is followed is looked at.
+const LOOK: Duration = Duration::from_millis(300);
+
+async fn follow_log(session: &Session, mut log: JobLog) -> Result<()> {
+    let (id, mut after) = (log.job.id, 0);
+    show_head(&log);
+    loop {
+        show_lines(&log);
+        after = log.lines.last().map_or(after, |line| line.id);
+        if log.job.ended_at.is_some() {
+            show_end(&log);
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK).await;
+        log = session.ask(Request::JobLog { id, after }).await?;
+    }
+}
+
 fn show_list(jobs: &[Job], json: bool) {
     if json {
         return screen::json(&jobs);
@@ -77,7 +108,7 @@ fn show_list(jobs: &[Job], json: bool) {
                 state(job),
                 time(&job.started_at),
                 time(&job.ended_at),
-                job.message.clone().unwrap_or_default(),
+                shown(job),
             ]
         })
         .collect();
@@ -86,6 +117,17 @@ fn show_list(jobs: &[Job], json: bool) {
         &rows,
         "there were no jobs yet",
     );
+}
+
+/// How far it has come while it runs, and what came of it.
+fn shown(job: &Job) -> String {
+    let counted = job.progress.as_ref().filter(|_| job.ended_at.is_none());
+    let counted = counted.and_then(|counted| counted.as_object()).map(|all| {
+        let numbers = all.iter().filter(|(_, value)| value.is_number());
+        let told = numbers.map(|(name, value)| format!("{name} {value}"));
+        told.collect::<Vec<_>>().join(", ")
+    });
+    counted.or(job.message.clone()).unwrap_or_default()
 }
 
 fn state(job: &Job) -> String {
@@ -100,6 +142,12 @@ fn show_log(log: &JobLog, json: bool) {
     if json {
         return screen::json(log);
     }
+    show_head(log);
+    show_lines(log);
+    show_end(log);
+}
+
+fn show_head(log: &JobLog) {
     let job = &log.job;
     let node = job
         .node
@@ -114,10 +162,16 @@ fn show_log(log: &JobLog, json: bool) {
         job.attempt,
         printable(&node)
     ));
+}
+
+fn show_lines(log: &JobLog) {
     for line in &log.lines {
         say(&format!("{}  {}", line.at, printable(&line.text)));
     }
-    if let Some(message) = &job.message {
+}
+
+fn show_end(log: &JobLog) {
+    if let Some(message) = &log.job.message {
         say(&printable(message));
     }
 }

@@ -10,9 +10,12 @@ mod job;
 mod migrate;
 mod project;
 mod repository;
+mod retention;
 mod robot;
 mod scrub;
 mod serve;
+mod space;
+mod trash;
 mod user;
 
 mod screen;
@@ -72,6 +75,12 @@ enum Command {
     Artifact(artifact::Args),
     /// Free what nothing names any more
     Gc(gc::Args),
+    /// See where the space went
+    Space(space::Args),
+    /// See what a retention policy would do, and why
+    Retention(retention::Args),
+    /// Look at what was deleted, and bring it back
+    Trash(trash::Args),
     /// Compare database and store, both ways
     Fsck(fsck::Args),
     /// Read all stored content again and compare it with its digest
@@ -100,6 +109,9 @@ pub fn run() -> ExitCode {
         Command::Repository(args) => repository::run(args),
         Command::Artifact(args) => artifact::run(args),
         Command::Gc(args) => gc::run(&args),
+        Command::Space(args) => space::run(&args),
+        Command::Retention(args) => retention::run(args),
+        Command::Trash(args) => trash::run(args),
         Command::Fsck(args) => fsck::run(&args),
         Command::Scrub(args) => scrub::run(&args),
         Command::Job(args) => job::run(args),

@@ -102,6 +102,61 @@ pub struct Tag {
     pub media_type: String,
 }
 
+/// What a policy says of a repository.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Explanation {
+    /// With its project's name.
+    pub repository: String,
+    /// None when no rule is about it: nothing goes there.
+    pub judged: Option<JudgedRepository>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct JudgedRepository {
+    pub total: usize,
+    pub retained: usize,
+    /// As far as they were to be named.
+    pub artifacts: Vec<JudgedArtifact>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct JudgedArtifact {
+    pub digest: String,
+    /// The first of them.
+    pub tags: Vec<String>,
+    pub tag_count: u64,
+    pub pushed_at: String,
+    pub pulled_at: Option<String>,
+    pub stays: bool,
+    pub why: String,
+}
+
+/// Something in the trash.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct TrashItem {
+    pub id: i64,
+    pub repository: String,
+    pub digest: String,
+    pub tags: Vec<String>,
+    /// False when only tags were taken.
+    pub manifest: bool,
+    /// Bytes, with all that it names.
+    pub size: i64,
+    pub cause: String,
+    pub deleted_by: String,
+    pub deleted_at: String,
+    pub expires_at: String,
+}
+
+/// What came back out of the trash.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Restored {
+    pub manifests: u64,
+    pub tags: u64,
+    /// Some of the tags that another manifest has by now.
+    pub taken: Vec<String>,
+}
+
 /// What a collection has done.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Collected {
@@ -112,6 +167,8 @@ pub struct Collected {
     pub freed: u64,
     pub bytes_freed: u64,
     pub failed: u64,
+    /// Manifests without a tag that went first.
+    pub purged_manifests: u64,
 }
 
 /// What a scrub has done.
@@ -151,6 +208,8 @@ pub struct JobLog {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct LogLine {
+    /// The row that it is part of.
+    pub id: i64,
     pub at: String,
     pub text: String,
 }

@@ -100,7 +100,10 @@ pub enum Request {
         after: String,
     },
 
-    Collect {},
+    Collect {
+        /// Manifests without a tag go first.
+        untagged: bool,
+    },
     CollectPreview {
         limit: usize,
     },
@@ -114,9 +117,34 @@ pub enum Request {
     },
     JobLog {
         id: i64,
+        /// Rows after this one.
+        after: i64,
     },
     JobStop {
         id: i64,
+    },
+
+    /// What a project's policy says of what it holds, or one of its repositories.
+    RetentionExplain {
+        project: String,
+        repository: Option<String>,
+        /// Artifacts that are named.
+        limit: usize,
+    },
+    TrashList {
+        project: String,
+        /// Things before these.
+        before: i64,
+    },
+    TrashRestore {
+        id: i64,
+    },
+    TrashDelete {
+        id: i64,
+    },
+    Space {
+        /// Anew, rather than what was found last.
+        measure: bool,
     },
 
     /// What only the process that has the database and the store open can check; with the fingerprint of the key file.
@@ -139,6 +167,8 @@ impl Request {
             | Self::CollectPreview { .. }
             | Self::JobList { .. }
             | Self::JobLog { .. }
+            | Self::TrashList { .. }
+            | Self::Space { measure: false }
             | Self::Check { .. } => true,
             Self::UserCreate(_)
             | Self::UserDelete { .. }
@@ -154,9 +184,13 @@ impl Request {
             | Self::RobotSetDisabled { .. }
             | Self::RobotRefreshSecret { .. }
             | Self::RobotDelete { .. }
-            | Self::Collect {}
+            | Self::Collect { .. }
             | Self::Scrub {}
             | Self::Fsck { .. }
+            | Self::RetentionExplain { .. }
+            | Self::TrashRestore { .. }
+            | Self::TrashDelete { .. }
+            | Self::Space { measure: true }
             | Self::JobStop { .. } => false,
         }
     }

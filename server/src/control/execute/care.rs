@@ -11,6 +11,7 @@ use registry::{
     collect::CollectProgress,
     fsck::{FsckOptions, FsckProgress, FsckReport},
     scrub::{ScrubOptions, ScrubProgress},
+    space::Space,
 };
 use serde_json::Value;
 
@@ -20,9 +21,10 @@ use crate::control::answer::{Collected, Progress, Scrubbed};
 /// Who asked, as it stands in a job.
 const OPERATOR: &str = "operator";
 
-pub(super) async fn collect(house: &House, work: &Work) -> Result<Collected> {
+pub(super) async fn collect(house: &House, work: &Work, untagged: bool) -> Result<Collected> {
     if house.runs_jobs {
         let job = Job::Gc(Gc {
+            delete_untagged: untagged,
             requested_by: Some(OPERATOR.to_owned()),
             ..Gc::default()
         });
@@ -33,6 +35,13 @@ pub(super) async fn collect(house: &House, work: &Work) -> Result<Collected> {
         .await?;
         return read(&done);
     }
+    let purged_manifests = if untagged {
+        let each = |_| ();
+        let deleted = house.registry.delete_untagged(false, &work.cancel, each);
+        deleted.await?
+    } else {
+        0
+    };
     let show = |done: &CollectProgress| work.show(collecting(done.freed, done.bytes_freed));
     let report = house.registry.collect(&work.cancel, show).await?;
     if report.done.failed > 0 {
@@ -48,7 +57,38 @@ pub(super) async fn collect(house: &House, work: &Work) -> Result<Collected> {
         freed: report.done.freed,
         bytes_freed: report.done.bytes_freed,
         failed: report.done.failed,
+        purged_manifests,
     })
+}
+
+/// What the store holds, measured now or when that was done last.
+pub(super) async fn space(house: &House, work: &Work, measure: bool) -> Result<Space> {
+    if !measure {
+        return Ok(house.registry.space().await?.unwrap_or_default());
+    }
+    let (count, _) = live(house).await?;
+    let show = |files: u64, bytes: u64| {
+        work.show(Progress {
+            text: format!("{files} files, {}", indicatif::HumanBytes(bytes)),
+            done: files,
+            total: Some(count),
+        });
+    };
+    if house.runs_jobs {
+        let job = Job::MeasureSpace {
+            requested_by: Some(OPERATOR.to_owned()),
+        };
+        let done = jobs::run(house, work, &job, |counted| {
+            let number = |name: &str| counted["stored"][name].as_u64().unwrap_or(0);
+            show(number("files"), number("bytes"));
+        })
+        .await?;
+        return serde_json::from_value(done.counted)
+            .map_err(internal("reading what a job measured"));
+    }
+    let show = |space: &Space| show(space.stored.files, space.stored.bytes);
+    let measured = house.registry.measure_space(&work.cancel, show).await?;
+    measured.ok_or_else(|| Error::Precondition("it was stopped".to_owned()))
 }
 
 fn collecting(freed: u64, bytes: u64) -> Progress {
@@ -83,7 +123,7 @@ pub(super) async fn scrub(house: &House, work: &Work) -> Result<Scrubbed> {
         .await?;
         let mut scrubbed: Scrubbed = read(&done)?;
         if scrubbed.lost > 0 {
-            let log = jobs::log(house, done.id.0).await?;
+            let log = jobs::log(house, done.id.0, 0).await?;
             scrubbed.details = log.lines.into_iter().map(|line| line.text).collect();
         }
         return Ok(scrubbed);

@@ -24,13 +24,17 @@ pub(super) async fn list(house: &House, limit: i64) -> Result<Vec<answer::Job>> 
     Ok(rows.into_iter().map(shown).collect())
 }
 
-pub(super) async fn log(house: &House, id: i64) -> Result<answer::JobLog> {
+/// What it told after a row of its log.
+pub(super) async fn log(house: &House, id: i64, after: i64) -> Result<answer::JobLog> {
     let mut reader = house.db().reader().await?;
     let job = jobs::get(&mut reader, JobId(id)).await?;
-    let lines = jobs::logs(&mut reader, JobId(id), 0, jobs::MAX_LOG_LINES).await?;
-    let lines = lines.into_iter().map(|line| answer::LogLine {
-        at: line.at.rfc3339(),
-        text: line.text,
+    let rows = jobs::logs(&mut reader, JobId(id), after, jobs::MAX_LOG_LINES).await?;
+    let lines = rows.iter().flat_map(|row| {
+        row.text.lines().map(|text| answer::LogLine {
+            id: row.id,
+            at: row.at.rfc3339(),
+            text: text.to_owned(),
+        })
     });
     Ok(answer::JobLog {
         job: shown(job),

@@ -5,7 +5,9 @@ mod care;
 mod contents;
 mod jobs;
 mod projects;
+mod retention;
 mod robots;
+mod trash;
 mod users;
 
 use auth::Auth;
@@ -113,13 +115,22 @@ pub async fn execute(house: &House, request: Request, work: &Work) -> Result<Val
             json(contents::tags(house, &repository, &after).await?)
         }
 
-        Request::Collect {} => json(care::collect(house, work).await?),
+        Request::Collect { untagged } => json(care::collect(house, work, untagged).await?),
         Request::CollectPreview { limit } => json(house.registry.collect_preview(limit).await?),
         Request::Scrub {} => json(care::scrub(house, work).await?),
         Request::Fsck { deep, repair } => json(care::fsck(house, work, deep, repair).await?),
         Request::JobList { limit } => json(jobs::list(house, limit).await?),
-        Request::JobLog { id } => json(jobs::log(house, id).await?),
+        Request::JobLog { id, after } => json(jobs::log(house, id, after).await?),
         Request::JobStop { id } => json(jobs::stop(house, id).await?),
+        Request::RetentionExplain {
+            project,
+            repository,
+            limit,
+        } => json(retention::explain(house, work, &project, repository.as_deref(), limit).await?),
+        Request::TrashList { project, before } => json(trash::list(house, &project, before).await?),
+        Request::TrashRestore { id } => json(trash::restore(house, id).await?),
+        Request::TrashDelete { id } => json(trash::delete(house, id).await?),
+        Request::Space { measure } => json(care::space(house, work, measure).await?),
 
         Request::Check { key } => {
             let store = house.registry.store();

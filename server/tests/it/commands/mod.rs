@@ -3,6 +3,7 @@
 mod accounts;
 mod care;
 mod check;
+mod housekeeping;
 mod rebuild;
 mod socket;
 

@@ -18,7 +18,7 @@ mod permissions;
 mod projects;
 mod quotas;
 mod repositories;
-mod retentions;
+pub mod retentions;
 mod robots;
 mod search;
 mod sessions;

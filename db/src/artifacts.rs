@@ -19,7 +19,7 @@ use crate::{
     value::Row,
 };
 
-pub use delete::{Deletion, Spared, delete_some};
+pub use delete::{Deletion, Known, Spared, delete_some};
 pub use ensure::ensure;
 pub(crate) use listed::relist;
 

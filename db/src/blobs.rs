@@ -1,7 +1,9 @@
 //! Content by digest: where its bytes are and whether it is alive. Its life is live → condemned → deleting; the first
 //! step back is a push or a mount, the last one is final, and a push after it makes a new generation with a new location.
 
+pub mod holders;
 mod resized;
+pub mod tombstones;
 
 use model::{Error, Result, id::BlobId, time::Timestamp};
 use oci::digest::Digest;
@@ -421,52 +423,6 @@ pub async fn set_freed(tx: &mut Tx, ids: &[BlobId], now: Timestamp) -> Result<()
         .map(|_| ())
 }
 
-/// Tombstones older than `before`, the newest generation too, but none that a manifest names all the same.
-pub async fn tombstones(conn: &mut Conn, before: Timestamp, limit: i64) -> Result<Vec<Blob>> {
-    conn.rows(
-        "SELECT id, digest, generation, size, location, state FROM blobs b
-          WHERE state = 2 AND state <> 0 AND freed_at < $1
-            AND NOT EXISTS (SELECT 1 FROM artifact_blobs n WHERE n.blob_id = b.id)
-            AND NOT EXISTS (SELECT 1 FROM artifacts a WHERE a.blob_id = b.id)
-          ORDER BY freed_at, id
-          LIMIT $2",
-        &[before.into(), limit.into()],
-        read,
-    )
-    .await
-}
-
-/// Forgets tombstones.
-pub async fn bury(tx: &mut Tx, ids: &[BlobId]) -> Result<u64> {
-    let list = json_numbers(ids.iter().map(|id| id.0));
-    let sql = with_numbers!(
-        tx,
-        "DELETE FROM blobs
-          WHERE state = 2 AND freed_at IS NOT NULL
-            AND NOT EXISTS (SELECT 1 FROM artifact_blobs n WHERE n.blob_id = blobs.id)
-            AND NOT EXISTS (SELECT 1 FROM artifacts a WHERE a.blob_id = blobs.id)
-            AND id IN",
-        "$1",
-        ""
-    );
-    tx.execute(sql, &[(&list).into()]).await
-}
-
-/// Whether the collector has anything to do with contents: some are condemned, claimed, or tombstones older than `before`.
-pub async fn any_to_collect(conn: &mut Conn, before: Timestamp) -> Result<bool> {
-    conn.exists(
-        "SELECT 1
-          WHERE EXISTS (SELECT 1 FROM blobs WHERE state = 1 AND state <> 0)
-             OR EXISTS (SELECT 1 FROM blobs WHERE state = 2 AND state <> 0 AND freed_at IS NULL)
-             OR EXISTS (SELECT 1 FROM blobs b
-                         WHERE state = 2 AND state <> 0 AND freed_at < $1
-                           AND NOT EXISTS (SELECT 1 FROM artifact_blobs n WHERE n.blob_id = b.id)
-                           AND NOT EXISTS (SELECT 1 FROM artifacts a WHERE a.blob_id = b.id))",
-        &[before.into()],
-    )
-    .await
-}
-
 /// Live contents that were not read again since `before`, the longest first.
 pub async fn unchecked(conn: &mut Conn, before: Timestamp, limit: i64) -> Result<Vec<Blob>> {
     conn.rows(
@@ -587,40 +543,6 @@ pub async fn totals(conn: &mut Conn) -> Result<Vec<(State, u64, u64)>> {
         &[],
         |row| Ok((State::from_number(row.int(0)?)?, row.int(1)?.unsigned_abs(), row.int(2)?.unsigned_abs())),
     )
-    .await
-}
-
-/// By whom a stored content is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Holders {
-    /// Projects in whose use it counts.
-    pub projects: i64,
-    pub in_trash: bool,
-}
-
-/// Of these contents, by their numbers.
-pub async fn holders(conn: &mut Conn, ids: &[BlobId]) -> Result<Vec<(BlobId, Holders)>> {
-    let list = json_numbers(ids.iter().map(|id| id.0));
-    let sql = with_numbers!(
-        conn,
-        "SELECT b.id,
-                (SELECT COUNT(DISTINCT r.project_id)
-                   FROM repository_blobs l
-                   JOIN repositories r ON r.id = l.repository_id
-                  WHERE l.blob_id = b.id AND l.counted),
-                EXISTS (SELECT 1 FROM trash_blobs t WHERE t.blob_id = b.id)
-           FROM blobs b
-          WHERE b.id IN",
-        "$1",
-        "ORDER BY b.id"
-    );
-    conn.rows(sql, &[(&list).into()], |row| {
-        let holders = Holders {
-            projects: row.int(1)?,
-            in_trash: row.bool(2)?,
-        };
-        Ok((BlobId(row.int(0)?), holders))
-    })
     .await
 }
 

@@ -254,12 +254,15 @@ async fn hurry(tx: &mut Tx, key: &str, new: &New<'_>, payload: &String) -> Resul
     .await
 }
 
+/// Tasks that one step of a stop takes.
+const STEP: i64 = 1000;
+
 /// Asks a job to stop, and with an execution all its tasks: what waits is stopped at once, what runs hears it within a second, on
-/// whatever node.
-pub async fn stop(tx: &mut Tx, id: JobId) -> Result<()> {
+/// whatever node. True when there are more tasks than one step takes: then it is to be asked again.
+pub async fn stop(tx: &mut Tx, id: JobId) -> Result<bool> {
     let now = tx.now().await?;
     // Tasks before what they belong to, as whoever ends one; and again for those that were made before the execution heard it.
-    stop_tasks(tx, id, now).await?;
+    let mut stopped = stop_tasks(tx, id, now).await?;
     // In one statement: between two a waiting job could begin, or a running one be given back, unheard.
     let parent = tx
         .row(
@@ -273,26 +276,26 @@ pub async fn stop(tx: &mut Tx, id: JobId) -> Result<()> {
             |row| row.opt_int(0),
         )
         .await?;
-    stop_tasks(tx, id, now).await?;
+    stopped = stopped.max(stop_tasks(tx, id, now).await?);
     executions::settle(tx, id, now).await?;
     if let Some(parent) = parent.flatten() {
         executions::settle(tx, JobId(parent), now).await?;
     }
     tx.wake_jobs();
-    Ok(())
+    Ok(stopped == STEP.unsigned_abs())
 }
 
-async fn stop_tasks(tx: &mut Tx, execution: JobId, now: Timestamp) -> Result<()> {
+async fn stop_tasks(tx: &mut Tx, execution: JobId, now: Timestamp) -> Result<u64> {
     tx.execute(
         "UPDATE jobs SET
              stop     = TRUE,
              ended_at = CASE WHEN state = 'ready' THEN $2 ELSE ended_at END,
              state    = CASE WHEN state = 'ready' THEN 'stopped' ELSE state END
-          WHERE parent_id = $1 AND state IN ('ready', 'running') AND NOT stop",
-        &[execution.into(), now.into()],
+          WHERE id IN (SELECT id FROM jobs WHERE parent_id = $1 AND state IN ('ready', 'running') AND NOT stop LIMIT $3)
+            AND state IN ('ready', 'running')",
+        &[execution.into(), now.into(), STEP.into()],
     )
     .await
-    .map(|_| ())
 }
 
 pub async fn find(conn: &mut Conn, id: JobId) -> Result<Option<JobRow>> {

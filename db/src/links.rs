@@ -271,7 +271,7 @@ pub struct Unnamed {
     pub size: u64,
     pub added_at: Timestamp,
     pub check_at: Timestamp,
-    /// Whether another repository goes on holding the content.
+    /// Whether another repository, or the trash, goes on holding the content.
     pub held_elsewhere: bool,
 }
 
@@ -283,6 +283,7 @@ pub async fn unnamed(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<
                          WHERE o.blob_id = l.blob_id AND o.repository_id <> l.repository_id
                            AND (o.check_at IS NULL OR o.check_at > $1
                                 OR EXISTS (SELECT 1 FROM artifact_blobs n WHERE n.blob_id = o.blob_id AND n.repository_id = o.repository_id)))
+                OR EXISTS (SELECT 1 FROM trash_blobs t WHERE t.blob_id = l.blob_id)
            FROM repository_blobs l
            JOIN blobs b ON b.id = l.blob_id
            JOIN repositories r ON r.id = l.repository_id

@@ -200,6 +200,8 @@ pub struct Candidate {
     pub digest: Digest,
     pub pushed_at: Timestamp,
     pub pulled_at: Option<Timestamp>,
+    /// An index names it.
+    pub is_part: bool,
 }
 
 impl Candidate {
@@ -209,6 +211,7 @@ impl Candidate {
             digest: row.parsed(1)?,
             pushed_at: row.time(2)?,
             pulled_at: row.opt_time(3)?,
+            is_part: row.bool(4)?,
         })
     }
 }
@@ -221,7 +224,8 @@ pub async fn candidates(
     limit: i64,
 ) -> Result<Vec<Candidate>> {
     conn.rows(
-        "SELECT id, digest, pushed_at, pulled_at FROM artifacts
+        "SELECT id, digest, pushed_at, pulled_at, EXISTS (SELECT 1 FROM artifact_children c WHERE c.child_id = artifacts.id)
+           FROM artifacts
           WHERE repository_id = $1 AND listed AND (pushed_at, id) > ($2, $3)
           ORDER BY pushed_at, id
           LIMIT $4",
@@ -274,28 +278,15 @@ pub async fn candidate_tags(
     .await
 }
 
-/// Artifacts that lists show, came before `before` and have no tag, in the order in which they came.
-pub async fn untagged(
-    conn: &mut Conn,
-    repository: RepositoryId,
-    before: Timestamp,
-    after: (Timestamp, ArtifactId),
-    limit: i64,
-) -> Result<Vec<Candidate>> {
-    conn.rows(
-        "SELECT id, digest, pushed_at, pulled_at FROM artifacts
-          WHERE repository_id = $1 AND listed AND (pushed_at, id) > ($2, $3) AND pushed_at < $4
-            AND NOT EXISTS (SELECT 1 FROM tags t WHERE t.artifact_id = artifacts.id)
-          ORDER BY pushed_at, id
-          LIMIT $5",
-        &[
-            repository.into(),
-            after.0.into(),
-            after.1.into(),
-            before.into(),
-            limit.into(),
-        ],
-        Candidate::read,
-    )
-    .await
+/// Which of these artifacts have a tag.
+pub async fn tagged(conn: &mut Conn, artifacts: &[ArtifactId]) -> Result<Vec<ArtifactId>> {
+    let list = json_numbers(artifacts.iter().map(|id| id.0));
+    let sql = with_numbers!(
+        conn,
+        "SELECT a.id FROM artifacts a WHERE EXISTS (SELECT 1 FROM tags t WHERE t.artifact_id = a.id) AND a.id IN",
+        "$1",
+        "ORDER BY a.id"
+    );
+    conn.rows(sql, &[(&list).into()], |row| Ok(ArtifactId(row.int(0)?)))
+        .await
 }

@@ -346,13 +346,20 @@ pub async fn of_act(
     .await
 }
 
-/// What goes with an artifact of the trash: what is attached to it, and the manifests of an index, deleted by the same act.
-pub async fn parts(conn: &mut Conn, item: &Item) -> Result<Vec<Item>> {
+/// What was deleted with an artifact by the same act and belongs to it.
+#[derive(Debug, Clone, Default)]
+pub struct Parts {
+    /// The manifests of an index.
+    pub children: Vec<Item>,
+    pub attached: Vec<Item>,
+}
+
+pub async fn parts(conn: &mut Conn, item: &Item) -> Result<Parts> {
     let Some(manifest) = manifest(conn, item.id).await? else {
-        return Ok(Vec::new());
+        return Ok(Parts::default());
     };
     let subject = item.digest.to_string();
-    let mut parts = conn
+    let attached = conn
         .rows(
             "SELECT id, uid, act, project_id, repository, digest, artifact IS NOT NULL, size, cause, deleted_by, deleted_at, expires_at
                FROM trash WHERE act = $1 AND repository = $2 AND accessory_of = $3 ORDER BY id LIMIT 10000",
@@ -365,7 +372,10 @@ pub async fn parts(conn: &mut Conn, item: &Item) -> Result<Vec<Item>> {
         )
         .await?;
     if manifest.children.is_empty() {
-        return Ok(parts);
+        return Ok(Parts {
+            attached,
+            ..Parts::default()
+        });
     }
     let children: Vec<Digest> = manifest.children.iter().map(|child| child.digest).collect();
     let list = json_list(&children);
@@ -382,8 +392,10 @@ pub async fn parts(conn: &mut Conn, item: &Item) -> Result<Vec<Item>> {
         (&item.act).into(),
         (&item.repository).into(),
     ];
-    parts.extend(conn.rows(sql, values, read).await?);
-    Ok(parts)
+    Ok(Parts {
+        children: conn.rows(sql, values, read).await?,
+        attached,
+    })
 }
 
 async fn manifest(conn: &mut Conn, id: TrashId) -> Result<Option<Manifest>> {
@@ -402,7 +414,7 @@ async fn manifest(conn: &mut Conn, id: TrashId) -> Result<Option<Manifest>> {
         .transpose()
 }
 
-/// The first tags of these, by the numbers of what they were taken from.
+/// The first `limit` tags of each of these, by the numbers of what they were taken from.
 pub async fn tags(
     conn: &mut Conn,
     items: &[TrashId],
@@ -411,9 +423,10 @@ pub async fn tags(
     let list = json_numbers(items.iter().map(|id| id.0));
     let sql = with_numbers!(
         conn,
-        "SELECT trash_id, name FROM trash_tags WHERE trash_id IN",
+        "SELECT trash_id, name FROM (
+             SELECT trash_id, name, ROW_NUMBER() OVER (PARTITION BY trash_id ORDER BY name) AS place FROM trash_tags WHERE trash_id IN",
         "$1",
-        "ORDER BY trash_id, name LIMIT $2"
+        ") AS placed WHERE place <= $2 ORDER BY trash_id, name"
     );
     conn.rows(sql, &[(&list).into(), limit.into()], |row| {
         Ok((TrashId(row.int(0)?), row.text(1)?))

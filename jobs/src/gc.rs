@@ -95,7 +95,7 @@ async fn untagged(cx: &Context, gc: &Gc) -> Result<Option<u64>> {
     if more > 0 {
         lines.push(format!("and {more} more without a tag"));
     }
-    cx.log_all(lines).await;
+    cx.log_lines(lines).await;
     Ok((!cx.is_cancelled()).then_some(deleted))
 }
 
@@ -113,7 +113,7 @@ async fn preview(cx: &Context, manifests: u64) -> Result<Outcome> {
     let lines = candidates
         .iter()
         .map(|one| format!("would free {}, {} bytes: {}", one.digest, one.size, one.why));
-    cx.log_all(lines.collect()).await;
+    cx.log_lines(lines.collect()).await;
     let first = if candidates.len() == NAMED {
         "the first "
     } else {

@@ -8,7 +8,10 @@ use db::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Until `shutdown`. Where no other process writes the database once is enough: whoever asks is asked here.
+/// How often it is told where nobody else asks: often enough not to be forgotten.
+const SELDOM: Duration = Duration::from_hours(1);
+
+/// Until `shutdown`.
 pub(crate) async fn show(db: Db, workers: usize, lease: Duration, shutdown: CancellationToken) {
     let mut started_at = None;
     while !shutdown.is_cancelled() {
@@ -35,13 +38,10 @@ pub(crate) async fn show(db: Db, workers: usize, lease: Duration, shutdown: Canc
                 tracing::debug!(%error, "this node could not be shown among those that run jobs")
             }
         }
-        if db.is_exclusive() && started_at.is_some() {
-            shutdown.cancelled().await;
-            return;
-        }
+        let pause = if db.is_exclusive() { SELDOM } else { lease / 3 };
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = tokio::time::sleep(lease / 3) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
     let name = db.node().to_owned();

@@ -4,13 +4,13 @@
 #[cfg(test)]
 mod tests;
 
-use db::audit::Purge;
-use model::{Result, audit::Event, job::PurgeAudit};
+use std::time::Duration;
+
+use db::audit::{self, Purge};
+use model::{Result, audit::Event, job::PurgeAudit, time::Timestamp};
 use serde::Serialize;
 
-use crate::{Context, Outcome, trim_history::unread};
-use db::audit;
-use model::time::Timestamp;
+use crate::{Context, Outcome, trim_history::audit_read_until};
 
 /// Rows in one transaction.
 const BATCH: i64 = 500;
@@ -34,12 +34,12 @@ pub(crate) async fn run(cx: &Context, what: &PurgeAudit) -> Result<Outcome> {
                 .to_owned(),
         ));
     }
-    let keep = std::time::Duration::from_hours(what.keep_hours.unsigned_abs());
+    let keep = Duration::from_hours(what.keep_hours.unsigned_abs());
     let before = cx.db().now().await?.minus(keep);
     let purge = Purge {
         before,
         events,
-        read_until: unread(cx).await?,
+        read_until: audit_read_until(cx).await?,
         dry_run: what.dry_run,
     };
     let (mut gone, mut begin) = (0, (Timestamp(0), 0));

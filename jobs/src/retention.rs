@@ -27,7 +27,7 @@ use crate::{Context, Outcome};
 /// Tasks made in one transaction.
 const TASKS: i64 = 200;
 /// Artifacts of which the log tells; each is a line of some 150 bytes.
-const EXPLAINED: usize = 200_000;
+const EXPLAINED: usize = 100_000;
 
 /// Makes the tasks. An attempt goes on where the one before ended.
 pub(crate) async fn begin(cx: &Context, policy: PolicyId, dry_run: bool) -> Result<Outcome> {
@@ -61,7 +61,7 @@ pub(crate) async fn begin(cx: &Context, policy: PolicyId, dry_run: bool) -> Resu
             .into_iter()
             .filter_map(|repository| {
                 let (_, name) = repository.name.split_once('/')?;
-                let is_meant = stored.policy.rules_of(name).next().is_some();
+                let is_meant = stored.policy.is_about(name);
                 is_meant.then(|| (repository.id, name.to_owned()))
             })
             .collect();
@@ -143,6 +143,9 @@ pub(crate) async fn retain(
         .registry
         .judge_retention(&stored.policy, &repository, &cx.cancel)
         .await;
+    if cx.is_cancelled() {
+        return Ok(Outcome::Interrupted);
+    }
     let judgement = match judged {
         Ok(Some(judgement)) => judgement,
         Ok(None) => return Ok(Outcome::Done("no rule is about it any more".to_owned())),
@@ -150,9 +153,6 @@ pub(crate) async fn retain(
         Err(model::Error::Invalid(_, why)) => return Ok(Outcome::GiveUp(why)),
         Err(error) => return Err(error),
     };
-    if cx.is_cancelled() {
-        return Ok(Outcome::Interrupted);
-    }
     let mut shown = Shown {
         total: judgement.verdicts.len(),
         retained: judgement.retained(),
@@ -254,7 +254,8 @@ fn line(one: &Explained, policy: &Policy, dry_run: bool) -> String {
     let pulled = one.pulled_at.map_or("never".to_owned(), Timestamp::rfc3339);
     // Harbor's marks.
     let mark = match one.verdict {
-        Verdict::Kept(_) | Verdict::Unclear => "RETAIN",
+        Verdict::Kept(_) | Verdict::Unclear | Verdict::Part => "RETAIN",
+        Verdict::Immutable => "IMMUTABLE",
         Verdict::Goes => "DEL",
     };
     let mut why = policy.reason(one.verdict);

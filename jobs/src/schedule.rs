@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 const LEASE: &str = "scheduler";
 /// How often it is looked at.
 const TICK: Duration = Duration::from_secs(10);
-/// Schedules of people enqueued in one look.
+/// Schedules of people read at a time.
 const MOST: i64 = 100;
 /// What a schedule waits whose expression does not come any more, or whose job this version does not know.
 const MUCH_LATER: Duration = Duration::from_hours(24);
@@ -133,7 +133,8 @@ impl Schedule {
         if !self.leads().await? {
             return Ok(Vec::new());
         }
-        let mut enqueued = Vec::new();
+        // First, so that nothing that goes wrong elsewhere keeps people waiting.
+        let mut enqueued = self.enqueue_scheduled().await?;
         for job in Job::PERIODIC {
             let Some(every) = self.intervals.of(&job) else {
                 continue;
@@ -153,7 +154,6 @@ impl Schedule {
                 enqueued.push(kind);
             }
         }
-        enqueued.extend(self.enqueue_scheduled().await?);
         Ok(enqueued)
     }
 
@@ -169,23 +169,28 @@ impl Schedule {
     /// Puts into the queue what people's schedules say, unless all of them are paused. What was missed is done once.
     async fn enqueue_scheduled(&self) -> Result<Vec<&'static str>> {
         let db = self.registry.db();
-        let due = {
-            let mut reader = db.reader().await?;
-            if queues::is_paused(&mut reader, queues::SCHEDULER).await? {
-                return Ok(Vec::new());
-            }
-            let now = reader.now(db.clock()).await?;
-            schedules::due(&mut reader, now, MOST).await?
-        };
         let mut enqueued = Vec::new();
-        for schedule in due {
-            let kind = db.write(move |tx| {
-                let schedule = schedule.clone();
-                Box::pin(async move { begin(tx, &schedule).await })
-            });
-            enqueued.extend(kind.await?);
+        loop {
+            let due = {
+                let mut reader = db.reader().await?;
+                if queues::is_paused(&mut reader, queues::SCHEDULER).await? {
+                    return Ok(enqueued);
+                }
+                let now = reader.now(db.clock()).await?;
+                schedules::due(&mut reader, now, MOST).await?
+            };
+            let is_last = (due.len() as i64) < MOST;
+            for schedule in due {
+                let kind = db.write(move |tx| {
+                    let schedule = schedule.clone();
+                    Box::pin(async move { begin(tx, &schedule).await })
+                });
+                enqueued.extend(kind.await?);
+            }
+            if is_last {
+                return Ok(enqueued);
+            }
         }
-        Ok(enqueued)
     }
 
     async fn has_undescribed(&self) -> Result<bool> {
@@ -233,16 +238,14 @@ impl Schedule {
 /// what it began the last time still goes on.
 async fn begin(tx: &mut db::Tx, schedule: &Row) -> Result<Option<&'static str>> {
     let now = tx.now().await?;
-    let Some(next) = next(schedule, now) else {
+    let job = serde_json::from_str::<Job>(&schedule.job).ok();
+    let (Some(next), Some(job)) = (next(schedule, now), job) else {
         schedules::advance(tx, schedule, now.plus(MUCH_LATER)).await?;
         return Ok(None);
     };
     if !schedules::advance(tx, schedule, next).await? {
         return Ok(None);
     }
-    let Ok(job) = serde_json::from_str::<Job>(&schedule.job) else {
-        return Ok(None); // a newer version's
-    };
     if executions::is_under_way(tx, &job).await? {
         tracing::info!(
             job.kind = job.kind().as_str(),

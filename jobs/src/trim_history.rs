@@ -23,6 +23,8 @@ const KEEP_JOBS: Duration = Duration::from_hours(720);
 const KEEP_PERIODIC: Duration = Duration::from_hours(72);
 /// Executions of one kind, and of one policy, that stay; as many as Harbor keeps.
 const KEEP_EXECUTIONS: i64 = 50;
+/// Executions found at a time: each look ranks all of a kind.
+const MANY: i64 = 5000;
 /// How long a node is remembered that nobody has seen.
 const KEEP_NODES: Duration = Duration::from_hours(24);
 /// Rows in one transaction, lines of logs too: a few milliseconds of the one writer that SQLite has.
@@ -82,26 +84,28 @@ async fn sweep_executions(cx: &Context) -> Result<Option<u64>> {
         loop {
             let old = {
                 let mut reader = cx.db().reader().await?;
-                jobs::superfluous(&mut reader, *kind, KEEP_EXECUTIONS, BATCH).await?
+                jobs::superfluous(&mut reader, *kind, KEEP_EXECUTIONS, MANY).await?
             };
             if old.is_empty() {
                 break;
             }
-            loop {
-                if cx.is_cancelled() {
-                    return Ok(None);
-                }
-                let old = old.clone();
-                let swept = cx
-                    .db()
-                    .write(move |tx| {
-                        let old = old.clone();
-                        Box::pin(async move { jobs::delete(tx, &old, BATCH).await })
-                    })
-                    .await?;
-                gone += swept.jobs;
-                if swept.is_over() {
-                    break;
+            for old in old.chunks(BATCH as usize) {
+                loop {
+                    if cx.is_cancelled() {
+                        return Ok(None);
+                    }
+                    let old = old.to_vec();
+                    let swept = cx
+                        .db()
+                        .write(move |tx| {
+                            let old = old.clone();
+                            Box::pin(async move { jobs::delete(tx, &old, BATCH).await })
+                        })
+                        .await?;
+                    gone += swept.jobs;
+                    if swept.is_over() {
+                        break;
+                    }
                 }
             }
         }
@@ -114,7 +118,7 @@ async fn trim_audit(cx: &Context, keep: Duration) -> Result<Option<u64>> {
     let purge = Purge {
         before: cx.db().now().await?.minus(keep),
         events: Vec::new(),
-        read_until: unread(cx).await?,
+        read_until: audit_read_until(cx).await?,
         dry_run: false,
     };
     let (mut gone, mut begin) = (0, (Timestamp(0), 0));
@@ -137,7 +141,7 @@ async fn trim_audit(cx: &Context, keep: Duration) -> Result<Option<u64>> {
 }
 
 /// How far a collector has read that wants the audit; before the first row when it has not begun.
-pub(crate) async fn unread(cx: &Context) -> Result<Option<Cursor>> {
+pub(crate) async fn audit_read_until(cx: &Context) -> Result<Option<Cursor>> {
     if cx
         .db()
         .settings()

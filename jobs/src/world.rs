@@ -290,7 +290,7 @@ impl<'a> World<'a> {
     pub(crate) async fn patient(&self, grace: Duration) -> Registry {
         let store = Store::open(blob::Config::new(&self.root)).await.unwrap();
         let config = registry::Config {
-            gc_grace: grace,
+            gc_untagged_grace: grace,
             ..registry::Config::default()
         };
         Registry::new(self.database.db.clone(), store, config, b"key")
@@ -351,6 +351,7 @@ pub(crate) fn digest_of(bytes: &[u8]) -> Digest {
 fn over(db: &Db, store: Store) -> Registry {
     let config = registry::Config {
         gc_grace: Duration::ZERO,
+        gc_untagged_grace: Duration::ZERO,
         ..registry::Config::default()
     };
     Registry::new(db.clone(), store, config, b"key")

@@ -70,7 +70,7 @@ pub struct Gc {
     /// Nothing goes; the log names what would.
     #[serde(default)]
     pub dry_run: bool,
-    /// Deletes at once.
+    /// As it was asked for, and shown again. Contents go as many at once as the store takes.
     #[serde(default)]
     pub workers: Option<u8>,
     #[serde(default)]

@@ -140,6 +140,8 @@ impl Policy {
                 format!("rule {} keeps {}", place + 1, what.unwrap_or_default())
             }
             Verdict::Unclear => "a selector is too complex to be compared with its tags".to_owned(),
+            Verdict::Immutable => "one of its tags is immutable".to_owned(),
+            Verdict::Part => "an index names it: it stays as long as that".to_owned(),
             Verdict::Goes => "no rule keeps it".to_owned(),
         }
     }
@@ -152,13 +154,12 @@ impl Policy {
         Cron::parse(&self.cron).map(Some)
     }
 
-    /// The rules in force that are about a repository, which is named without its project; with each its place among all.
-    pub fn rules_of<'a>(
-        &'a self,
-        repository: &'a str,
-    ) -> impl Iterator<Item = (usize, &'a Rule)> + 'a {
-        let all = self.rules.iter().enumerate();
-        all.filter(move |(_, rule)| !rule.disabled && rule.is_about(repository))
+    /// Whether a rule in force is about a repository, which is named without its project; also when that cannot be said, so that
+    /// somebody looks at it and complains.
+    pub fn is_about(&self, repository: &str) -> bool {
+        let in_force = self.rules.iter().filter(|rule| !rule.disabled);
+        let mut told = in_force.map(|rule| rule.is_about(repository));
+        told.any(|told| told.unwrap_or(true))
     }
 }
 
@@ -194,11 +195,16 @@ impl Rule {
             .map_or(&[], Vec::as_slice)
     }
 
-    /// All selectors must choose it. Where a pattern cannot be judged the rule is about the repository for what it keeps; whether
-    /// anything goes there, another rule must say.
-    fn is_about(&self, repository: &str) -> bool {
-        let mut all = self.repositories().iter();
-        all.all(|one| one.selects_repository(repository).unwrap_or(false))
+    /// All selectors must choose it. A pattern that cannot be judged is a reason to do nothing: what the rule would keep must not go by
+    /// another.
+    fn is_about(&self, repository: &str) -> Result<bool, String> {
+        for selector in self.repositories() {
+            let chosen = selector.selects_repository(repository);
+            if !chosen.map_err(|why| format!("`{}`: {why}", selector.pattern))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The number that the template needs; an error says what is wrong with it.

@@ -14,7 +14,7 @@ use std::{
 };
 
 use db::{
-    blobs::{self, Blob, State},
+    blobs::{self, Blob, State, tombstones},
     links::{self, Due},
     replicas,
     repositories::Repository,
@@ -112,7 +112,7 @@ impl Registry {
         let now = self.db().now().await?;
         let mut reader = self.db().reader().await?;
         Ok(links::any_due(&mut reader, now).await?
-            || blobs::any_to_collect(&mut reader, now.minus(TOMBSTONE)).await?)
+            || tombstones::any_to_collect(&mut reader, now.minus(TOMBSTONE)).await?)
     }
 }
 
@@ -219,33 +219,55 @@ impl<P: Fn(&CollectProgress) + Send + Sync> Run<'_, P> {
         Ok(())
     }
 
-    /// Forgets what went an hour ago. A push that had begun to write before the claim may have left its bytes there after the delete,
-    /// and stored elsewhere then: so the place is cleared once more, as long as the row keeps everybody else from it.
+    /// Clears the places of what went an hour ago once more, and forgets what was cleared an hour ago: see `db::blobs::tombstones`.
     async fn bury(&mut self) -> Result<()> {
         while !self.cancel.is_cancelled() {
-            let before = self.registry.db().now().await?.minus(TOMBSTONE);
+            let at = self.registry.db().now().await?;
             let old = {
                 let reader = &mut *self.registry.db().reader().await?;
-                blobs::tombstones(reader, before, BATCH).await?
+                tombstones::uncleared(reader, at.minus(TOMBSTONE), BATCH).await?
             };
-            if old.is_empty() {
-                return Ok(());
+            if old.is_empty() || !self.clear(&old, at).await? {
+                break;
             }
-            self.registry.check_store().await?;
-            let answers = self.registry.delete_bytes(&old).await;
-            let cleared = old.iter().zip(answers);
-            let cleared: Vec<BlobId> = cleared
-                .filter_map(|(blob, answer)| answer.ok().map(|_| blob.id))
-                .collect();
-            let buried = self.registry.db().write(move |tx| {
-                let cleared = cleared.clone();
-                Box::pin(async move { blobs::bury(tx, &cleared).await })
+        }
+        while !self.cancel.is_cancelled() {
+            let buried = self.registry.db().write(|tx| {
+                Box::pin(async move {
+                    let before = tx.now().await?.minus(TOMBSTONE);
+                    tombstones::bury(tx, before, BATCH).await
+                })
             });
             if buried.await? < BATCH as u64 {
-                return Ok(());
+                break;
             }
         }
         Ok(())
+    }
+
+    /// False when nothing could be cleared.
+    async fn clear(&self, old: &[Blob], at: Timestamp) -> Result<bool> {
+        self.registry.check_store().await?;
+        if self.registry.db().now().await?.since(at) > MAX_DELAY {
+            return Ok(false);
+        }
+        let answers = self.registry.delete_bytes(old).await;
+        let cleared = old.iter().zip(answers);
+        let cleared: Vec<BlobId> = cleared
+            .filter_map(|(blob, answer)| answer.ok().map(|_| blob.id))
+            .collect();
+        let is_any = !cleared.is_empty();
+        self.registry
+            .db()
+            .write(move |tx| {
+                let cleared = cleared.clone();
+                Box::pin(async move {
+                    let now = tx.now().await?;
+                    tombstones::set_cleared(tx, &cleared, now).await
+                })
+            })
+            .await?;
+        Ok(is_any)
     }
 }
 

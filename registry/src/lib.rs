@@ -43,6 +43,9 @@ pub struct Config {
     pub uploads_expire: Duration,
     /// How long released content waits for the collector; zero is safe.
     pub gc_grace: Duration,
+    /// How old a manifest without a tag must be before a collection that takes those may take it: a client pushes the manifests of an
+    /// index before the index.
+    pub gc_untagged_grace: Duration,
     /// How long what somebody deletes stays in the trash; zero: it does not go there.
     pub trash_keep: Duration,
     /// The same of what a retention policy deletes.
@@ -62,6 +65,7 @@ impl Default for Config {
         Self {
             uploads_expire: Duration::from_hours(24),
             gc_grace: Duration::from_hours(2),
+            gc_untagged_grace: Duration::from_hours(2),
             trash_keep: Duration::ZERO,
             trash_keep_retention: Duration::from_hours(7 * 24),
             failover_window: Duration::from_mins(10),

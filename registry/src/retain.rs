@@ -7,7 +7,8 @@ mod tests;
 use std::collections::{HashMap, VecDeque};
 
 use db::{
-    artifacts::{self, Deletion, Spared},
+    artifacts::{self, Deletion, Known, Spared},
+    immutable,
     repositories::Repository,
     retention::{self, Candidate, CandidateTag},
     trash::{Bin, Cause},
@@ -17,7 +18,7 @@ use model::{
     id::ArtifactId,
     retention::{
         Policy,
-        judge::{Judge, Judged, Looking, Verdict},
+        judge::{Judge, Judged, Looking, Told, Verdict},
     },
     time::Timestamp,
 };
@@ -28,16 +29,14 @@ use crate::Registry;
 /// Artifacts read at a time, and tags.
 const PAGE: i64 = 500;
 const TAGS: i64 = 5000;
-/// Artifacts that one transaction deletes: some milliseconds of the one writer that SQLite has.
-const BATCH: usize = 25;
+/// Tags and manifests that one transaction deletes, about: some milliseconds of the one writer that SQLite has.
+const BATCH: i64 = 60;
 /// Tags of an artifact that are named.
 pub const NAMED: usize = 5;
 
 /// What a policy says of a repository.
 #[derive(Debug, Clone)]
 pub struct Judgement {
-    /// When it was judged, by the database's clock.
-    pub at: Timestamp,
     /// In the order in which the artifacts came.
     pub verdicts: Vec<Judged>,
 }
@@ -49,11 +48,11 @@ impl Judgement {
         self.verdicts.len() - self.verdicts.iter().filter(goes).count()
     }
 
-    /// What is to be deleted.
-    pub fn going(&self) -> Vec<ArtifactId> {
+    /// What is to be deleted, as it was known when it was judged.
+    fn going(&self) -> VecDeque<(ArtifactId, Known)> {
         let going = self.verdicts.iter();
         let going = going.filter(|one| one.verdict == Verdict::Goes);
-        going.map(|one| one.artifact).collect()
+        going.map(|one| (one.artifact, known(one))).collect()
     }
 }
 
@@ -95,19 +94,33 @@ impl Registry {
         let Some(mut judge) = judge else {
             return Ok(None);
         };
-        let (mut walk, mut current) = (Walk::new(self, repository), None);
-        while !cancel.is_cancelled() {
+        let rules = {
+            let mut reader = self.db().reader().await?;
+            immutable::rules(&mut reader, repository.project).await?
+        };
+        let (mut walk, mut current): (_, Option<Looking>) = (Walk::new(self, repository), None);
+        loop {
+            if cancel.is_cancelled() {
+                return Err(Error::Precondition("it was stopped".to_owned()));
+            }
             let more = walk
                 .page(|seen| match seen {
                     Seen::Artifact(one) => {
-                        let next = judge.look(one.id, one.pushed_at, one.pulled_at);
+                        let next = judge.look(one.id, one.pushed_at, one.pulled_at, one.is_part);
                         if let Some(looking) = current.replace(next) {
                             judge.take(looking);
                         }
                     }
                     Seen::Tag(tag) => {
                         if let Some(looking) = &mut current {
-                            judge.tag(looking, &tag.name, tag.pushed_at, tag.pulled_at);
+                            let told = Told {
+                                id: tag.id,
+                                name: &tag.name,
+                                pushed: tag.pushed_at,
+                                pulled: tag.pulled_at,
+                                is_immutable: rules.hold(&repository.name, &tag.name),
+                            };
+                            judge.tag(looking, &told);
                         }
                     }
                 })
@@ -117,11 +130,9 @@ impl Registry {
             }
         }
         if let Some(looking) = current.take() {
-            let looking: Looking = looking;
             judge.take(looking);
         }
         Ok(Some(Judgement {
-            at,
             verdicts: judge.judge(),
         }))
     }
@@ -136,30 +147,28 @@ impl Registry {
     ) -> Result<Pruned> {
         let keep = self.config().trash_keep_retention;
         let bin = Bin::begin(Cause::Retention, keep, self.db().now().await?);
-        let (going, at) = (judgement.going(), judgement.at);
-        self.delete_judged(repository, going, at, bin, cancel, progress)
+        self.delete_judged(repository, judgement.going(), bin, cancel, progress)
             .await
     }
 
-    /// Deletes artifacts about which nothing has changed since `at`, some in a transaction.
+    /// Deletes artifacts about which nothing has changed since it was known, some in a transaction.
     pub(crate) async fn delete_judged(
         &self,
         repository: &Repository,
-        going: Vec<ArtifactId>,
-        at: Timestamp,
+        going: VecDeque<(ArtifactId, Known)>,
         bin: Option<Bin>,
         cancel: &CancellationToken,
         progress: impl Fn(&Pruned) + Send + Sync,
     ) -> Result<Pruned> {
         let mut done = Pruned::default();
         let mut left = Left {
-            going: going.into(),
+            going,
             current: None,
             deleted: 0,
             spared: Vec::new(),
         };
         while !left.is_over() && !cancel.is_cancelled() {
-            left = self.delete_step(repository, left, at, bin.clone()).await?;
+            left = self.delete_step(repository, left, bin.clone()).await?;
             done.deleted += std::mem::take(&mut left.deleted);
             done.spared.append(&mut left.spared);
             progress(&done);
@@ -171,7 +180,6 @@ impl Registry {
         &self,
         repository: &Repository,
         left: Left,
-        at: Timestamp,
         bin: Option<Bin>,
     ) -> Result<Left> {
         let (repository, grace) = (repository.clone(), self.config().gc_grace);
@@ -180,13 +188,15 @@ impl Registry {
                 let (repository, mut left, bin) = (repository.clone(), left.clone(), bin.clone());
                 Box::pin(async move {
                     let now = tx.now().await?;
-                    for _ in 0..BATCH {
-                        let Some((artifact, mut deletion)) = left.next(at, bin.as_ref()) else {
-                            break;
-                        };
+                    let mut spent = 0;
+                    while spent < BATCH
+                        && let Some((artifact, mut deletion)) = left.next(bin.as_ref())
+                    {
+                        let before = deletion.spent();
                         let check_at = now.plus(grace);
                         artifacts::delete_some(tx, &repository, &mut deletion, check_at, now)
                             .await?;
+                        spent += 1 + deletion.spent() - before;
                         if !deletion.is_done() {
                             left.current = Some((artifact, deletion));
                             break;
@@ -216,10 +226,19 @@ impl Registry {
     }
 }
 
+fn known(judged: &Judged) -> Known {
+    Known {
+        tags: judged.tags,
+        tag_ids: judged.tag_ids,
+        pushed_at: judged.pushed,
+        pulled_at: judged.pulled,
+    }
+}
+
 /// What is left to delete.
 #[derive(Clone)]
 struct Left {
-    going: VecDeque<ArtifactId>,
+    going: VecDeque<(ArtifactId, Known)>,
     /// One with so many tags that a step was not enough.
     current: Option<(ArtifactId, Deletion)>,
     deleted: u64,
@@ -231,10 +250,10 @@ impl Left {
         self.going.is_empty() && self.current.is_none()
     }
 
-    fn next(&mut self, at: Timestamp, bin: Option<&Bin>) -> Option<(ArtifactId, Deletion)> {
+    fn next(&mut self, bin: Option<&Bin>) -> Option<(ArtifactId, Deletion)> {
         self.current.take().or_else(|| {
-            let artifact = self.going.pop_front()?;
-            Some((artifact, Deletion::judged(artifact, at, bin.cloned())))
+            let (artifact, known) = self.going.pop_front()?;
+            Some((artifact, Deletion::judged(artifact, known, bin.cloned())))
         })
     }
 }

@@ -8,7 +8,10 @@ use std::collections::HashMap;
 
 use blob::Found;
 use db::{
-    blobs::{self, Blob, Holders, State},
+    blobs::{
+        self, Blob, State,
+        holders::{self, Holders},
+    },
     facts,
 };
 use model::{Result, error::internal, id::BlobId, time::Timestamp};
@@ -101,7 +104,7 @@ impl Registry {
             .map(|row| ((row.digest, row.location.clone()), row))
             .collect();
         let ids: Vec<BlobId> = rows.values().map(|row| row.id).collect();
-        let holders: HashMap<BlobId, Holders> = blobs::holders(&mut reader, &ids)
+        let holders: HashMap<BlobId, Holders> = holders::of_all(&mut reader, &ids)
             .await?
             .into_iter()
             .collect();

@@ -66,8 +66,8 @@ impl Registry {
     ) -> Result<()> {
         let mut order = Vec::new();
         let mut open = vec![(item.clone(), false)];
-        while let Some((item, is_after)) = open.pop() {
-            if is_after {
+        while let Some((item, is_open)) = open.pop() {
+            if is_open {
                 order.push(item);
                 continue;
             }
@@ -75,8 +75,10 @@ impl Registry {
                 continue;
             }
             let parts = trash::parts(&mut *self.db().reader().await?, &item).await?;
+            // The last comes first.
+            open.extend(parts.attached.into_iter().map(|part| (part, false)));
             open.push((item, true));
-            open.extend(parts.into_iter().map(|part| (part, false)));
+            open.extend(parts.children.into_iter().map(|part| (part, false)));
         }
         for item in order {
             let found = trash::find(&mut *self.db().reader().await?, item.id).await?;

@@ -2,8 +2,9 @@
 //! nothing.
 
 use db::{
+    artifacts::Known,
     repositories::{self, Repository},
-    retention,
+    retention::{self, Candidate},
     trash::{Bin, Cause},
 };
 use model::{
@@ -28,7 +29,7 @@ pub struct Untagged {
 }
 
 impl Registry {
-    /// Deletes all manifests without a tag that are older than `gc.grace`, repository by repository; with `dry_run` none. What goes is
+    /// Deletes all manifests without a tag that are older than `gc.untagged_grace`, repository by repository; with `dry_run` none. What goes is
     /// told to `each`, of which nothing is kept. Answers how many went.
     pub async fn delete_untagged(
         &self,
@@ -58,30 +59,31 @@ impl Registry {
         cancel: &CancellationToken,
         each: &mut (impl FnMut(Untagged) + Send),
     ) -> Result<u64> {
-        let at = self.db().now().await?;
-        let before = at.minus(self.config().gc_grace);
-        let bin = Bin::begin(Cause::Untagged, self.config().trash_keep, at);
+        let now = self.db().now().await?;
+        let before = now.minus(self.config().gc_untagged_grace);
+        let bin = Bin::begin(Cause::Untagged, self.config().trash_keep, now);
         let (mut after, mut count) = ((Timestamp(i64::MIN), ArtifactId(0)), 0);
         while !cancel.is_cancelled() {
             let found = {
                 let mut reader = self.db().reader().await?;
-                let id = repository.id;
-                retention::untagged(&mut reader, id, before, after, ARTIFACTS).await?
+                retention::candidates(&mut reader, repository.id, after, ARTIFACTS).await?
             };
             let Some(last) = found.last() else { break };
             after = (last.pushed_at, last.id);
+            let is_over = last.pushed_at >= before;
+            let untagged = self.without_tags(found, before).await?;
             let done = if dry_run {
                 Pruned {
-                    deleted: found.len() as u64,
+                    deleted: untagged.len() as u64,
                     ..Pruned::default()
                 }
             } else {
-                let going = found.iter().map(|one| one.id).collect();
-                self.delete_judged(repository, going, at, bin.clone(), cancel, |_| ())
+                let going = untagged.iter().map(|one| (one.id, known(one))).collect();
+                self.delete_judged(repository, going, bin.clone(), cancel, |_| ())
                     .await?
             };
             count += done.deleted;
-            for one in found {
+            for one in untagged {
                 if !done.spared.iter().any(|(spared, _)| *spared == one.id) {
                     each(Untagged {
                         repository: repository.name.clone(),
@@ -89,7 +91,35 @@ impl Registry {
                     });
                 }
             }
+            if is_over {
+                break;
+            }
         }
         Ok(count)
+    }
+
+    async fn without_tags(
+        &self,
+        found: Vec<Candidate>,
+        before: Timestamp,
+    ) -> Result<Vec<Candidate>> {
+        let old: Vec<Candidate> = found
+            .into_iter()
+            .filter(|one| one.pushed_at < before && !one.is_part)
+            .collect();
+        let ids: Vec<ArtifactId> = old.iter().map(|one| one.id).collect();
+        let tagged = retention::tagged(&mut *self.db().reader().await?, &ids).await?;
+        let has_tag = |one: &Candidate| tagged.binary_search(&one.id).is_ok();
+        Ok(old.into_iter().filter(|one| !has_tag(one)).collect())
+    }
+}
+
+/// It must have no tag when it goes, and be no younger.
+fn known(one: &Candidate) -> Known {
+    Known {
+        tags: 0,
+        tag_ids: 0,
+        pushed_at: one.pushed_at,
+        pulled_at: one.pulled_at,
     }
 }

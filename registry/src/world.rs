@@ -49,6 +49,7 @@ pub(crate) fn each(test: impl AsyncFn(&World<'_>)) {
 pub(crate) fn config() -> Config {
     Config {
         gc_grace: Duration::ZERO,
+        gc_untagged_grace: Duration::ZERO,
         scrub_rate: None,
         ..Config::default()
     }

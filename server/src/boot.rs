@@ -480,6 +480,7 @@ fn registry_config(config: &Config) -> registry::Config {
     registry::Config {
         uploads_expire: config.uploads.expire,
         gc_grace: config.gc.grace,
+        gc_untagged_grace: config.gc.untagged_grace,
         trash_keep: config.trash.keep,
         trash_keep_retention: config.trash.keep_retention,
         failover_window: config.database.failover_window,

@@ -87,6 +87,23 @@ impl<T: Serialize + JsonSchema + Send + 'static> Answer for Listed<T> {
     }
 }
 
+/// A list that comes whole where no size of a page is asked for: then it has no neighbours to link to.
+pub(crate) struct Whole<T>(pub(crate) Listed<T>);
+
+impl<T: Serialize + JsonSchema + Send + 'static> Answer for Whole<T> {
+    fn response(self, asked: &Asked) -> Response<Body> {
+        let mut response = self.0.response(asked);
+        if !asked.names_size() {
+            response.headers_mut().remove(header::LINK);
+        }
+        response
+    }
+
+    fn describe(operation: &mut Operation<'_>) {
+        operation.lists::<T>();
+    }
+}
+
 /// One JSON array of many batches.
 fn streamed<T: Serialize + Send + 'static>(first: Vec<T>, rest: Rest<T>) -> Response<Body> {
     let batches = stream::iter([Ok(first)]).chain(rest.rows).enumerate();
@@ -127,16 +144,14 @@ impl Answer for Created {
     }
 }
 
-/// 201 for a run that began beside the request's path, or for nothing that has an address.
-pub(crate) struct Begun(pub(crate) Option<JobId>);
+/// 201 for a run that began beside the request's path.
+pub(crate) struct Begun(pub(crate) JobId);
 
 impl Answer for Begun {
     fn response(self, asked: &Asked) -> Response<Body> {
         let mut response = empty(StatusCode::CREATED);
-        if let Some(id) = self.0 {
-            let location = asked.beside(&id.to_string());
-            response.headers_mut().insert(header::LOCATION, location);
-        }
+        let location = asked.beside(&self.0.to_string());
+        response.headers_mut().insert(header::LOCATION, location);
         response
     }
 

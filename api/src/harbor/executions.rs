@@ -29,6 +29,8 @@ use super::{
 };
 use crate::{admission::Room, body::Body};
 
+/// What stands in the place of a run's number where none began; Terraform reads it.
+const NOTHING: JobId = JobId(0);
 /// Rows of a log read at a time.
 const LINES: i64 = 200;
 
@@ -154,7 +156,7 @@ impl Group {
         match wanted.kind.as_str() {
             "Manual" => {
                 let job = (self.job)(call, &asked.parameters)?;
-                Ok(Begun(Some(begin(call, job).await?)))
+                Ok(Begun(begin(call, job).await?))
             }
             "None" => {
                 // Checked all the same, as with Harbor.
@@ -168,13 +170,14 @@ impl Group {
                     })
                 });
                 removed.await?;
-                Ok(Begun(None))
+                Ok(Begun(NOTHING))
             }
             "Hourly" | "Daily" | "Weekly" | "Custom" => {
+                let job = (self.job)(call, &asked.parameters)?;
                 let new = schedules::New {
                     cron: Cron::parse(&wanted.cron)?,
-                    job: (self.job)(call, &asked.parameters)?,
-                    params: Value::Object(asked.parameters),
+                    params: (self.params)(&job),
+                    job,
                     cron_kind: wanted.kind,
                 };
                 let db = call.db();
@@ -186,10 +189,10 @@ impl Group {
                     })
                 });
                 set.await?;
-                Ok(Begun(None))
+                Ok(Begun(NOTHING))
             }
             // As with Harbor: what shows a schedule may be sent back.
-            "Schedule" | "" => Ok(Begun(None)),
+            "Schedule" | "" => Ok(Begun(NOTHING)),
             _ => Err(Error::Unprocessable(
                 "schedule.type in body should be one of [Hourly Daily Weekly Custom Manual None Schedule]"
                     .to_owned(),
@@ -256,9 +259,8 @@ pub(super) async fn begin(call: &Call, job: Job) -> Result<JobId> {
 
 /// Asks an execution or a task to stop; one that has ended is left as it is.
 pub(super) async fn stop(call: &Call, id: JobId) -> Result<super::answer::Done> {
-    call.db()
-        .write(move |tx| Box::pin(jobs::stop(tx, id)))
-        .await?;
+    let db = call.db();
+    while db.write(move |tx| Box::pin(jobs::stop(tx, id))).await? {}
     Ok(super::answer::Done)
 }
 

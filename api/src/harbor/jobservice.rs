@@ -205,7 +205,8 @@ pub(super) async fn act(call: Call, Json(asked): Json<ActionRequest>) -> Result<
 }
 
 async fn stop_waiting(call: &Call, kinds: Vec<Kind>) -> Result<()> {
-    for kind in kinds {
+    // What the law asks for is not thrown away: nobody would enqueue it again.
+    for kind in kinds.into_iter().filter(|kind| *kind != Kind::ForgetUser) {
         loop {
             let db = call.db();
             let stopped = db.write(move |tx| {

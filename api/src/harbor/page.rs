@@ -44,6 +44,24 @@ impl Call {
         Wanted::of(self.ask().query())
     }
 
+    /// The same of a list that comes whole unless a size is asked for, which may be any.
+    pub(crate) fn wanted_whole(&self) -> Result<Wanted> {
+        let asked = self.ask().query();
+        let (number, size) = (number(asked, "page", 1)?, number(asked, "page_size", 0)?);
+        let page = if size > 0 {
+            let count = size.min(MOST_AT_ONCE);
+            let before = (number.max(1) - 1).saturating_mul(count).min(1 << 53);
+            Page::Rows { before, count }
+        } else {
+            Page::All
+        };
+        let listing = Listing::parse(
+            query::first(asked, "q").as_deref().unwrap_or_default(),
+            query::first(asked, "sort").as_deref().unwrap_or_default(),
+        )?;
+        Ok(Wanted { listing, page })
+    }
+
     /// How many rows come before the page and how many it has, of a list that is short by its nature.
     pub(crate) fn rows(&self) -> Result<(i64, i64)> {
         Ok(match page(self.ask().query())? {
@@ -147,6 +165,11 @@ impl Asked {
             path: ask.head.uri.path().to_owned(),
             query: ask.query().to_owned(),
         }
+    }
+
+    /// Whether a size of a page is asked for.
+    pub(super) fn names_size(&self) -> bool {
+        query::first(&self.query, "page_size").is_some_and(|size| !size.is_empty())
     }
 
     /// Where something new is to be found: the request's path and its name there.

@@ -26,7 +26,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     access,
-    answer::{Created, Done, Listed, Plain},
+    answer::{Created, Done, Plain, Whole},
     call::Call,
     error::Result,
     executions::{begin, counted, log, status, status_code, stop},
@@ -440,6 +440,13 @@ pub(super) async fn execute(call: Call, Json(asked): Json<NewExecution>) -> Resu
         policy: stored.id,
         dry_run: asked.dry_run,
     };
+    let under_way = executions::find_under_way(&mut *call.reader().await?, &job).await?;
+    if let Some(id) = under_way {
+        return Err(Cause::Conflict(format!(
+            "execution {id} does the same and has not ended yet: wait for it, or stop it"
+        ))
+        .into());
+    }
     Ok(Created(begin(&call, job).await?.to_string()))
 }
 
@@ -453,24 +460,24 @@ pub(super) async fn operate(call: Call, Json(asked): Json<ExecutionAction>) -> R
     stop(&call, execution.id).await
 }
 
-pub(super) async fn executions(call: Call) -> Result<Listed<RetentionExecution>> {
+pub(super) async fn executions(call: Call) -> Result<Whole<RetentionExecution>> {
     call.require_name()?;
     let (stored, _) = find(&call, Action::List, Missing::Invalid).await?;
-    let Wanted { listing, page } = call.wanted()?;
+    let Wanted { listing, page } = call.wanted_whole()?;
     let within = executions::of(Kind::Retention, stored.id.0);
     let selection = EXECUTIONS.select(&listing, within)?;
-    call.listed(selection, page, None, RetentionExecution::from)
-        .await
+    let listed = call.listed(selection, page, None, RetentionExecution::from);
+    listed.await.map(Whole)
 }
 
-pub(super) async fn tasks(call: Call) -> Result<Listed<RetentionExecutionTask>> {
+pub(super) async fn tasks(call: Call) -> Result<Whole<RetentionExecutionTask>> {
     call.require_name()?;
     let (stored, _) = find(&call, Action::List, Missing::Invalid).await?;
     let execution = execution(&call, &stored).await?;
-    let Wanted { listing, page } = call.wanted()?;
+    let Wanted { listing, page } = call.wanted_whole()?;
     let selection = TASKS.select(&listing, executions::tasks_of(execution.id))?;
-    call.listed(selection, page, None, RetentionExecutionTask::from)
-        .await
+    let listed = call.listed(selection, page, None, RetentionExecutionTask::from);
+    listed.await.map(Whole)
 }
 
 pub(super) async fn task_log(call: Call) -> Result<Plain> {

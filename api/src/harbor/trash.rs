@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use db::trash::{self, Item, LIST};
-use model::id::TrashId;
+use model::{
+    id::TrashId,
+    permission::{Action, Resource},
+};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -16,7 +19,7 @@ use super::{
 };
 
 /// Tags that are shown of one thing.
-const TAGS: i64 = 10_000;
+const TAGS: i64 = 100;
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct TrashItem {
@@ -26,7 +29,7 @@ pub(super) struct TrashItem {
     /// With its project's name.
     repository: String,
     digest: String,
-    /// The tags that it had.
+    /// The tags that it had, the first hundred.
     tags: Vec<String>,
     /// False when only tags were taken, and the manifest stayed.
     manifest: bool,
@@ -80,6 +83,7 @@ pub(super) async fn list(call: Call) -> Result<Listed<TrashItem>> {
 
 /// Brings it back, with what was deleted with it and belongs to it.
 pub(super) async fn restore(call: Call) -> Result<Json<Restoration>> {
+    call.require(Resource::Artifact, Action::Create)?;
     let item = find(&call).await?;
     let done = call.registry().restore(item.id).await?;
     Ok(Json(Restoration {

@@ -26,6 +26,17 @@ const STEP: i64 = 500;
 /// Accessories asked for at a time.
 const ACCESSORIES: i64 = 100;
 
+/// What was known of an artifact when it was judged. Times alone would not tell what came since: they are those at which a push began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// How many tags it had, and the sum of their numbers.
+    pub tags: i64,
+    pub tag_ids: i64,
+    /// The latest of its own and its tags' times.
+    pub pushed_at: Timestamp,
+    pub pulled_at: Option<Timestamp>,
+}
+
 /// What is left to delete of a manifest and of what goes with it.
 #[derive(Debug, Clone, Default)]
 pub struct Deletion {
@@ -37,6 +48,9 @@ pub struct Deletion {
     /// Where it all goes; nowhere without.
     bin: Option<Bin>,
     spared: Option<Spared>,
+    spent: i64,
+    /// A step has taken some of the tags of the last one, which was judged: it has fewer since.
+    has_begun: bool,
 }
 
 /// Why something stays that was judged to go.
@@ -65,8 +79,8 @@ struct Doomed {
 enum Role {
     /// Somebody wants it: it must be there, and in no index.
     Wanted,
-    /// It was judged at this time: it goes unless something about it has changed since.
-    Judged(Timestamp),
+    /// It was judged as it was then: it goes unless something about it has changed since.
+    Judged(Known),
     /// It goes with what it is attached to or stands in, unless it is part of an index.
     Dependent,
     /// It goes with its index, unless it has a tag or is in another.
@@ -84,14 +98,19 @@ impl Deletion {
         all
     }
 
-    /// Of one that was judged to go, by what was known of it at a time.
-    pub fn judged(artifact: ArtifactId, at: Timestamp, bin: Option<Bin>) -> Self {
+    /// Of one that was judged to go, by what was known of it then.
+    pub fn judged(artifact: ArtifactId, known: Known, bin: Option<Bin>) -> Self {
         let mut all = Self {
             bin,
             ..Self::default()
         };
-        all.add(artifact, Role::Judged(at));
+        all.add(artifact, Role::Judged(known));
         all
+    }
+
+    /// Tags and manifests that the steps so far have taken, about.
+    pub fn spent(&self) -> i64 {
+        self.spent
     }
 
     /// Why the one that was judged stays; none when it goes.
@@ -140,8 +159,8 @@ pub async fn delete_some(
             deletion.missing(repository, &doomed)?;
             continue;
         };
-        if let Role::Judged(at) = doomed.role
-            && let Some(why) = spares(tx, repository, &doomed, &row, at).await?
+        if let Role::Judged(known) = doomed.role
+            && let Some(why) = spares(tx, repository, deletion, &row, known).await?
         {
             deletion.spared = Some(why);
             deletion.left.pop();
@@ -157,7 +176,10 @@ pub async fn delete_some(
         }
         let bin = deletion.bin.as_ref();
         let tags = tags::delete_of(tx, repository, doomed.id, &row.digest, bin, budget, now);
-        budget -= tags.await? + 1;
+        let taken = tags.await? + 1;
+        budget -= taken;
+        deletion.spent += taken;
+        deletion.has_begun = true;
         if budget <= 0 {
             continue; // there may be more tags
         }
@@ -193,48 +215,90 @@ impl Deletion {
     }
 }
 
-/// Whether one that was judged stays after all, now that it is locked.
+/// Whether the last one, which was judged, stays after all, now that it is locked.
 async fn spares(
     tx: &mut Tx,
     repository: &Repository,
-    doomed: &Doomed,
+    deletion: &Deletion,
     row: &Row,
-    at: Timestamp,
+    known: Known,
 ) -> Result<Option<Spared>> {
+    let Some(doomed) = deletion.left.last() else {
+        return Ok(None);
+    };
     if find_parent(tx, doomed.id).await?.is_some() {
         return Ok(Some(Spared::Part));
     }
-    let has_changed = tx
-        .exists(
-            "SELECT 1
-              WHERE EXISTS (SELECT 1 FROM artifacts a WHERE a.id = $1 AND (a.pushed_at > $2 OR a.pulled_at > $2))
-                 OR EXISTS (SELECT 1 FROM tags t WHERE t.artifact_id = $1 AND (t.pushed_at > $2 OR t.pulled_at > $2))",
-            &[doomed.id.into(), at.into()],
-        )
-        .await?;
-    if has_changed {
+    let now = know(tx, doomed.id).await?;
+    let is_later = now.pushed_at > known.pushed_at || now.pulled_at > known.pulled_at;
+    let has_other_tags = (now.tags, now.tag_ids) != (known.tags, known.tag_ids);
+    if is_later || (has_other_tags && !deletion.has_begun) {
         return Ok(Some(Spared::Changed));
     }
     if immutable::rules(tx, repository.project).await?.is_empty() {
         return Ok(None);
     }
-    let mut all = vec![doomed.id];
-    let digest = row.digest.to_string();
-    all.extend(
-        tx.rows(
-            "SELECT id FROM artifacts WHERE repository_id = $1 AND accessory_of = $2 ORDER BY id LIMIT 10000",
-            &[repository.id.into(), (&digest).into()],
-            |row| Ok(ArtifactId(row.int(0)?)),
-        )
-        .await?,
-    );
-    for artifact in all {
+    for artifact in dependents(tx, repository, doomed.id, &row.digest).await? {
         match tags::check_deletable(tx, repository, artifact).await {
             Err(Error::Precondition(_)) => return Ok(Some(Spared::Immutable)),
             checked => checked?,
         }
     }
     Ok(None)
+}
+
+/// What is known of an artifact now.
+async fn know(tx: &mut Tx, id: ArtifactId) -> Result<Known> {
+    let known = tx
+        .row(
+            "SELECT a.pushed_at, a.pulled_at, COUNT(t.id), CAST(COALESCE(SUM(t.id), 0) AS BIGINT), MAX(t.pushed_at), MAX(t.pulled_at)
+               FROM artifacts a
+               LEFT JOIN tags t ON t.artifact_id = a.id
+              WHERE a.id = $1
+              GROUP BY a.id, a.pushed_at, a.pulled_at",
+            &[id.into()],
+            |row| {
+                let (pushed, tagged) = (row.time(0)?, row.opt_time(4)?);
+                Ok(Known {
+                    tags: row.int(2)?,
+                    tag_ids: row.int(3)?,
+                    pushed_at: tagged.map_or(pushed, |tagged| tagged.max(pushed)),
+                    pulled_at: row.opt_time(1)?.max(row.opt_time(5)?),
+                })
+            },
+        )
+        .await?;
+    known.ok_or_else(|| Error::Internal(anyhow::anyhow!("an artifact went under its lock")))
+}
+
+/// All that may go with an artifact: what is attached to it or to a part of it, however far down, and itself.
+async fn dependents(
+    tx: &mut Tx,
+    repository: &Repository,
+    id: ArtifactId,
+    digest: &Digest,
+) -> Result<Vec<ArtifactId>> {
+    let (mut all, mut open) = (vec![id], vec![(id, digest.to_string())]);
+    while let Some((id, digest)) = open.pop() {
+        let further = tx
+            .rows(
+                "SELECT id, digest FROM artifacts WHERE repository_id = $1 AND accessory_of = $2
+                  UNION ALL
+                 SELECT a.id, a.digest FROM artifact_children c JOIN artifacts a ON a.id = c.child_id
+                  WHERE c.parent_id = $3 AND NOT EXISTS (SELECT 1 FROM tags t WHERE t.artifact_id = a.id)
+                  LIMIT 10000",
+                &[repository.id.into(), (&digest).into(), id.into()],
+                |row| Ok((ArtifactId(row.int(0)?), row.text(1)?)),
+            )
+            .await?;
+        for (id, digest) in further {
+            if !all.contains(&id) {
+                all.push(id);
+                open.push((id, digest));
+            }
+        }
+    }
+    Ok(all)
 }
 
 struct Row {
@@ -278,7 +342,7 @@ async fn goes(tx: &mut Tx, doomed: &Doomed, row: &Row) -> Result<bool> {
             row.digest
         ))),
         (Role::Wanted | Role::Judged(_) | Role::Dependent, None) => Ok(true),
-        (Role::Judged(_) | Role::Dependent | Role::Part, Some(_)) => Ok(false),
+        (Role::Dependent | Role::Part | Role::Judged(_), Some(_)) => Ok(false),
         (Role::Part, None) => Ok(!is_tagged(tx, doomed.id).await?),
     }
 }

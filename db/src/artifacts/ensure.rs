@@ -33,7 +33,7 @@ pub async fn ensure(
         new.subject.as_ref().map(ToString::to_string),
     );
     if let Some(known) = find_known(tx, repository.id, &digest).await? {
-        return keep_known(tx, repository, &known, new).await;
+        return keep_known(tx, repository, &known, new, now).await;
     }
     let uid = new_uid();
     let described = new.description.as_ref();
@@ -157,7 +157,16 @@ async fn keep_known(
     repository: &Repository,
     known: &Known,
     new: &NewArtifact,
+    now: Timestamp,
 ) -> Result<(ArtifactId, bool)> {
+    // What comes by its digest has no tag that would tell that it is wanted again.
+    if !new.by_tag {
+        tx.execute(
+            "UPDATE artifacts SET pushed_at = $2 WHERE id = $1 AND pushed_at < $2",
+            &[known.id.into(), now.into()],
+        )
+        .await?;
+    }
     let names_all = known.blob == new.blob
         && known.blobs >= new.blobs.len() as i64
         && known.children >= new.children.len() as i64;

@@ -18,7 +18,7 @@ pub enum Heartbeat {
     Lost,
 }
 
-/// Renews the lease and shows progress. A lease that ran out is not renewed: whoever was away for so long has stopped.
+/// Renews the lease and shows progress, as long as the attempt has the job.
 pub async fn heartbeat(
     tx: &mut Tx,
     id: JobId,
@@ -82,7 +82,7 @@ impl End {
     }
 }
 
-/// Ends a job. False when it belongs to another attempt now.
+/// Ends a job; one that was asked to stop and failed for that has stopped. False when it belongs to another attempt now.
 pub async fn end(
     tx: &mut Tx,
     id: JobId,
@@ -94,7 +94,7 @@ pub async fn end(
     let now = tx.now().await?;
     let ended = tx
         .row(
-            "UPDATE jobs SET state = $3, ended_at = $4, lease_until = NULL, progress = COALESCE($5, progress), message = $6
+            "UPDATE jobs SET state = CASE WHEN stop AND $3 = 'failed' THEN 'stopped' ELSE $3 END, ended_at = $4, lease_until = NULL, progress = COALESCE($5, progress), message = $6
               WHERE id = $1 AND attempt = $2 AND state = 'running'
              RETURNING parent_id, ended_at",
             &[id.into(), attempt.into(), end.as_str().into(), now.into(), progress.into(), message.into()],

@@ -81,6 +81,21 @@ pub async fn find(conn: &mut Conn, kind: Kind, subject: i64, id: JobId) -> Resul
     }))
 }
 
+/// An execution that is asked to do the very same and has not ended yet.
+pub async fn find_under_way(conn: &mut Conn, job: &Job) -> Result<Option<JobId>> {
+    let open = conn
+        .rows(
+            "SELECT id, payload FROM jobs WHERE kind = $1 AND subject_id = $2 AND trigger_kind <> '' AND ended_at IS NULL ORDER BY id LIMIT 100",
+            &[job.kind().as_str().into(), job.subject().into()],
+            |row| Ok((JobId(row.int(0)?), row.text(1)?)),
+        )
+        .await?;
+    let same = open
+        .into_iter()
+        .find(|(_, payload)| serde_json::from_str::<Job>(payload).is_ok_and(|other| other == *job));
+    Ok(same.map(|(id, _)| id))
+}
+
 /// Whether an execution of this job's kind and subject has not ended yet.
 pub async fn is_under_way(conn: &mut Conn, job: &Job) -> Result<bool> {
     conn.exists(
@@ -103,13 +118,11 @@ pub async fn last_resource(conn: &mut Conn, execution: JobId) -> Result<Option<S
 }
 
 /// Ends an execution whose own part is done, once none of its tasks is left: whoever ends a task calls this in the same transaction.
-/// Of two who end the last two at once the second sees, after the lock, that the first has ended.
+/// Of two who end the last two at once the second sees, after the lock, that the first has ended; and so does whoever says at that
+/// moment that the execution's own part is done. (The lock is asked for whatever the state: what another is about to change, a
+/// condition would look at as it was before.)
 pub(super) async fn settle(tx: &mut Tx, id: JobId, now: Timestamp) -> Result<()> {
-    let sql = locking!(
-        tx,
-        "SELECT 1 FROM jobs WHERE id = $1 AND state = 'waiting'",
-        "FOR UPDATE"
-    );
+    let sql = locking!(tx, "SELECT 1 FROM jobs WHERE id = $1", "FOR UPDATE");
     if !tx.exists(sql, &[id.into()]).await? {
         return Ok(());
     }

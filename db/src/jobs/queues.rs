@@ -8,7 +8,7 @@ use model::{
 };
 use serde_json::json;
 
-use super::{JobRow, executions, read};
+use super::{JobRow, Queue, executions, read};
 use crate::{Conn, Tx, dialect::with_rows};
 
 /// The name under which all schedules are paused.
@@ -23,38 +23,41 @@ pub struct Waiting {
     pub since: Option<Timestamp>,
 }
 
-/// Up to so many are counted of each kind.
+/// Up to so many are counted of each kind and priority.
 const COUNTED: i64 = 100_000;
 
 /// Of each kind, also of those of which nothing waits.
 pub async fn waiting(conn: &mut Conn, now: Timestamp) -> Result<Vec<Waiting>> {
-    let kinds = Kind::ALL
-        .iter()
-        .map(|kind| json!({ "kind": kind.as_str() }));
-    let kinds = kinds.collect::<serde_json::Value>().to_string();
+    let queues = Queue::all().into_iter();
+    let queues =
+        queues.map(|queue| json!({ "kind": queue.kind.as_str(), "priority": queue.priority }));
+    let queues = queues.collect::<serde_json::Value>().to_string();
     let sql = with_rows!(
         conn,
         "SELECT given.kind,
-                (SELECT COUNT(*) FROM (SELECT 1 FROM jobs c WHERE c.state = 'ready' AND c.kind = given.kind AND c.run_at <= $2 LIMIT $3) AS counted),
-                (SELECT MIN(o.run_at) FROM jobs o WHERE o.state = 'ready' AND o.kind = given.kind AND o.run_at <= $2)
+                (SELECT COUNT(*) FROM (SELECT 1 FROM jobs c WHERE c.state = 'ready' AND c.kind = given.kind AND c.priority = given.priority AND c.run_at <= $2 LIMIT $3) AS counted),
+                (SELECT MIN(o.run_at) FROM jobs o WHERE o.state = 'ready' AND o.kind = given.kind AND o.priority = given.priority AND o.run_at <= $2)
            FROM",
-        "value ->> 'kind' AS kind",
-        "kind TEXT",
-        "ORDER BY given.kind"
+        "value ->> 'kind' AS kind, value ->> 'priority' AS priority",
+        "kind TEXT, priority BIGINT",
+        "ORDER BY given.kind, given.priority"
     );
     let rows = conn
-        .rows(sql, &[(&kinds).into(), now.into(), COUNTED.into()], |row| {
-            Ok((row.text(0)?, row.int(1)?, row.opt_time(2)?))
-        })
+        .rows(
+            sql,
+            &[(&queues).into(), now.into(), COUNTED.into()],
+            |row| Ok((row.text(0)?, row.int(1)?, row.opt_time(2)?)),
+        )
         .await?;
-    let told = rows.into_iter().filter_map(|(kind, count, since)| {
-        Some(Waiting {
-            kind: Kind::parse(&kind)?,
-            count,
-            since,
-        })
-    });
-    Ok(told.collect())
+    let of = |kind: Kind| {
+        let own = rows.iter().filter(|(name, ..)| name == kind.as_str());
+        Waiting {
+            kind,
+            count: own.clone().map(|(_, count, _)| count).sum(),
+            since: own.filter_map(|(.., since)| *since).min(),
+        }
+    };
+    Ok(Kind::ALL.iter().copied().map(of).collect())
 }
 
 /// The names of what is paused: kinds, or [`SCHEDULER`].

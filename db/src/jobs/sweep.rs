@@ -32,11 +32,15 @@ impl Swept {
     }
 }
 
-/// Forgets up to `limit` jobs, tasks before their executions and logs before their jobs.
+/// Forgets up to `limit` jobs (also tasks whose execution an older version has forgotten), tasks before their executions and logs before their jobs.
 pub async fn trim(tx: &mut Tx, forget: Forget, limit: i64) -> Result<Swept> {
     let mut jobs = tx
         .rows(
-            "SELECT id FROM jobs WHERE ended_at < $1 AND parent_id IS NULL ORDER BY ended_at, id LIMIT $2",
+            "SELECT id FROM jobs
+              WHERE ended_at < $1
+                AND (parent_id IS NULL OR NOT EXISTS (SELECT 1 FROM jobs p WHERE p.id = jobs.parent_id))
+              ORDER BY ended_at, id
+              LIMIT $2",
             &[forget.all.into(), limit.into()],
             |row| Ok(JobId(row.int(0)?)),
         )

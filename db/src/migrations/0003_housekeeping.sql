@@ -8,6 +8,9 @@ ALTER TABLE jobs ADD COLUMN subject_id BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE jobs ADD COLUMN trigger_kind TEXT NOT NULL DEFAULT '';
 ALTER TABLE jobs ADD COLUMN resource TEXT;
 
+-- cleared_at: of a tombstone, when its place was cleared once more; it goes an hour after that.
+ALTER TABLE blobs ADD COLUMN cleared_at BIGINT;
+
 -- When something is enqueued by itself. job: what, as `jobs.payload` has it. cron_kind: Hourly, Daily, Weekly, Custom, or empty where
 -- only the expression counts. next_at: when it is due; what was missed is made up for once.
 CREATE TABLE schedules (
@@ -83,10 +86,11 @@ CREATE TABLE trash_tags (
     PRIMARY KEY (trash_id, name)
 );
 
--- What the collector must leave alone meanwhile.
+-- What the collector must leave alone meanwhile. A row comes in the transaction in which the manifest goes that named the content until
+-- then, and no foreign key asks for the content's lock: contents are locked before manifests, and this is after them.
 CREATE TABLE trash_blobs (
     trash_id BIGINT NOT NULL REFERENCES trash (id) ON DELETE CASCADE,
-    blob_id  BIGINT NOT NULL REFERENCES blobs (id),
+    blob_id  BIGINT NOT NULL,
     PRIMARY KEY (trash_id, blob_id)
 );
 CREATE INDEX trash_blobs_blob ON trash_blobs (blob_id, trash_id);

@@ -32,7 +32,7 @@ use crate::counters::SLOTS;
 const SILENCE: Duration = Duration::from_secs(10);
 
 /// Where it is told that somebody has told something.
-pub(super) type Told = mpsc::Sender<()>;
+pub(super) type Told = mpsc::Sender<String>;
 
 pub(super) struct Address {
     /// One for each host.
@@ -180,9 +180,9 @@ where
         return;
     };
     while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
-        if let AsyncMessage::Notification(_) = message {
-            // One that was not read yet says the same.
-            let _ = told.try_send(());
+        if let AsyncMessage::Notification(said) = message {
+            // When so many were not read yet, they say the same.
+            let _ = told.try_send(said.payload().to_owned());
         }
     }
 }

@@ -1,12 +1,12 @@
-//! Hearing from other nodes that a job waits: LISTEN on a connection of its own. Behind a pgbouncer in transaction mode nothing is
-//! ever heard, and nothing says so; so it counts only once a word of our own has come back.
+//! Hearing from other nodes that a job waits: LISTEN on a connection of its own. Behind a pgbouncer in transaction mode nothing that
+//! others say is ever heard, and nothing says so; so it counts only once a word that we said on another connection has come.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
-use model::Result;
+use model::{Result, id::new_uid};
 use tokio::sync::{Notify, mpsc};
 
 use super::{address::Address, line::Line};
@@ -14,6 +14,8 @@ use super::{address::Address, line::Line};
 /// Said in a transaction it is heard when that commits.
 pub(super) const TELL: &str = "NOTIFY seawall_jobs";
 const LISTEN: &str = "LISTEN seawall_jobs";
+/// A word of our own, with a number that nobody else says.
+const ECHO_OF: &str = "SELECT pg_notify('seawall_jobs', $1)";
 /// How long a word of our own may take to come back.
 const ECHO: Duration = Duration::from_secs(5);
 /// How often it is tried again, and how often it is made sure that somebody is still there.
@@ -41,10 +43,10 @@ async fn listen(
     waiting: &Notify,
     hears: &AtomicBool,
 ) -> Result<()> {
-    let (told, mut news) = mpsc::channel(1);
+    let (told, mut news) = mpsc::channel(16);
     let line = address.connect_with(Some(told)).await?;
     say(&line, patience, LISTEN).await?;
-    while echo(&line, patience, &mut news).await? {
+    while echo(address, &mut news).await? {
         hears.store(true, Ordering::Relaxed);
         // Also for what was told before we listened.
         waiting.notify_one();
@@ -53,7 +55,7 @@ async fn listen(
         loop {
             tokio::select! {
                 heard = news.recv() => match heard {
-                    Some(()) => waiting.notify_one(),
+                    Some(_) => waiting.notify_one(),
                     None => return Ok(()), // the connection has ended
                 },
                 () = &mut sure => break,
@@ -63,11 +65,20 @@ async fn listen(
     Ok(())
 }
 
-/// Whether a word of our own comes back.
-async fn echo(line: &Line, patience: Duration, news: &mut mpsc::Receiver<()>) -> Result<bool> {
-    say(line, patience, TELL).await?;
-    let heard = tokio::time::timeout(ECHO, news.recv()).await;
-    Ok(matches!(heard, Ok(Some(()))))
+/// Whether a word that is said on another connection comes.
+async fn echo(address: &Address, news: &mut mpsc::Receiver<String>) -> Result<bool> {
+    let word = new_uid();
+    let other = address.connect().await?;
+    other.execute(ECHO_OF, &[(&word).into()]).await?;
+    let heard = async {
+        while let Some(said) = news.recv().await {
+            if said == word {
+                return true;
+            }
+        }
+        false
+    };
+    Ok(tokio::time::timeout(ECHO, heard).await.unwrap_or(false))
 }
 
 async fn say(line: &Line, patience: Duration, sql: &str) -> Result<()> {

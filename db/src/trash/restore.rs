@@ -17,7 +17,7 @@ use super::{Item, Manifest, find, manifest, not_found};
 use crate::{
     Tx,
     artifacts::{self, Child, NewArtifact},
-    blobs::{self, Lock, json_numbers},
+    blobs::{self, Lock, State, json_numbers},
     changes,
     described::Description,
     dialect::{locking, with_numbers},
@@ -49,7 +49,7 @@ pub async fn restore_some(tx: &mut Tx, id: TrashId, now: Timestamp) -> Result<Re
     tx.exists(sql, &[id.into()]).await?;
     let item = find(tx, id).await?.ok_or_else(|| not_found(id))?;
     let project = projects::find(tx, item.project).await?.ok_or_else(|| {
-        Error::Precondition("its project was deleted: restore that first".to_owned())
+        Error::Precondition("its project was deleted, and with it what belonged to it".to_owned())
     })?;
     let name: RepoName = item
         .repository
@@ -157,16 +157,38 @@ async fn bring_back(
 
 /// Shared with others who add references, in the order of their digests, against whoever condemns them.
 async fn hold_contents(tx: &mut Tx, item: &Item) -> Result<Vec<(BlobId, Digest)>> {
-    let contents = tx
+    let digests = tx
         .rows(
-            "SELECT b.id, b.digest FROM trash_blobs t JOIN blobs b ON b.id = t.blob_id WHERE t.trash_id = $1 ORDER BY b.digest",
+            "SELECT b.digest FROM trash_blobs t JOIN blobs b ON b.id = t.blob_id WHERE t.trash_id = $1 ORDER BY b.digest",
             &[item.id.into()],
-            |row| Ok((BlobId(row.int(0)?), row.parsed::<Digest>(1)?)),
+            |row| row.parsed::<Digest>(0),
         )
         .await?;
-    let digests: Vec<Digest> = contents.iter().map(|(_, digest)| *digest).collect();
     blobs::hold(tx, &digests, Lock::Share).await?;
-    Ok(contents)
+    let contents = tx
+        .rows(
+            "SELECT b.id, b.digest, b.state FROM trash_blobs t LEFT JOIN blobs b ON b.id = t.blob_id WHERE t.trash_id = $1 ORDER BY b.digest",
+            &[item.id.into()],
+            |row| {
+                let state = row.opt_int(2)?.map(State::from_number).transpose()?;
+                // An older version that does not know of the trash may have collected it in an upgrade under way.
+                if state.is_none_or(|state| state == State::Deleting) {
+                    return Ok(None);
+                }
+                Ok(Some((BlobId(row.int(0)?), row.parsed::<Digest>(1)?)))
+            },
+        )
+        .await?;
+    let count = contents.len();
+    let there: Vec<_> = contents.into_iter().flatten().collect();
+    if there.len() < count {
+        return Err(Error::Precondition(format!(
+            "{} of the contents of `{}` are gone: push it again",
+            count - there.len(),
+            item.digest
+        )));
+    }
+    Ok(there)
 }
 
 async fn children(tx: &mut Tx, repository: &Repository, manifest: &Manifest) -> Result<Vec<Child>> {

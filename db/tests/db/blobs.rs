@@ -2,7 +2,7 @@
 
 use db::{
     Db,
-    blobs::{self, Lock, State},
+    blobs::{self, Lock, State, tombstones},
     links,
 };
 use model::{id::BlobId, time::Timestamp};
@@ -11,14 +11,18 @@ use crate::given::{NOW, blob, digest, held, later, manifest, repository};
 
 const NONE: BlobId = BlobId(0);
 
-/// Forgets the tombstones older than that, as a collection does.
+/// Clears the places of tombstones as a collection does, and forgets those that were cleared before.
 async fn bury(db: &Db, before: Timestamp) -> u64 {
     let old = {
         let mut reader = db.reader().await.unwrap();
-        blobs::tombstones(&mut reader, before, 10).await.unwrap()
+        tombstones::uncleared(&mut reader, before, 10).await
     };
-    let old: Vec<BlobId> = old.into_iter().map(|blob| blob.id).collect();
-    transact!(db, [old], |tx| blobs::bury(tx, &old).await).unwrap()
+    let old: Vec<BlobId> = old.unwrap().into_iter().map(|blob| blob.id).collect();
+    transact!(db, [old], |tx| {
+        tombstones::set_cleared(tx, &old, NOW).await?;
+        tombstones::bury(tx, before, 10).await
+    })
+    .unwrap()
 }
 
 #[test]
@@ -139,7 +143,7 @@ fn what_nothing_holds_is_condemned_and_taken_back_by_a_push() {
         let (held, free) = (held(&test.db, app, 1).await, blob(&test.db, 2).await);
         let both = vec![held, free];
         let any = async || {
-            blobs::any_to_collect(&mut test.db.reader().await.unwrap(), later(99))
+            tombstones::any_to_collect(&mut test.db.reader().await.unwrap(), later(99))
                 .await
                 .unwrap()
         };

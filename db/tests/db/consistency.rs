@@ -1,12 +1,14 @@
 //! Repairs beside a server at work: what was found is asked about again.
 
 use db::{
-    Db, blobs, changes,
+    Db,
+    blobs::{self, tombstones},
+    changes,
     consistency::{self, Linking, LooseTag},
 };
 use model::{
     change::Kind,
-    id::{ArtifactId, BlobId, TagId},
+    id::{ArtifactId, TagId},
 };
 
 use crate::given::{self, NOW, blob, digest, find, held, later, manifest, repository, tag};
@@ -122,22 +124,17 @@ fn a_tombstone_that_a_manifest_names_does_not_keep_the_others() {
         let (named, other) = (blob(&test.db, 1).await, blob(&test.db, 2).await);
         manifest(&test.db, app, 10, &[named], &[]).await;
         transact!(test.db, |tx| {
-            let freed = "UPDATE blobs SET state = 2, freed_at = 1 WHERE id = $1";
+            let freed = "UPDATE blobs SET state = 2, freed_at = 1, cleared_at = 1 WHERE id = $1";
             tx.execute(freed, &[named.into()]).await?;
             tx.execute(freed, &[other.into()]).await
         })
         .unwrap();
         let any = async || {
             let reader = &mut *test.db.reader().await.unwrap();
-            blobs::any_to_collect(reader, NOW).await.unwrap()
+            tombstones::any_to_collect(reader, NOW).await.unwrap()
         };
         assert!(any().await);
-        let old = {
-            let mut reader = test.db.reader().await.unwrap();
-            blobs::tombstones(&mut reader, NOW, 100).await.unwrap()
-        };
-        let old: Vec<BlobId> = old.into_iter().map(|blob| blob.id).collect();
-        let buried = transact!(test.db, [old], |tx| blobs::bury(tx, &old).await);
+        let buried = transact!(test.db, |tx| tombstones::bury(tx, NOW, 100).await);
         assert_eq!(buried.unwrap(), 1);
         assert!(!any().await);
         let reader = &mut *test.db.reader().await.unwrap();

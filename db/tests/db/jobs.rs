@@ -7,8 +7,12 @@ use db::{
     jobs::{self, End, Heartbeat, Queue, State, Swept},
     leases,
 };
-use model::{Error, id::JobId, job::Job};
-use tokio::sync::Barrier;
+use model::{
+    Error,
+    id::{JobId, PolicyId, RepositoryId},
+    job::Job,
+};
+use tokio::sync::{Barrier, Notify};
 
 use crate::given::assert_kind;
 
@@ -495,6 +499,100 @@ fn what_is_due_every_so_often_is_due_for_one_who_asks() {
         test.clock.advance(LEASE * 10);
         assert!(ask(&other).await);
         assert!(!ask(&test.db).await, "what was missed is due once");
+        other.close().await;
+    });
+}
+
+/// The last task ends while somebody says that the execution's own part is done, each not yet committed for the other.
+#[test]
+fn an_execution_ends_when_its_last_task_ends_in_the_same_moment_as_its_own_part() {
+    testkit::on_postgres(async |test| {
+        for task_first in [false, true] {
+            let parent = enqueue(
+                &test.db,
+                &Job::Retention {
+                    policy: PolicyId(1),
+                    dry_run: task_first,
+                },
+            )
+            .await;
+            let own = claim(&test.db, "one").await.unwrap();
+            assert_eq!(own.id, parent);
+            let task = Job::Retain {
+                policy: PolicyId(1),
+                repository: RepositoryId(1),
+                dry_run: true,
+            };
+            transact!(test.db, [task], |tx| {
+                let now = tx.now().await?;
+                let new = jobs::New {
+                    task_of: Some((parent, "app")),
+                    ..jobs::New::of(&task, now)
+                };
+                jobs::enqueue_new(tx, &new, now).await
+            })
+            .unwrap();
+            let task = claim(&test.db, "two").await.unwrap();
+            let (begun, seen) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+            let split = async {
+                transact!(test.db, [begun, seen], |tx| {
+                    if task_first {
+                        seen.notified().await;
+                    }
+                    jobs::split(tx, parent, own.attempt, None, None).await?;
+                    begun.notify_one();
+                    if !task_first {
+                        tokio::time::timeout(Duration::from_millis(300), seen.notified())
+                            .await
+                            .ok();
+                    }
+                    Ok(())
+                })
+                .unwrap();
+            };
+            let end = async {
+                transact!(test.db, [begun, seen, task], |tx| {
+                    if !task_first {
+                        begun.notified().await;
+                    }
+                    let ended = jobs::end(tx, task.id, task.attempt, End::Done, None, None).await?;
+                    seen.notify_one();
+                    if task_first {
+                        tokio::time::timeout(Duration::from_millis(300), begun.notified())
+                            .await
+                            .ok();
+                    }
+                    Ok(ended)
+                })
+                .unwrap();
+            };
+            tokio::join!(split, end);
+            assert_eq!(state(&test.db, parent).await, State::Done, "{task_first}");
+        }
+    });
+}
+
+#[test]
+fn what_another_node_enqueues_is_heard_at_once() {
+    testkit::on_postgres(async |test| {
+        let other = test.node("two").await;
+        let hear = async {
+            tokio::select! {
+                () = other.hear_jobs() => {}
+                () = async {
+                    while !other.hears_all_jobs() {
+                        tokio::task::yield_now().await;
+                    }
+                    // Its own first word.
+                    other.job_waiting().notified().await;
+                    let waiting = other.job_waiting().notified();
+                    enqueue(&test.db, &COLLECT).await;
+                    waiting.await;
+                } => {}
+            }
+        };
+        let heard = tokio::time::timeout(Duration::from_secs(20), hear).await;
+        assert!(heard.is_ok());
         other.close().await;
     });
 }

@@ -42,6 +42,7 @@ mod quotas;
 mod races;
 mod replicas;
 mod robots;
+mod scale;
 mod schema;
 mod settings;
 mod tags;

@@ -87,6 +87,10 @@ fn all_goes_through_pgbouncer_in_transaction_mode() {
             .await
             .unwrap();
         assert_eq!(limit.as_deref(), Some("0"));
+        // What other nodes say does not come through, and that is noticed.
+        let hearing = tokio::time::timeout(std::time::Duration::from_secs(7), db.hear_jobs());
+        assert!(hearing.await.is_err());
+        assert!(!db.hears_all_jobs());
         db.close().await;
     });
 }

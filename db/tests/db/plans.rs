@@ -200,6 +200,14 @@ const PARTS: &[(&str, &str)] = &[
     ),
     ("ORDER BY given.kind", "a row for each kind of job"),
     (
+        ") AS placed",
+        "the tags of a page's things, of which each shows its first",
+    ),
+    (
+        "FROM trash_blobs t LEFT JOIN blobs b",
+        "the contents of one manifest",
+    ),
+    (
         "FROM trash_blobs t JOIN blobs b",
         "the contents of one manifest, or of some that go",
     ),
@@ -220,6 +228,7 @@ const POSTGRES: &[&str] = &[
     "ALTER COLUMN",
     "pg_try_advisory",
     "pg_index",
+    "pg_notify",
 ];
 
 #[test]

@@ -1,5 +1,5 @@
 //! Judging the artifacts of one repository by a policy. They come one after another with their tags, of which nothing is kept but
-//! which rules choose the artifact: 40 bytes for each, however many tags it has.
+//! which rules choose the artifact: 72 bytes for each, however many tags it has.
 
 use std::cmp::Reverse;
 
@@ -21,11 +21,21 @@ pub struct Judge<'a> {
 struct Seen {
     artifact: ArtifactId,
     pushed: i64,
-    /// When it was last used: pulled, or as long as nobody has pulled it, pushed. (With Harbor what was never pulled is the first
-    /// to go, and that is what was pushed a minute ago.)
-    pulled: i64,
+    pulled: Option<i64>,
+    tags: i64,
+    tag_ids: i64,
     chosen: Rules,
     unclear: bool,
+    immutable: bool,
+    part: bool,
+}
+
+impl Seen {
+    /// When it was last used: pulled, or as long as nobody has pulled it, pushed. (With Harbor what was never pulled is the first to
+    /// go, and that is what was pushed a minute ago.)
+    fn used(&self) -> i64 {
+        self.pulled.unwrap_or(self.pushed)
+    }
 }
 
 /// An artifact whose tags are being told.
@@ -33,10 +43,24 @@ pub struct Looking {
     artifact: ArtifactId,
     pushed: i64,
     pulled: Option<i64>,
-    tags: u64,
+    tags: i64,
+    tag_ids: i64,
+    immutable: bool,
+    part: bool,
     /// By rule, which of its selectors (a bit each) have found a tag that they choose.
     found: Vec<u16>,
     unclear: bool,
+}
+
+/// A tag of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Told<'a> {
+    /// The number of its row.
+    pub id: i64,
+    pub name: &'a str,
+    pub pushed: Timestamp,
+    pub pulled: Option<Timestamp>,
+    pub is_immutable: bool,
 }
 
 /// Why an artifact stays or goes.
@@ -46,6 +70,10 @@ pub enum Verdict {
     Kept(usize),
     /// A selector is too complex to be compared with its tags: that is no reason to delete.
     Unclear,
+    /// One of its tags is immutable.
+    Immutable,
+    /// It is part of an index, and stays as long as that.
+    Part,
     Goes,
 }
 
@@ -53,6 +81,11 @@ pub enum Verdict {
 pub struct Judged {
     pub artifact: ArtifactId,
     pub verdict: Verdict,
+    /// What was known of it: how many tags it had and the sum of their numbers, and the latest of its own and its tags' times.
+    pub tags: i64,
+    pub tag_ids: i64,
+    pub pushed: Timestamp,
+    pub pulled: Option<Timestamp>,
 }
 
 impl<'a> Judge<'a> {
@@ -64,11 +97,12 @@ impl<'a> Judge<'a> {
         now: Timestamp,
     ) -> Result<Option<Self>, String> {
         let mut rules = Vec::new();
-        for (place, rule) in policy.rules_of(repository) {
-            let number = rule
-                .number()
-                .map_err(|why| format!("rule {}: {why}", place + 1))?;
-            rules.push((place, rule, number));
+        for (place, rule) in policy.rules.iter().enumerate() {
+            let refused = |why: String| format!("rule {}: {why}", place + 1);
+            if rule.disabled || !rule.is_about(repository).map_err(refused)? {
+                continue;
+            }
+            rules.push((place, rule, rule.number().map_err(refused)?));
         }
         Ok((!rules.is_empty()).then(|| Self {
             rules,
@@ -83,33 +117,33 @@ impl<'a> Judge<'a> {
         artifact: ArtifactId,
         pushed: Timestamp,
         pulled: Option<Timestamp>,
+        is_part: bool,
     ) -> Looking {
         Looking {
             artifact,
             pushed: pushed.0,
             pulled: pulled.map(|at| at.0),
             tags: 0,
+            tag_ids: 0,
+            immutable: false,
+            part: is_part,
             found: vec![0; self.rules.len()],
             unclear: false,
         }
     }
 
-    pub fn tag(
-        &self,
-        looking: &mut Looking,
-        name: &str,
-        pushed: Timestamp,
-        pulled: Option<Timestamp>,
-    ) {
+    pub fn tag(&self, looking: &mut Looking, tag: &Told<'_>) {
         looking.tags += 1;
-        looking.pushed = looking.pushed.max(pushed.0);
-        looking.pulled = looking.pulled.max(pulled.map(|at| at.0));
+        looking.tag_ids += tag.id;
+        looking.pushed = looking.pushed.max(tag.pushed.0);
+        looking.pulled = looking.pulled.max(tag.pulled.map(|at| at.0));
+        looking.immutable |= tag.is_immutable;
         for ((_, rule, _), found) in self.rules.iter().zip(&mut looking.found) {
             for (bit, selector) in rule.tag_selectors.iter().enumerate() {
                 if *found & (1 << bit) != 0 {
                     continue;
                 }
-                match selector.selects_tags(&[name]) {
+                match selector.selects_tags(&[tag.name]) {
                     Ok(true) => *found |= 1 << bit,
                     Ok(false) => {}
                     Err(_) => looking.unclear = true,
@@ -133,15 +167,14 @@ impl<'a> Judge<'a> {
         self.all.push(Seen {
             artifact: looking.artifact,
             pushed: looking.pushed,
-            pulled: looking.pulled.unwrap_or(looking.pushed),
+            pulled: looking.pulled,
+            tags: looking.tags,
+            tag_ids: looking.tag_ids,
             chosen,
             unclear: looking.unclear,
+            immutable: looking.immutable,
+            part: looking.part,
         });
-    }
-
-    /// How many were looked at.
-    pub fn count(&self) -> usize {
-        self.all.len()
     }
 
     /// In the order in which they came.
@@ -159,8 +192,14 @@ impl<'a> Judge<'a> {
             verdict: match kept {
                 Some(bit) => Verdict::Kept(rules[usize::from(bit)].0),
                 None if seen.unclear => Verdict::Unclear,
+                None if seen.immutable => Verdict::Immutable,
+                None if seen.part => Verdict::Part,
                 None => Verdict::Goes,
             },
+            tags: seen.tags,
+            tag_ids: seen.tag_ids,
+            pushed: Timestamp(seen.pushed),
+            pulled: seen.pulled.map(Timestamp),
         })
         .collect()
     }
@@ -186,10 +225,10 @@ impl<'a> Judge<'a> {
         };
         match template {
             Template::LatestPushedK => latest(|seen| seen.pushed),
-            Template::LatestPulledN => latest(|seen| seen.pulled),
-            Template::LatestActiveK => latest(|seen| seen.pushed.max(seen.pulled)),
+            Template::LatestPulledN => latest(Seen::used),
+            Template::LatestActiveK => latest(|seen| seen.pushed.max(seen.used())),
             Template::NDaysSinceLastPush | Template::LastXDays => within(|seen| seen.pushed),
-            Template::NDaysSinceLastPull => within(|seen| seen.pulled),
+            Template::NDaysSinceLastPull => within(Seen::used),
             Template::Always => chosen.map(|(index, _)| index).collect(),
             Template::Nothing => Vec::new(),
         }

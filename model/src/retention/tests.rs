@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::{
-    judge::{Judge, Verdict},
+    judge::{Judge, Told, Verdict},
     *,
 };
 use crate::{id::ArtifactId, time::Timestamp};
@@ -39,19 +39,34 @@ fn policy(rules: Vec<Rule>) -> Policy {
     }
 }
 
+fn told(name: &str, pushed: Timestamp, pulled: Option<Timestamp>) -> Told<'_> {
+    Told {
+        id: 1,
+        name,
+        pushed,
+        pulled,
+        is_immutable: false,
+    }
+}
+
 /// Pushed and pulled so many days ago, with these tags.
-type Told<'a> = (i64, Option<i64>, &'a [&'a str]);
+type Row<'a> = (i64, Option<i64>, &'a [&'a str]);
 
 /// Which of the artifacts stay, and by which rule.
-fn kept(policy: &Policy, artifacts: &[Told<'_>]) -> Vec<Option<usize>> {
+fn kept(policy: &Policy, artifacts: &[Row<'_>]) -> Vec<Option<usize>> {
     let ago = |days: i64| Timestamp(NOW.0 - days * DAY);
     let mut judge = Judge::new(policy, "app", NOW)
         .expect("applies")
         .expect("is about it");
     for (number, (pushed, pulled, tags)) in artifacts.iter().enumerate() {
-        let mut looking = judge.look(ArtifactId(number as i64), ago(*pushed), pulled.map(ago));
+        let mut looking = judge.look(
+            ArtifactId(number as i64),
+            ago(*pushed),
+            pulled.map(ago),
+            false,
+        );
         for tag in *tags {
-            judge.tag(&mut looking, tag, ago(*pushed), None);
+            judge.tag(&mut looking, &told(tag, ago(*pushed), None));
         }
         judge.take(looking);
     }
@@ -61,12 +76,12 @@ fn kept(policy: &Policy, artifacts: &[Told<'_>]) -> Vec<Option<usize>> {
         .map(|one| match one.verdict {
             Verdict::Kept(rule) => Some(rule),
             Verdict::Goes => None,
-            Verdict::Unclear => panic!("unclear"),
+            other => panic!("{other:?}"),
         })
         .collect()
 }
 
-fn stays(policy: &Policy, artifacts: &[Told<'_>]) -> Vec<bool> {
+fn stays(policy: &Policy, artifacts: &[Row<'_>]) -> Vec<bool> {
     kept(policy, artifacts)
         .iter()
         .map(Option::is_some)
@@ -75,7 +90,7 @@ fn stays(policy: &Policy, artifacts: &[Told<'_>]) -> Vec<bool> {
 
 #[test]
 fn each_template_keeps_what_it_says() {
-    let all: &[Told<'_>] = &[
+    let all: &[Row<'_>] = &[
         (9, Some(1), &["a"]),
         (5, Some(4), &["b"]),
         (3, None, &["c"]),
@@ -106,7 +121,7 @@ fn what_any_rule_keeps_stays_and_the_first_is_named() {
         rule(Template::LatestPushedK, 1, &[("matches", "ci-*")]),
         rule(Template::Always, 0, &[("matches", "v*")]),
     ]);
-    let all: &[Told<'_>] = &[
+    let all: &[Row<'_>] = &[
         (1, None, &["ci-9", "v9"]),
         (2, None, &["ci-8"]),
         (3, None, &["v7"]),
@@ -123,7 +138,7 @@ fn selectors_choose_by_any_tag_and_by_having_none() {
         rule.tag_selectors = vec![selector(decoration, pattern, extras)];
         policy(vec![rule])
     };
-    let all: &[Told<'_>] = &[(1, None, &["v1", "x"]), (1, None, &["x"]), (1, None, &[])];
+    let all: &[Row<'_>] = &[(1, None, &["v1", "x"]), (1, None, &["x"]), (1, None, &[])];
     for (decoration, pattern, extras, expected) in [
         ("matches", "v*", "", [true, false, true]),
         (
@@ -165,9 +180,9 @@ fn the_latest_of_the_times_of_an_artifact_and_its_tags_counts() {
     let policy = policy(vec![rule(Template::NDaysSinceLastPull, 2, &[])]);
     let mut judge = Judge::new(&policy, "app", NOW).unwrap().unwrap();
     let old = Timestamp(NOW.0 - 9 * DAY);
-    let mut looking = judge.look(ArtifactId(1), old, Some(old));
-    judge.tag(&mut looking, "a", old, None);
-    judge.tag(&mut looking, "b", old, Some(Timestamp(NOW.0 - DAY)));
+    let mut looking = judge.look(ArtifactId(1), old, Some(old), false);
+    judge.tag(&mut looking, &told("a", old, None));
+    judge.tag(&mut looking, &told("b", old, Some(Timestamp(NOW.0 - DAY))));
     judge.take(looking);
     assert_eq!(judge.judge()[0].verdict, Verdict::Kept(0));
 }
@@ -180,8 +195,8 @@ fn a_pattern_that_cannot_be_judged_deletes_nothing() {
         &[("matches", "*a*a*a*a*a*a*a*a*a*b")],
     )]);
     let mut judge = Judge::new(&policy, "app", NOW).unwrap().unwrap();
-    let mut looking = judge.look(ArtifactId(1), NOW, None);
-    judge.tag(&mut looking, &"a".repeat(128), NOW, None);
+    let mut looking = judge.look(ArtifactId(1), NOW, None, false);
+    judge.tag(&mut looking, &told(&"a".repeat(128), NOW, None));
     judge.take(looking);
     assert_eq!(judge.judge()[0].verdict, Verdict::Unclear);
 }
@@ -198,6 +213,40 @@ fn a_repository_that_no_rule_is_about_is_left_alone() {
     let policy = policy(vec![one, disabled]);
     assert!(Judge::new(&policy, "app", NOW).unwrap().is_none());
     assert!(Judge::new(&policy, "other", NOW).unwrap().is_some());
+}
+
+#[test]
+fn what_is_immutable_or_part_of_an_index_stays_and_says_so() {
+    let policy = policy(vec![rule(Template::Nothing, 0, &[])]);
+    let mut judge = Judge::new(&policy, "app", NOW).unwrap().unwrap();
+    let mut immutable = judge.look(ArtifactId(1), NOW, None, false);
+    let fixed = Told {
+        is_immutable: true,
+        ..told("v1", NOW, None)
+    };
+    judge.tag(&mut immutable, &fixed);
+    judge.take(immutable);
+    let part = judge.look(ArtifactId(2), NOW, None, true);
+    judge.take(part);
+    let verdicts: Vec<Verdict> = judge.judge().iter().map(|one| one.verdict).collect();
+    assert_eq!(verdicts, [Verdict::Immutable, Verdict::Part]);
+}
+
+#[test]
+fn a_repository_pattern_that_cannot_be_judged_is_not_applied() {
+    let mut unclear = rule(Template::Always, 0, &[]);
+    unclear.scope_selectors = BTreeMap::from([(
+        REPOSITORY.to_owned(),
+        vec![selector("repoMatches", "*a*a*a*a*a*a*a*a*a*b", "")],
+    )]);
+    let policy = policy(vec![unclear, rule(Template::Nothing, 0, &[])]);
+    let name = "a".repeat(128);
+    assert!(policy.is_about(&name));
+    let why = Judge::new(&policy, &name, NOW).err().expect("not applied");
+    assert!(
+        why.starts_with("rule 1: ") && why.contains("too complex"),
+        "{why}"
+    );
 }
 
 #[test]

@@ -40,7 +40,7 @@ impl Registry {
         }
         for link in links::unnamed(&mut reader, now, most).await? {
             let kept = if link.held_elsewhere {
-                "; other repositories hold it, so its bytes stay"
+                "; other repositories or the trash hold it, so its bytes stay"
             } else {
                 ""
             };

@@ -147,14 +147,16 @@ fn what_a_dead_collector_had_claimed_is_finished_by_the_next_one() {
             .unwrap();
         assert_eq!((report.done.freed, report.done.bytes_freed), (1, 7));
         assert!(!world.file(&digest, "data").exists());
-        // The tombstone stays an hour, then the content starts anew.
-        assert_eq!(world.state(&digest).await, Some(State::Deleting));
-        assert!(!next.has_garbage().await.unwrap());
-        world.advance(TOMBSTONE + SECOND);
-        assert!(next.has_garbage().await.unwrap());
-        next.collect(&CancellationToken::new(), |_| ())
-            .await
-            .unwrap();
+        // The tombstone stays an hour and, its place cleared once more, another; then the content starts anew.
+        for _ in 0..2 {
+            assert_eq!(world.state(&digest).await, Some(State::Deleting));
+            assert!(!next.has_garbage().await.unwrap());
+            world.advance(TOMBSTONE + SECOND);
+            assert!(next.has_garbage().await.unwrap());
+            next.collect(&CancellationToken::new(), |_| ())
+                .await
+                .unwrap();
+        }
         assert_eq!(world.state(&digest).await, None);
     });
 }
@@ -175,7 +177,13 @@ fn what_a_late_push_left_behind_goes_when_the_tombstone_does() {
         world.advance(TOMBSTONE + SECOND);
         world.collect().await;
         assert!(!world.file(&digest, "data").exists());
-        assert_eq!(world.state(&digest).await, None);
+        // Another collector may have read it in the same moment: an hour passes before the place may be used anew.
+        assert_eq!(world.state(&digest).await, Some(State::Deleting));
+        world.push_blob("library/a", b"late").await;
+        assert_eq!(world.row(&digest).await.unwrap().location, "data.1");
+        world.advance(TOMBSTONE + SECOND);
+        world.collect().await;
+        assert!(world.serves("library/a", &digest).await);
         assert!(world.fsck(true, false).await.is_clean());
     });
 }
@@ -319,8 +327,8 @@ fn acknowledged_content_is_never_missing_while_collection_runs_without_grace() {
 /// Prints how fast many small contents go while a client pushes.
 #[test]
 #[ignore = "owner: registry::collect; it measures a rate, so it is run alone and by hand"]
-fn twenty_thousand_contents_go_quickly_while_pushes_go_on() {
-    const COUNT: usize = 20_000;
+fn a_hundred_thousand_contents_go_quickly_while_pushes_go_on() {
+    const COUNT: usize = 100_000;
     each(async |world| {
         plant(world, COUNT).await;
         let stop = CancellationToken::new();

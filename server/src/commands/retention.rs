@@ -53,15 +53,12 @@ pub fn run(args: Args) -> Result<()> {
             project: project.clone(),
             repository: repository.clone(),
             limit,
+            deleted,
         };
-        let mut told: Vec<Explanation> = session
+        let told: Vec<Explanation> = session
             .follow(request, |progress| bar.show(progress))
             .await?;
         drop(bar);
-        if deleted {
-            let judged = told.iter_mut().filter_map(|one| one.judged.as_mut());
-            judged.for_each(|one| one.artifacts.retain(|artifact| !artifact.stays));
-        }
         if place.json {
             screen::json(&told);
         } else if told.is_empty() {

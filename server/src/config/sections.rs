@@ -118,6 +118,9 @@ pub struct Gc {
     /// How often the collector looks.
     #[serde(deserialize_with = "period")]
     pub interval: Duration,
+    /// How old a manifest without a tag must be to be deleted by a collection that takes those.
+    #[serde(deserialize_with = "duration")]
+    pub untagged_grace: Duration,
 }
 
 impl Default for Gc {
@@ -125,6 +128,7 @@ impl Default for Gc {
         Self {
             grace: Duration::from_hours(2),
             interval: Duration::from_mins(1),
+            untagged_grace: Duration::from_hours(2),
         }
     }
 }

@@ -130,6 +130,8 @@ pub enum Request {
         repository: Option<String>,
         /// Artifacts that are named.
         limit: usize,
+        /// Those alone that would be deleted.
+        deleted: bool,
     },
     TrashList {
         project: String,

@@ -43,7 +43,7 @@ pub(super) async fn log(house: &House, id: i64, after: i64) -> Result<answer::Jo
 }
 
 pub(super) async fn stop(house: &House, id: i64) -> Result<answer::Job> {
-    let row = house
+    let (row, has_more) = house
         .db()
         .write(move |tx| {
             Box::pin(async move {
@@ -54,12 +54,24 @@ pub(super) async fn stop(house: &House, id: i64) -> Result<answer::Job> {
                         row.state.as_str()
                     )));
                 }
-                jobs::stop(tx, JobId(id)).await?;
-                jobs::get(tx, JobId(id)).await
+                let has_more = jobs::stop(tx, JobId(id)).await?;
+                Ok((jobs::get(tx, JobId(id)).await?, has_more))
             })
         })
         .await?;
+    if has_more {
+        stop_all(house, JobId(id)).await?;
+    }
     Ok(shown(row))
+}
+
+async fn stop_all(house: &House, id: JobId) -> Result<()> {
+    while house
+        .db()
+        .write(move |tx| Box::pin(jobs::stop(tx, id)))
+        .await?
+    {}
+    Ok(())
 }
 
 fn shown(row: JobRow) -> answer::Job {
@@ -144,7 +156,7 @@ async fn follow(
             () = tokio::time::sleep(LOOK) => {}
             () = work.cancel.cancelled() => {
                 if is_ours {
-                    house.db().write(move |tx| Box::pin(jobs::stop(tx, id))).await?;
+                    stop_all(house, id).await?;
                 }
                 return Err(Error::Precondition(format!("nobody waits for job {id} any more")));
             }

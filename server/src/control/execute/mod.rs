@@ -126,7 +126,11 @@ pub async fn execute(house: &House, request: Request, work: &Work) -> Result<Val
             project,
             repository,
             limit,
-        } => json(retention::explain(house, work, &project, repository.as_deref(), limit).await?),
+            deleted,
+        } => {
+            let named = retention::Named { limit, deleted };
+            json(retention::explain(house, work, &project, repository.as_deref(), named).await?)
+        }
         Request::TrashList { project, before } => json(trash::list(house, &project, before).await?),
         Request::TrashRestore { id } => json(trash::restore(house, id).await?),
         Request::TrashDelete { id } => json(trash::delete(house, id).await?),

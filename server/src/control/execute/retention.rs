@@ -9,13 +9,21 @@ use crate::control::answer::{Explanation, JudgedArtifact, JudgedRepository, Prog
 
 const REPOSITORIES: i64 = 200;
 
+/// Which artifacts are named.
+pub(super) struct Named {
+    /// As many.
+    pub limit: usize,
+    /// Those alone that would be deleted.
+    pub deleted: bool,
+}
+
 /// Judges a project's repositories, or one of them, and changes nothing.
 pub(super) async fn explain(
     house: &House,
     work: &Work,
     project: &str,
     repository: Option<&str>,
-    limit: usize,
+    mut named: Named,
 ) -> Result<Vec<Explanation>> {
     let mut reader = house.db().reader().await?;
     let project = projects::get_name(&mut reader, project).await?;
@@ -30,7 +38,7 @@ pub(super) async fn explain(
             ),
         )
     })?;
-    let (mut all, mut after, mut left) = (Vec::new(), String::new(), limit);
+    let (mut all, mut after) = (Vec::new(), String::new());
     loop {
         let batch = {
             let mut reader = house.db().reader().await?;
@@ -49,7 +57,7 @@ pub(super) async fn explain(
                 done: all.len() as u64,
                 total: None,
             });
-            all.push(judge(house, work, &stored.policy, &repository, &mut left).await?);
+            all.push(judge(house, work, &stored.policy, &repository, &mut named).await?);
         }
         if repository.is_some() {
             break;
@@ -76,7 +84,7 @@ async fn judge(
     work: &Work,
     policy: &model::retention::Policy,
     repository: &repositories::Repository,
-    left: &mut usize,
+    named: &mut Named,
 ) -> Result<Explanation> {
     let judgement = house
         .registry
@@ -94,13 +102,18 @@ async fn judge(
         artifacts: Vec::new(),
     };
     let mut explanations = house.registry.explain(repository, &judgement);
-    while *left > 0
+    while named.limit > 0
         && let Some(batch) = explanations.next().await?
     {
-        let shown = batch.into_iter().take(*left).map(|one| shown(one, policy));
+        let wanted = batch
+            .into_iter()
+            .filter(|one| !named.deleted || one.verdict == Verdict::Goes)
+            .take(named.limit);
         let before = judged.artifacts.len();
-        judged.artifacts.extend(shown);
-        *left -= judged.artifacts.len() - before;
+        judged
+            .artifacts
+            .extend(wanted.map(|one| shown(one, policy)));
+        named.limit -= judged.artifacts.len() - before;
     }
     Ok(Explanation {
         repository: repository.name.clone(),

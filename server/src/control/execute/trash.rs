@@ -14,8 +14,8 @@ use crate::control::{
     request::PAGE,
 };
 
-/// Tags that are shown of a page.
-const TAGS: i64 = 10_000;
+/// Tags that are shown of one thing.
+const TAGS: i64 = 20;
 
 pub(super) async fn list(house: &House, project: &str, before: i64) -> Result<Vec<TrashItem>> {
     let mut reader = house.db().reader().await?;

@@ -8,6 +8,7 @@ use crate::harness::{Image, on_both_with};
 const KEPT: &[(&str, &str)] = &[
     ("SEAWALL_TRASH__KEEP", "1d"),
     ("SEAWALL_GC__GRACE", "0"),
+    ("SEAWALL_GC__UNTAGGED_GRACE", "0"),
     ("SEAWALL_GC__INTERVAL", "1h"),
     ("SEAWALL_SCRUB__RATE", "0"),
 ];

@@ -10,6 +10,7 @@ const PURGE: &str = "/system/purgeaudit/schedule";
 /// What was released may go at once, and nothing goes by itself meanwhile.
 const NOW: &[(&str, &str)] = &[
     ("SEAWALL_GC__GRACE", "0"),
+    ("SEAWALL_GC__UNTAGGED_GRACE", "0"),
     ("SEAWALL_GC__INTERVAL", "1h"),
     ("SEAWALL_SCRUB__RATE", "0"),
 ];
@@ -98,10 +99,15 @@ fn a_schedule_is_set_shown_and_taken_away() {
     on_both(async |seawall| {
         let admin = seawall.admin();
         for (path, params) in [
-            (GC, json!({ "delete_untagged": true, "workers": 1 })),
+            (
+                GC,
+                json!({ "delete_untagged": true, "delete_tag": false, "dry_run": false, "workers": 1 }),
+            ),
             (
                 PURGE,
-                json!({ "audit_retention_hour": 24, "include_event_types": "create_artifact" }),
+                json!({
+                    "audit_retention_hour": 24, "include_event_types": "create_artifact", "dry_run": false,
+                }),
             ),
         ] {
             let none = admin.api_get(path).await.expect(200);
@@ -110,7 +116,8 @@ fn a_schedule_is_set_shown_and_taken_away() {
                 "schedule": { "type": "Daily", "cron": "0 0 0 * * *" }, "parameters": params,
             });
             let made = admin.api("POST", path, &wanted).await.expect(201);
-            assert_eq!(made.header("location"), "");
+            let nothing = path.replace("/schedule", "/0");
+            assert_eq!(made.header("location"), format!("/api/v2.0{nothing}"));
             let shown = admin.api_get(path).await.expect(200).json();
             assert_eq!(
                 (

@@ -154,6 +154,14 @@ pub(crate) async fn end(tx: &mut Tx, project: ProjectId, now: Timestamp) -> Resu
     Ok(())
 }
 
+/// With a project that comes back out of the trash.
+pub(crate) async fn begin_anew(tx: &mut Tx, project: ProjectId, now: Timestamp) -> Result<()> {
+    let Some(stored) = of_project(tx, project).await? else {
+        return Ok(());
+    };
+    set_schedule(tx, stored.id, &stored.policy, now).await
+}
+
 async fn set_schedule(tx: &mut Tx, id: PolicyId, policy: &Policy, now: Timestamp) -> Result<()> {
     let Some(cron) = policy.schedule()? else {
         schedules::remove(tx, JobKind::Retention.vendor(), id.0, now).await?;
@@ -257,16 +265,10 @@ pub async fn candidate_tags(
     after: (ArtifactId, i64),
     limit: i64,
 ) -> Result<Vec<CandidateTag>> {
-    let list = json_numbers(artifacts.iter().map(|id| id.0));
-    let sql = with_numbers!(
-        conn,
-        "SELECT t.id, t.artifact_id, t.name, t.pushed_at, t.pulled_at FROM tags t
-          WHERE (t.artifact_id, t.id) > ($2, $3) AND t.artifact_id IN",
-        "$1",
-        "ORDER BY t.artifact_id, t.id LIMIT $4"
-    );
+    let rest = artifacts.iter().filter(|id| **id >= after.0);
+    let list = json_numbers(rest.map(|id| id.0));
     let values = &[(&list).into(), after.0.into(), after.1.into(), limit.into()];
-    conn.rows(sql, values, |row| {
+    conn.rows(candidate_tags_sql(conn), values, |row| {
         Ok(CandidateTag {
             id: row.int(0)?,
             artifact: ArtifactId(row.int(1)?),
@@ -276,6 +278,26 @@ pub async fn candidate_tags(
         })
     })
     .await
+}
+
+fn candidate_tags_sql(conn: &Conn) -> &'static str {
+    if conn.locks_rows() {
+        // Left to itself PostgreSQL reads every tag behind `after` for each page: artifact by artifact it stops where the page is full.
+        "SELECT t.id, a.id, t.name, t.pushed_at, t.pulled_at
+           FROM (SELECT CAST(json_array_elements_text(CAST($1 AS JSON)) AS BIGINT) AS id ORDER BY 1) a
+          CROSS JOIN LATERAL
+                (SELECT id, name, pushed_at, pulled_at FROM tags
+                  WHERE artifact_id = a.id AND (artifact_id, id) > ($2, $3)
+                  ORDER BY id
+                  LIMIT $4) t
+          ORDER BY a.id, t.id
+          LIMIT $4"
+    } else {
+        "SELECT id, artifact_id, name, pushed_at, pulled_at FROM tags
+          WHERE (artifact_id, id) > ($2, $3) AND artifact_id IN (SELECT value FROM json_each($1))
+          ORDER BY artifact_id, id
+          LIMIT $4"
+    }
 }
 
 /// Which of these artifacts have a tag.

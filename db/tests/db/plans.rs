@@ -212,7 +212,7 @@ const PARTS: &[(&str, &str)] = &[
         "the contents of one manifest, or of some that go",
     ),
     (
-        "FROM tags t\n          WHERE (t.artifact_id, t.id) >",
+        "FROM tags\n          WHERE (artifact_id, id) >",
         "of the artifacts of one batch",
     ),
 ];
@@ -229,6 +229,7 @@ const POSTGRES: &[&str] = &[
     "pg_try_advisory",
     "pg_index",
     "pg_notify",
+    "LATERAL",
 ];
 
 #[test]

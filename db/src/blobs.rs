@@ -291,7 +291,7 @@ pub async fn condemn_unheld(tx: &mut Tx, ids: &[BlobId], now: Timestamp) -> Resu
     let sql = with_numbers!(
         tx,
         "UPDATE blobs SET state = 1, state_at = $2
-          WHERE state IN (0, 3, 4) AND NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.blob_id = blobs.id)
+          WHERE +state IN (0, 3, 4) AND NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.blob_id = blobs.id)
             AND NOT EXISTS (SELECT 1 FROM trash_blobs t WHERE t.blob_id = blobs.id) AND id IN",
         "$1",
         "RETURNING id"
@@ -310,10 +310,11 @@ pub async fn in_state(
     limit: i64,
 ) -> Result<Vec<Blob>> {
     conn.rows(
-        // `state <> 0` says what SQLite wants to hear before it uses the partial index.
+        // `state <> 0` says what SQLite wants to hear before it uses the partial index, `freed_at` what PostgreSQL does before it takes
+        // the order from there.
         "SELECT id, digest, generation, size, location, state FROM blobs
           WHERE state = $1 AND state <> 0 AND freed_at IS NULL AND id > $2
-          ORDER BY id
+          ORDER BY freed_at, id
           LIMIT $3",
         &[state.number().into(), after.into(), limit.into()],
         read,
@@ -368,7 +369,7 @@ pub async fn claim_unheld(tx: &mut Tx, ids: &[BlobId], now: Timestamp) -> Result
     let sql = with_numbers!(
         tx,
         "UPDATE blobs SET state = 2, state_at = $2
-          WHERE state = 1 AND NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.blob_id = blobs.id)
+          WHERE +state = 1 AND NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.blob_id = blobs.id)
             AND NOT EXISTS (SELECT 1 FROM trash_blobs t WHERE t.blob_id = blobs.id) AND id IN",
         "$1",
         "RETURNING id"
@@ -381,7 +382,7 @@ pub async fn claim_unheld(tx: &mut Tx, ids: &[BlobId], now: Timestamp) -> Result
     if claimed.len() < ids.len() {
         let sql = with_numbers!(
             tx,
-            "UPDATE blobs SET state = 0, state_at = $2 WHERE state = 1 AND id IN",
+            "UPDATE blobs SET state = 0, state_at = $2 WHERE +state = 1 AND id IN",
             "$1",
             ""
         );
@@ -401,7 +402,7 @@ pub async fn claimed(
     conn.rows(
         "SELECT id, digest, generation, size, location, state FROM blobs
           WHERE state = 2 AND state <> 0 AND freed_at IS NULL AND id > $1 AND state_at <= $2
-          ORDER BY id
+          ORDER BY freed_at, id
           LIMIT $3",
         &[after.into(), before.into(), limit.into()],
         read,
@@ -414,7 +415,8 @@ pub async fn set_freed(tx: &mut Tx, ids: &[BlobId], now: Timestamp) -> Result<()
     let list = json_numbers(ids.iter().map(|id| id.0));
     let sql = with_numbers!(
         tx,
-        "UPDATE blobs SET freed_at = $2 WHERE state = 2 AND id IN",
+        // `+state`: else the index of all that is not live is read for each of them.
+        "UPDATE blobs SET freed_at = $2 WHERE +state = 2 AND id IN",
         "$1",
         ""
     );

@@ -1,6 +1,7 @@
 //! What was deleted and may come back for a while: manifests with their tags, labels and accessories. It is in no list and in no
 //! quota; its contents are left alone by the collector.
 
+pub mod projects;
 mod restore;
 
 use std::time::Duration;
@@ -453,7 +454,9 @@ pub async fn expire_some(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<u64>
 /// Whether anything's time is over.
 pub async fn any_expired(conn: &mut Conn, now: Timestamp) -> Result<bool> {
     conn.exists(
-        "SELECT 1 FROM trash WHERE expires_at <= $1 LIMIT 1",
+        "SELECT 1
+          WHERE EXISTS (SELECT 1 FROM trash WHERE expires_at <= $1)
+             OR EXISTS (SELECT 1 FROM trashed_projects WHERE expires_at <= $1)",
         &[now.into()],
     )
     .await

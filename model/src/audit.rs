@@ -78,6 +78,7 @@ events!(
     UpdateSchedule: "update" "schedule",
     DeleteSchedule: "delete" "schedule",
     RestoreArtifact: "restore" "artifact",
+    RestoreProject: "restore" "project",
     DeleteTrash: "delete" "trash",
 );
 

@@ -73,6 +73,7 @@ kinds!(
     ScheduleRemoved: "schedule.removed" => Event::DeleteSchedule,
     // What comes back is pushed and tagged too: this says where from.
     ArtifactRestored: "artifact.restored" => Event::RestoreArtifact,
+    ProjectRestored: "project.restored" => Event::RestoreProject,
     TrashDeleted: "trash.deleted" => Event::DeleteTrash,
     SettingChanged: "setting.changed" => Event::UpdateConfiguration,
 );

@@ -1,4 +1,4 @@
-//! Deleting tags, manifests, contents and whole repositories. What was released is kept for `gc.grace`; where there is a trash
+//! Deleting tags, manifests, contents, repositories and projects. What was released is kept for `gc.grace`; where there is a trash
 //! (`trash.keep`), what was deleted goes there first.
 
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use db::{
     Tx,
     artifacts::{self, Deletion},
-    blobs, links, repositories, tags,
-    trash::{Bin, Cause},
+    blobs, links, projects, repositories, tags,
+    trash::{self, Bin, Cause},
 };
-use model::{Error, Result, What};
+use model::{Error, Result, What, id::ProjectId};
 use oci::{
     digest::Digest,
     name::{RepoName, Tag},
@@ -100,6 +100,26 @@ impl Registry {
                 return Ok(());
             }
         }
+    }
+
+    /// Deletes a project that holds no repositories, with what belongs to it.
+    pub async fn delete_project(&self, id: ProjectId) -> Result<()> {
+        let keep = self.config().trash_keep;
+        self.db()
+            .write(move |tx| {
+                Box::pin(async move {
+                    let project = projects::find(tx, id).await?;
+                    let project = project.ok_or_else(|| {
+                        Error::not_found(What::Project, format!("project {id} not found"))
+                    })?;
+                    let now = tx.now().await?;
+                    if let Some(bin) = Bin::begin(Cause::Delete, keep, now) {
+                        trash::projects::keep(tx, &bin, &project, now).await?;
+                    }
+                    projects::delete(tx, &project, now).await
+                })
+            })
+            .await
     }
 
     /// Takes a content from a repository, unless a manifest of it names it.

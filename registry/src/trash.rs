@@ -5,8 +5,11 @@ mod tests;
 
 use std::collections::HashSet;
 
-use db::trash::{self, Item, Restored};
-use model::{Result, id::TrashId};
+use db::trash::{self, Item, Restored, projects};
+use model::{
+    Result,
+    id::{ProjectId, TrashId},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::Registry;
@@ -110,21 +113,36 @@ impl Registry {
         }
     }
 
+    /// Brings back a project with what belonged to it; its repositories stay in the trash until somebody restores them.
+    pub async fn restore_project(&self, id: ProjectId) -> Result<()> {
+        self.db()
+            .write(move |tx| {
+                Box::pin(async move {
+                    let now = tx.now().await?;
+                    projects::restore(tx, id, now).await
+                })
+            })
+            .await
+    }
+
     /// Ends what has been in the trash for as long as it was to be; answers how many things went.
     pub async fn empty_trash(&self, cancel: &CancellationToken) -> Result<u64> {
         let mut gone = 0;
         while !cancel.is_cancelled() {
-            let step = self
+            let (ended, has_more) = self
                 .db()
                 .write(|tx| {
                     Box::pin(async move {
                         let now = tx.now().await?;
-                        trash::expire_some(tx, now, BATCH).await
+                        let projects = projects::expire_some(tx, now, BATCH).await?;
+                        let things = trash::expire_some(tx, now, BATCH).await?;
+                        let has_more = projects.max(things) == BATCH.unsigned_abs();
+                        Ok((projects + things, has_more))
                     })
                 })
                 .await?;
-            gone += step;
-            if step < BATCH.unsigned_abs() {
+            gone += ended;
+            if !has_more {
                 break;
             }
         }

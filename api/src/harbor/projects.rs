@@ -137,17 +137,7 @@ pub(super) async fn head(call: Call, Query(asked): Query<HeadProject>) -> Result
 }
 
 pub(super) async fn delete(call: Call) -> Result<Done> {
-    let (id, now) = (call.project(), call.now());
-    let deleted = call
-        .db()
-        .write(move |tx| {
-            Box::pin(async move {
-                let project = projects::find(tx, id).await?.ok_or_else(gone)?;
-                projects::delete(tx, &project, now).await
-            })
-        })
-        .await;
-    match deleted {
+    match call.registry().delete_project(call.project()).await {
         Err(Cause::Precondition(why)) => {
             Err(Cause::Precondition(format!("precondition failed: {why}")).into())
         }

@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 
-use db::trash::{self, Item, LIST};
+use db::{
+    query::Within,
+    trash::{self, Item, LIST},
+};
 use model::{
-    id::TrashId,
+    id::{ProjectId, TrashId},
     permission::{Action, Resource},
 };
 use schemars::JsonSchema;
@@ -114,4 +117,42 @@ async fn find(call: &Call) -> Result<Item> {
     let found = trash::find(&mut *call.reader().await?, id).await?;
     let own = found.filter(|item| item.project == call.project());
     own.ok_or_else(|| trash::not_found(id).into())
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct TrashedProject {
+    id: i64,
+    name: String,
+    deleted_by: String,
+    deleted_at: String,
+    /// When it is gone for good.
+    expires_at: String,
+}
+
+pub(super) async fn list_projects(call: Call) -> Result<Listed<TrashedProject>> {
+    let Wanted { listing, page } = call.wanted()?;
+    let selection = trash::projects::LIST.select(&listing, Within::all())?;
+    call.listed(selection, page, None, |row| TrashedProject {
+        id: row.id.0,
+        name: row.name,
+        deleted_by: row.deleted_by,
+        deleted_at: row.deleted_at.rfc3339(),
+        expires_at: row.expires_at.rfc3339(),
+    })
+    .await
+}
+
+/// Its repositories come back one by one, from the trash that it has again.
+pub(super) async fn restore_project(call: Call) -> Result<Done> {
+    let id = ProjectId(call.number("project_id")?);
+    Ok(call.registry().restore_project(id).await.map(|()| Done)?)
+}
+
+pub(super) async fn delete_project(call: Call) -> Result<Done> {
+    let id = ProjectId(call.number("project_id")?);
+    let now = call.now();
+    call.db()
+        .write(move |tx| Box::pin(async move { trash::projects::delete(tx, id, now).await }))
+        .await?;
+    Ok(Done)
 }

@@ -25,7 +25,7 @@ pub async fn set_cleared(tx: &mut Tx, ids: &[BlobId], now: Timestamp) -> Result<
     let list = json_numbers(ids.iter().map(|id| id.0));
     let sql = with_numbers!(
         tx,
-        "UPDATE blobs SET cleared_at = $2 WHERE state = 2 AND cleared_at IS NULL AND id IN",
+        "UPDATE blobs SET cleared_at = $2 WHERE +state = 2 AND cleared_at IS NULL AND id IN",
         "$1",
         ""
     );

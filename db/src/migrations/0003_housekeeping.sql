@@ -94,3 +94,16 @@ CREATE TABLE trash_blobs (
     PRIMARY KEY (trash_id, blob_id)
 );
 CREATE INDEX trash_blobs_blob ON trash_blobs (blob_id, trash_id);
+
+-- Projects that were deleted and may be restored until expires_at. belongings: what belonged to them, {table: [rows as JSON]}.
+CREATE TABLE trashed_projects (
+    project_id BIGINT PRIMARY KEY REFERENCES projects (id),
+    name       {word} NOT NULL,
+    belongings TEXT NOT NULL,
+    deleted_by TEXT NOT NULL,
+    deleted_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+CREATE INDEX trashed_projects_name ON trashed_projects (name, deleted_at, project_id);
+CREATE INDEX trashed_projects_deleted ON trashed_projects (deleted_at, project_id);
+CREATE INDEX trashed_projects_expires ON trashed_projects (expires_at, project_id);

@@ -28,18 +28,23 @@ enum Command {
     /// List jobs, the newest first
     #[command(visible_alias = "ls")]
     List {
+        /// How many are shown
         #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(i64).range(1..=500))]
         limit: i64,
     },
     /// Show a job and its log
     Log {
+        /// The number that `job list` shows
         id: i64,
         /// Go on until it ends
         #[arg(long, short)]
         follow: bool,
     },
     /// Ask a job to stop
-    Stop { id: i64 },
+    Stop {
+        /// The number that `job list` shows
+        id: i64,
+    },
 }
 
 pub fn run(args: Args) -> Result<()> {

@@ -44,6 +44,8 @@ enum Command {
     List,
     /// Delete a project that holds no repositories, with its members and robots
     Delete { name: String },
+    /// Bring back the last project of this name that was deleted, with its members and robots; see `trash list`
+    Restore { name: String },
     /// Let everybody pull from a project
     SetPublic { name: String },
     /// Let only members and robots pull from a project
@@ -117,6 +119,11 @@ async fn on_projects(session: &Session, command: Command, json: bool) -> Result<
             Request::ProjectDelete { name: name.clone() },
             name,
             "deleted",
+        ),
+        Command::Restore { name } => (
+            Request::ProjectRestore { name: name.clone() },
+            name,
+            "restored",
         ),
         Command::SetPublic { name } => (
             Request::ProjectSetPublic {

@@ -9,7 +9,7 @@ use super::{
     screen::{self, say, table},
 };
 use crate::control::{
-    answer::{Restored, TrashItem},
+    answer::{Restored, TrashItem, TrashedProject},
     request::{PAGE, Request},
 };
 
@@ -23,20 +23,42 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// List what was deleted from a project, the last first
+    /// List what was deleted from a project, or the projects that were deleted, the last first
     #[command(visible_alias = "ls")]
-    List { project: String },
+    List { project: Option<String> },
     /// Bring something back, with its tags and what belongs to it
-    Restore { id: i64 },
+    Restore {
+        /// The number that `trash list` shows
+        id: i64,
+    },
     /// End something for good; the next collection frees its space
-    Delete { id: i64 },
+    Delete {
+        /// The number that `trash list` shows
+        id: i64,
+    },
 }
 
 pub fn run(args: Args) -> Result<()> {
     let Args { place, command } = args;
     on_registry(&place, async |session| {
         match command {
-            Command::List { project } => {
+            Command::List { project: None } => {
+                let mut all: Vec<TrashedProject> = Vec::new();
+                loop {
+                    let before = all.len() as i64;
+                    let page: Vec<TrashedProject> =
+                        session.ask(Request::TrashedProjects { before }).await?;
+                    let is_last = (page.len() as i64) < PAGE;
+                    all.extend(page);
+                    if is_last {
+                        break;
+                    }
+                }
+                show_projects(&all, place.json);
+            }
+            Command::List {
+                project: Some(project),
+            } => {
                 let mut all: Vec<TrashItem> = Vec::new();
                 loop {
                     let request = Request::TrashList {
@@ -105,6 +127,28 @@ fn show_list(items: &[TrashItem], json: bool) {
         ],
         &rows,
         "the trash is empty",
+    );
+}
+
+fn show_projects(projects: &[TrashedProject], json: bool) {
+    if json {
+        return screen::json(&projects);
+    }
+    let rows: Vec<_> = projects
+        .iter()
+        .map(|project| {
+            [
+                project.name.clone(),
+                project.deleted_by.clone(),
+                screen::time(&project.deleted_at),
+                screen::time(&project.expires_at),
+            ]
+        })
+        .collect();
+    table(
+        ["PROJECT", "DELETED BY", "DELETED", "GONE AFTER"],
+        &rows,
+        "no project is in the trash",
     );
 }
 

@@ -115,7 +115,7 @@ fn unknown_keys_are_refused_by_name() {
         (
             "gc.colour = 1",
             &[],
-            "unknown key `gc.colour` (seawall.toml, line 1); known here: `grace`, `interval`",
+            "unknown key `gc.colour` (seawall.toml, line 1); known here: `grace`, `interval`, `untagged_grace`",
         ),
         (
             "",
@@ -125,13 +125,13 @@ fn unknown_keys_are_refused_by_name() {
         (
             "",
             &[("SEAWALL_GC__COLOUR_FILE", "/x")],
-            "unknown key `gc.colour_file` (variable SEAWALL_GC__COLOUR_FILE); known here: `grace`, `interval`",
+            "unknown key `gc.colour_file` (variable SEAWALL_GC__COLOUR_FILE); known here: `grace`, `interval`, `untagged_grace`",
         ),
         // In the file `…_file` is a key like any other.
         (
             "gc.grace_file = '/x'",
             &[],
-            "unknown key `gc.grace_file` (seawall.toml, line 1); known here: `grace`, `interval`",
+            "unknown key `gc.grace_file` (seawall.toml, line 1); known here: `grace`, `interval`, `untagged_grace`",
         ),
     ] {
         assert_eq!(refusal(file, variables), message);

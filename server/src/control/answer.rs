@@ -148,6 +148,16 @@ pub struct TrashItem {
     pub expires_at: String,
 }
 
+/// A project in the trash.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct TrashedProject {
+    pub id: i64,
+    pub name: String,
+    pub deleted_by: String,
+    pub deleted_at: String,
+    pub expires_at: String,
+}
+
 /// What came back out of the trash.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Restored {

@@ -44,6 +44,9 @@ pub enum Request {
     ProjectList {
         after: String,
     },
+    ProjectRestore {
+        name: String,
+    },
     ProjectDelete {
         name: String,
     },
@@ -138,6 +141,10 @@ pub enum Request {
         /// Things before these.
         before: i64,
     },
+    TrashedProjects {
+        /// Projects before these.
+        before: i64,
+    },
     TrashRestore {
         id: i64,
     },
@@ -170,6 +177,7 @@ impl Request {
             | Self::JobList { .. }
             | Self::JobLog { .. }
             | Self::TrashList { .. }
+            | Self::TrashedProjects { .. }
             | Self::Space { measure: false }
             | Self::Check { .. } => true,
             Self::UserCreate(_)
@@ -178,6 +186,7 @@ impl Request {
             | Self::UserResetPassword { .. }
             | Self::ProjectCreate { .. }
             | Self::ProjectDelete { .. }
+            | Self::ProjectRestore { .. }
             | Self::ProjectSetPublic { .. }
             | Self::ProjectSetQuota { .. }
             | Self::MemberSet { .. }

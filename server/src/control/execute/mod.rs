@@ -77,6 +77,7 @@ pub async fn execute(house: &House, request: Request, work: &Work) -> Result<Val
         } => json(projects::create(house, name, public, owner).await?),
         Request::ProjectList { after } => json(projects::list(house, &after).await?),
         Request::ProjectDelete { name } => json(projects::delete(house, name).await?),
+        Request::ProjectRestore { name } => json(projects::restore(house, name).await?),
         Request::ProjectSetPublic { name, public } => {
             json(projects::set_public(house, name, public).await?)
         }
@@ -132,6 +133,7 @@ pub async fn execute(house: &House, request: Request, work: &Work) -> Result<Val
             json(retention::explain(house, work, &project, repository.as_deref(), named).await?)
         }
         Request::TrashList { project, before } => json(trash::list(house, &project, before).await?),
+        Request::TrashedProjects { before } => json(trash::list_projects(house, before).await?),
         Request::TrashRestore { id } => json(trash::restore(house, id).await?),
         Request::TrashDelete { id } => json(trash::delete(house, id).await?),
         Request::Space { measure } => json(care::space(house, work, measure).await?),

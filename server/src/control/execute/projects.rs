@@ -1,6 +1,6 @@
 //! Projects and their members, as the operator manages them.
 
-use db::{members, projects, quotas, users};
+use db::{members, projects, quotas, trash, users};
 use model::{Error, Result, What, id::ProjectId, name::ProjectName, role::Role};
 
 use super::House;
@@ -56,17 +56,15 @@ pub(super) async fn list(house: &House, after: &str) -> Result<Vec<answer::Proje
 }
 
 pub(super) async fn delete(house: &House, name: String) -> Result<()> {
-    house
-        .db()
-        .write(move |tx| {
-            let name = name.clone();
-            Box::pin(async move {
-                let project = projects::get_name(tx, &name).await?;
-                let now = tx.now().await?;
-                projects::delete(tx, &project, now).await
-            })
-        })
-        .await
+    let project = projects::get_name(&mut *house.db().reader().await?, &name).await?;
+    house.registry.delete_project(project.id).await
+}
+
+/// The last of this name that was deleted.
+pub(super) async fn restore(house: &House, name: String) -> Result<()> {
+    let found = trash::projects::find_name(&mut *house.db().reader().await?, &name).await?;
+    let found = found.ok_or_else(|| trash::projects::not_found(&name))?;
+    house.registry.restore_project(found.id).await
 }
 
 pub(super) async fn set_public(house: &House, name: String, public: bool) -> Result<()> {

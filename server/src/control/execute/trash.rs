@@ -4,13 +4,14 @@ use std::collections::HashMap;
 
 use db::{
     projects,
+    query::Within,
     trash::{self, Item},
 };
 use model::{Result, id::TrashId, listing::Listing};
 
 use super::House;
 use crate::control::{
-    answer::{Restored, TrashItem},
+    answer::{Restored, TrashItem, TrashedProject},
     request::PAGE,
 };
 
@@ -47,6 +48,20 @@ fn shown(row: Item, tags: Vec<String>) -> TrashItem {
         deleted_at: row.deleted_at.rfc3339(),
         expires_at: row.expires_at.rfc3339(),
     }
+}
+
+pub(super) async fn list_projects(house: &House, before: i64) -> Result<Vec<TrashedProject>> {
+    let selection = trash::projects::LIST.select(&Listing::default(), Within::all())?;
+    let mut reader = house.db().reader().await?;
+    let rows = selection.page(&mut reader, before, PAGE).await?;
+    let shown = rows.into_iter().map(|row| TrashedProject {
+        id: row.id.0,
+        name: row.name,
+        deleted_by: row.deleted_by,
+        deleted_at: row.deleted_at.rfc3339(),
+        expires_at: row.expires_at.rfc3339(),
+    });
+    Ok(shown.collect())
 }
 
 pub(super) async fn restore(house: &House, id: i64) -> Result<Restored> {

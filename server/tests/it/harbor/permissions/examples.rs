@@ -62,6 +62,20 @@ pub const EXAMPLES: &[(&str, &str, &str, &str)] = &[
         "",
     ),
     ("deleteProject", "DELETE", "/projects/team", ""),
+    // The first project that was made here.
+    (
+        "restoreTrashedProject",
+        "POST",
+        "/system/trash/projects/2/restore",
+        "",
+    ),
+    ("deleteProject", "DELETE", "/projects/team", ""),
+    (
+        "deleteTrashedProject",
+        "DELETE",
+        "/system/trash/projects/2",
+        "",
+    ),
     (
         "putSystemCVEAllowlist",
         "PUT",

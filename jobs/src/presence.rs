@@ -35,7 +35,7 @@ pub(crate) async fn show(db: Db, workers: usize, lease: Duration, shutdown: Canc
         match shown.await {
             Ok(since) => started_at = Some(since),
             Err(error) => {
-                tracing::debug!(%error, "this node could not be shown among those that run jobs")
+                tracing::debug!(%error, "this node could not be shown among those that run jobs");
             }
         }
         let pause = if db.is_exclusive() { SELDOM } else { lease / 3 };

@@ -249,7 +249,7 @@ fn line(one: &Explained, policy: &Policy, dry_run: bool) -> String {
     let mut tags = one.tags.join(",");
     let more = one.tag_count - one.tags.len() as u64;
     if more > 0 {
-        tags.push_str(&format!(",… ({more} more)"));
+        tags = format!("{tags},… ({more} more)");
     }
     let pulled = one.pulled_at.map_or("never".to_owned(), Timestamp::rfc3339);
     // Harbor's marks.

@@ -108,7 +108,7 @@ impl Registry {
                     Seen::Artifact(one) => {
                         let next = judge.look(one.id, one.pushed_at, one.pulled_at, one.is_part);
                         if let Some(looking) = current.replace(next) {
-                            judge.take(looking);
+                            judge.take(&looking);
                         }
                     }
                     Seen::Tag(tag) => {
@@ -130,7 +130,7 @@ impl Registry {
             }
         }
         if let Some(looking) = current.take() {
-            judge.take(looking);
+            judge.take(&looking);
         }
         Ok(Some(Judgement {
             verdicts: judge.judge(),

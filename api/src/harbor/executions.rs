@@ -286,7 +286,7 @@ pub(super) async fn log(call: &Call, row: JobRow) -> Result<Plain> {
             for row in rows {
                 let at = row.at.rfc3339();
                 for line in row.text.lines() {
-                    text.push_str(&format!("{at} [INFO] {line}\n"));
+                    text.extend([at.as_str(), " [INFO] ", line, "\n"]);
                 }
             }
             Ok::<_, std::io::Error>(Some((Bytes::from(text), next)))

@@ -18,10 +18,10 @@ async fn library(world: &World<'_>) -> (String, String) {
     (kept.to_string(), gone.to_string())
 }
 
-fn asked(gc: Gc) -> Job {
+fn asked(gc: &Gc) -> Job {
     Job::Gc(Gc {
         requested_by: Some("admin".to_owned()),
-        ..gc
+        ..gc.clone()
     })
 }
 
@@ -29,7 +29,7 @@ fn asked(gc: Gc) -> Job {
 fn what_has_no_tag_goes_when_it_is_wanted_and_the_log_names_it() {
     each(async |world| {
         let (kept, gone) = library(world).await;
-        let (_, outcome) = world.run(asked(Gc::default())).await;
+        let (_, outcome) = world.run(asked(&Gc::default())).await;
         let nothing =
             "0 manifests without a tag deleted, 0 links ended, 0 contents with 0 bytes freed";
         assert_eq!(outcome.unwrap(), Outcome::Done(nothing.to_owned()));
@@ -37,7 +37,7 @@ fn what_has_no_tag_goes_when_it_is_wanted_and_the_log_names_it() {
             delete_untagged: true,
             ..Gc::default()
         };
-        let (id, outcome) = world.run(asked(wanted)).await;
+        let (id, outcome) = world.run(asked(&wanted)).await;
         let Outcome::Done(told) = outcome.unwrap() else {
             panic!("not done");
         };
@@ -67,7 +67,7 @@ fn a_dry_run_names_what_would_go_and_changes_nothing() {
             ..Gc::default()
         };
         for _ in 0..2 {
-            let (id, outcome) = world.run(asked(wanted.clone())).await;
+            let (id, outcome) = world.run(asked(&wanted)).await;
             let told = "a dry run: 1 manifests without a tag, 0 contents with 0 bytes would go";
             assert_eq!(outcome.unwrap(), Outcome::Done(told.to_owned()));
             assert_eq!(

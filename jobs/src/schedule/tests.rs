@@ -198,7 +198,11 @@ fn of_two_nodes_one_enqueues_what_somebody_chose() {
         };
         // Both believe that they lead.
         let (a, b) = tokio::join!(begin(world.registry.db()), begin(other.db()));
-        assert_eq!(a.is_some() as u8 + b.is_some() as u8, 1, "{a:?} {b:?}");
+        assert_eq!(
+            u8::from(a.is_some()) + u8::from(b.is_some()),
+            1,
+            "{a:?} {b:?}"
+        );
     });
 }
 

@@ -153,7 +153,7 @@ impl<'a> Judge<'a> {
     }
 
     /// All its tags were told.
-    pub fn take(&mut self, looking: Looking) {
+    pub fn take(&mut self, looking: &Looking) {
         let mut chosen = 0;
         for (bit, ((_, rule, _), found)) in self.rules.iter().zip(&looking.found).enumerate() {
             let selectors = &rule.tag_selectors;

@@ -68,7 +68,7 @@ fn kept(policy: &Policy, artifacts: &[Row<'_>]) -> Vec<Option<usize>> {
         for tag in *tags {
             judge.tag(&mut looking, &told(tag, ago(*pushed), None));
         }
-        judge.take(looking);
+        judge.take(&looking);
     }
     let judged = judge.judge();
     judged
@@ -183,7 +183,7 @@ fn the_latest_of_the_times_of_an_artifact_and_its_tags_counts() {
     let mut looking = judge.look(ArtifactId(1), old, Some(old), false);
     judge.tag(&mut looking, &told("a", old, None));
     judge.tag(&mut looking, &told("b", old, Some(Timestamp(NOW.0 - DAY))));
-    judge.take(looking);
+    judge.take(&looking);
     assert_eq!(judge.judge()[0].verdict, Verdict::Kept(0));
 }
 
@@ -197,7 +197,7 @@ fn a_pattern_that_cannot_be_judged_deletes_nothing() {
     let mut judge = Judge::new(&policy, "app", NOW).unwrap().unwrap();
     let mut looking = judge.look(ArtifactId(1), NOW, None, false);
     judge.tag(&mut looking, &told(&"a".repeat(128), NOW, None));
-    judge.take(looking);
+    judge.take(&looking);
     assert_eq!(judge.judge()[0].verdict, Verdict::Unclear);
 }
 
@@ -225,9 +225,9 @@ fn what_is_immutable_or_part_of_an_index_stays_and_says_so() {
         ..told("v1", NOW, None)
     };
     judge.tag(&mut immutable, &fixed);
-    judge.take(immutable);
+    judge.take(&immutable);
     let part = judge.look(ArtifactId(2), NOW, None, true);
-    judge.take(part);
+    judge.take(&part);
     let verdicts: Vec<Verdict> = judge.judge().iter().map(|one| one.verdict).collect();
     assert_eq!(verdicts, [Verdict::Immutable, Verdict::Part]);
 }

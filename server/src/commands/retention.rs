@@ -98,7 +98,7 @@ fn row(artifact: &JudgedArtifact) -> [String; 6] {
     let more = artifact.tag_count - artifact.tags.len() as u64;
     let mut tags = artifact.tags.join(", ");
     if more > 0 {
-        tags.push_str(&format!(" and {more} more"));
+        tags = format!("{tags} and {more} more");
     }
     [
         if artifact.stays { "keep" } else { "delete" }.to_owned(),

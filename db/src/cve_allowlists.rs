@@ -6,7 +6,11 @@ use model::{Result, change::Kind, error::internal, id::ProjectId, time::Timestam
 use serde_json::json;
 
 use crate::{
-    Conn, Tx, changes, dialect::with_numbers, generations::Touch, projects::Project, value::Row,
+    Conn, Tx, changes,
+    dialect::with_numbers,
+    generations::Touch,
+    projects::{self, Project},
+    value::Row,
 };
 
 /// The system's list stands under this number.
@@ -70,6 +74,7 @@ pub async fn set(
     expires_at: Option<i64>,
     now: Timestamp,
 ) -> Result<()> {
+    projects::lock(tx, project).await?;
     put(tx, project.id.0, items, expires_at, now).await?;
     let list = json!({ "items": items, "expires_at": expires_at });
     let payload = json!({ "uid": project.uid, "cve_allowlist": list });

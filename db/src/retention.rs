@@ -159,7 +159,11 @@ pub(crate) async fn begin_anew(tx: &mut Tx, project: ProjectId, now: Timestamp) 
     let Some(stored) = of_project(tx, project).await? else {
         return Ok(());
     };
-    set_schedule(tx, stored.id, &stored.policy, now).await
+    match set_schedule(tx, stored.id, &stored.policy, now).await {
+        // Its time may not come any more; the policy can be run by hand and edited.
+        Err(Error::Invalid(..)) => Ok(()),
+        other => other,
+    }
 }
 
 async fn set_schedule(tx: &mut Tx, id: PolicyId, policy: &Policy, now: Timestamp) -> Result<()> {

@@ -115,6 +115,8 @@ impl Registry {
                     let now = tx.now().await?;
                     if let Some(bin) = Bin::begin(Cause::Delete, keep, now) {
                         trash::projects::keep(tx, &bin, &project, now).await?;
+                    } else {
+                        trash::projects::end_things(tx, id, now).await?;
                     }
                     projects::delete(tx, &project, now).await
                 })

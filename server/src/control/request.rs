@@ -142,7 +142,7 @@ pub enum Request {
         before: i64,
     },
     TrashedProjects {
-        /// Projects before these.
+        /// How many are passed over.
         before: i64,
     },
     TrashRestore {

@@ -71,7 +71,8 @@ fn what_is_pushed_while_a_collector_is_frozen_survives_its_late_deletes() {
                     other.admin().push_blob("library/frozen", bytes).await;
                 }
                 collector.signal("CONT");
-                assert!(collection.wait().expect("ends").success());
+                // On a slow machine its lease is over by now, and another has its job: then it says that it failed.
+                collection.wait().expect("ends");
                 break;
             }
             for bytes in &contents {

@@ -1,8 +1,8 @@
 //! Everything slow, timed or retried. Jobs are rows of a queue; this crate claims them under a lease, runs them, and puts
 //! periodic ones into the queue. A handler that wants something done writes a row and never calls in here.
 //!
-//! To add a kind: a variant of `model::job::Job`, a file here with `run`, an arm in [`run`], and for a periodic one a line
-//! in `schedule`.
+//! To add a kind: a variant of `model::job::Job`, a file here with `run`, an arm in [`run`], and for a periodic one a place in `Job::PERIODIC` and
+//! its interval in `schedule`.
 
 mod attempt;
 mod context;

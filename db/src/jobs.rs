@@ -19,7 +19,7 @@ use model::{
 };
 
 pub use self::{
-    attempt::{End, Heartbeat, end, give_back, heartbeat, listen, retry, split},
+    attempt::{Attempt, End, Heartbeat, end, give_back, heartbeat, holds, listen, retry, split},
     claim::{Claimed, Queue, claim, next_due},
     logs::{LogLine, MAX_LOG_LINE, MAX_LOG_LINES, count_logs, log, logs},
     sweep::{Forget, Swept, delete, superfluous, trim},

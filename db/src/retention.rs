@@ -16,7 +16,7 @@ use crate::{
     Conn, Tx,
     blobs::json_numbers,
     changes,
-    dialect::with_numbers,
+    dialect::{locking, with_numbers},
     project_metadata,
     projects::{self, Project},
     schedules,
@@ -50,6 +50,17 @@ pub async fn find(conn: &mut Conn, id: PolicyId) -> Result<Option<Stored>> {
         read,
     )
     .await
+}
+
+/// Holds a policy until the transaction ends; none when it was deleted.
+pub async fn hold(tx: &mut Tx, id: PolicyId) -> Result<Option<PolicyId>> {
+    let sql = locking!(
+        tx,
+        "SELECT id FROM retention_policies WHERE id = $1",
+        "FOR UPDATE"
+    );
+    tx.row(sql, &[id.into()], |row| Ok(PolicyId(row.int(0)?)))
+        .await
 }
 
 pub async fn of_project(conn: &mut Conn, project: ProjectId) -> Result<Option<Stored>> {

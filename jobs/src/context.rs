@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use db::{Db, jobs};
+use db::{
+    Db,
+    jobs::{self, Attempt},
+};
 use model::id::JobId;
 use parking_lot::Mutex;
 use registry::Registry;
@@ -55,6 +58,14 @@ impl Context {
 
     pub fn db(&self) -> &Db {
         self.registry.db()
+    }
+
+    /// For what is written that is not the job's own, and that another attempt must not do as well.
+    pub(crate) fn attempt(&self) -> Attempt {
+        Attempt {
+            job: self.id,
+            number: self.attempt,
+        }
     }
 
     pub fn is_cancelled(&self) -> bool {

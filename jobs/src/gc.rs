@@ -89,7 +89,7 @@ async fn untagged(cx: &Context, gc: &Gc) -> Result<Option<u64>> {
     };
     let deleted = cx
         .registry
-        .delete_untagged(gc.dry_run, &cx.cancel, each)
+        .delete_untagged(gc.dry_run, Some(cx.attempt()), &cx.cancel, each)
         .await?;
     let more = deleted.saturating_sub(lines.len() as u64);
     if more > 0 {

@@ -175,7 +175,13 @@ pub(crate) async fn retain(
     };
     let pruned = cx
         .registry
-        .prune(&repository, &judgement, &cx.cancel, progress)
+        .prune(
+            &repository,
+            &judgement,
+            Some(cx.attempt()),
+            &cx.cancel,
+            progress,
+        )
         .await?;
     shown.deleted = pruned.deleted;
     shown.spared = pruned.spared.len();

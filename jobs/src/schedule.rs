@@ -246,7 +246,7 @@ async fn begin(tx: &mut db::Tx, schedule: &Row) -> Result<Option<&'static str>> 
     if !schedules::advance(tx, schedule, next).await? {
         return Ok(None);
     }
-    if executions::is_under_way(tx, &job).await? {
+    if executions::find_under_way(tx, &job).await?.is_some() {
         tracing::info!(
             job.kind = job.kind().as_str(),
             subject = schedule.subject,

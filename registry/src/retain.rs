@@ -9,6 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use db::{
     artifacts::{self, Deletion, Known, Spared},
     immutable,
+    jobs::{self, Attempt},
     repositories::Repository,
     retention::{self, Candidate, CandidateTag},
     trash::{Bin, Cause},
@@ -106,9 +107,13 @@ impl Registry {
             let more = walk
                 .page(|seen| match seen {
                     Seen::Artifact(one) => {
-                        let next = judge.look(one.id, one.pushed_at, one.pulled_at, one.is_part);
-                        if let Some(looking) = current.replace(next) {
+                        if let Some(looking) = current.take() {
                             judge.take(&looking);
+                        }
+                        // What is pushed meanwhile is met further on, maybe for the second time, and is not judged.
+                        if one.pushed_at <= at {
+                            current =
+                                Some(judge.look(one.id, one.pushed_at, one.pulled_at, one.is_part));
                         }
                     }
                     Seen::Tag(tag) => {
@@ -142,21 +147,31 @@ impl Registry {
         &self,
         repository: &Repository,
         judgement: &Judgement,
+        attempt: Option<Attempt>,
         cancel: &CancellationToken,
         progress: impl Fn(&Pruned) + Send + Sync,
     ) -> Result<Pruned> {
         let keep = self.config().trash_keep_retention;
         let bin = Bin::begin(Cause::Retention, keep, self.db().now().await?);
-        self.delete_judged(repository, judgement.going(), bin, cancel, progress)
-            .await
+        self.delete_judged(
+            repository,
+            judgement.going(),
+            bin,
+            attempt,
+            cancel,
+            progress,
+        )
+        .await
     }
 
-    /// Deletes artifacts about which nothing has changed since it was known, some in a transaction.
+    /// Deletes artifacts about which nothing has changed since it was known, some in a transaction; for an attempt as long as it has its
+    /// job.
     pub(crate) async fn delete_judged(
         &self,
         repository: &Repository,
         going: VecDeque<(ArtifactId, Known)>,
         bin: Option<Bin>,
+        attempt: Option<Attempt>,
         cancel: &CancellationToken,
         progress: impl Fn(&Pruned) + Send + Sync,
     ) -> Result<Pruned> {
@@ -168,7 +183,9 @@ impl Registry {
             spared: Vec::new(),
         };
         while !left.is_over() && !cancel.is_cancelled() {
-            left = self.delete_step(repository, left, bin.clone()).await?;
+            let step = self.delete_step(repository, left, bin.clone(), attempt);
+            let Some(stepped) = step.await? else { break };
+            left = stepped;
             done.deleted += std::mem::take(&mut left.deleted);
             done.spared.append(&mut left.spared);
             progress(&done);
@@ -176,17 +193,24 @@ impl Registry {
         Ok(done)
     }
 
+    /// None when the job is another attempt's by now.
     async fn delete_step(
         &self,
         repository: &Repository,
         left: Left,
         bin: Option<Bin>,
-    ) -> Result<Left> {
+        attempt: Option<Attempt>,
+    ) -> Result<Option<Left>> {
         let (repository, grace) = (repository.clone(), self.config().gc_grace);
         self.db()
             .write(move |tx| {
                 let (repository, mut left, bin) = (repository.clone(), left.clone(), bin.clone());
                 Box::pin(async move {
+                    if let Some(attempt) = attempt
+                        && !jobs::holds(tx, attempt).await?
+                    {
+                        return Ok(None);
+                    }
                     let now = tx.now().await?;
                     let mut spent = 0;
                     while spent < BATCH
@@ -206,7 +230,7 @@ impl Registry {
                             None => left.deleted += 1,
                         }
                     }
-                    Ok(left)
+                    Ok(Some(left))
                 })
             })
             .await

@@ -16,6 +16,8 @@ use crate::Registry;
 
 /// Things that end in one transaction, and things of one act looked at in one query.
 const BATCH: i64 = 50;
+/// Tags that somebody has given away meanwhile and that are told.
+const NAMED: usize = 20;
 
 /// What a restoration brought back.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,8 +43,14 @@ impl Registry {
         Ok(done)
     }
 
-    /// Brings back all that one act has deleted in a repository.
-    pub async fn restore_act(&self, act: &str, repository: &str) -> Result<Return> {
+    /// Brings back all that was deleted from its repository by the same act: all of a repository, say.
+    pub async fn restore_all(&self, id: TrashId) -> Result<Return> {
+        let item = {
+            let mut reader = self.db().reader().await?;
+            trash::find(&mut reader, id).await?
+        };
+        let item = item.ok_or_else(|| trash::not_found(id))?;
+        let (act, repository) = (item.act.as_str(), item.repository.as_str());
         let (mut done, mut seen) = (Return::default(), HashSet::new());
         let mut before = TrashId(i64::MAX);
         loop {
@@ -105,7 +113,8 @@ impl Registry {
                 })
                 .await?;
             done.tags += step.tags;
-            done.taken.extend(step.taken);
+            let room = NAMED.saturating_sub(done.taken.len());
+            done.taken.extend(step.taken.into_iter().take(room));
             if !step.has_more {
                 done.manifests += u64::from(item.is_manifest);
                 return Ok(());

@@ -3,6 +3,7 @@
 
 use db::{
     artifacts::Known,
+    jobs::Attempt,
     repositories::{self, Repository},
     retention::{self, Candidate},
     trash::{Bin, Cause},
@@ -34,6 +35,7 @@ impl Registry {
     pub async fn delete_untagged(
         &self,
         dry_run: bool,
+        attempt: Option<Attempt>,
         cancel: &CancellationToken,
         mut each: impl FnMut(Untagged) + Send,
     ) -> Result<u64> {
@@ -45,7 +47,7 @@ impl Registry {
             after = last.id;
             for repository in batch {
                 count += self
-                    .untagged_of(&repository, dry_run, cancel, &mut each)
+                    .untagged_of(&repository, dry_run, attempt, cancel, &mut each)
                     .await?;
             }
         }
@@ -56,6 +58,7 @@ impl Registry {
         &self,
         repository: &Repository,
         dry_run: bool,
+        attempt: Option<Attempt>,
         cancel: &CancellationToken,
         each: &mut (impl FnMut(Untagged) + Send),
     ) -> Result<u64> {
@@ -79,7 +82,7 @@ impl Registry {
                 }
             } else {
                 let going = untagged.iter().map(|one| (one.id, known(one))).collect();
-                self.delete_judged(repository, going, bin.clone(), cancel, |_| ())
+                self.delete_judged(repository, going, bin.clone(), attempt, cancel, |_| ())
                     .await?
             };
             count += done.deleted;

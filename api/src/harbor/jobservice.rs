@@ -136,7 +136,11 @@ pub(super) async fn stop(call: Call) -> Result<Done> {
     let told = call.param("job_id");
     let ids = if told.eq_ignore_ascii_case(ALL) {
         let running = queues::running(&mut *call.reader().await?, None).await?;
-        running.into_iter().map(|row| row.id).collect()
+        // What the law asks for stays: nobody would enqueue it again.
+        let stopped = running
+            .into_iter()
+            .filter(|row| row.kind != Kind::ForgetUser.as_str());
+        stopped.map(|row| row.id).collect()
     } else {
         told.parse().map(JobId).into_iter().collect::<Vec<_>>()
     };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use db::{
     jobs::{
-        JobRow,
+        self, JobRow,
         executions::{self, EXECUTIONS, TASKS},
     },
     projects::{self, Project},
@@ -14,7 +14,7 @@ use db::{
 use model::{
     Error as Cause, What,
     id::{JobId, PolicyId, ProjectId},
-    job::{Job, Kind},
+    job::{Job, Kind, Trigger},
     permission::{Action, Resource},
     retention::{Policy, Rule, Template},
     selector::Selector,
@@ -29,7 +29,7 @@ use super::{
     answer::{Created, Done, Plain, Whole},
     call::Call,
     error::Result,
-    executions::{begin, counted, log, status, status_code, stop},
+    executions::{counted, log, status, status_code, stop},
     input::Json,
     page::Wanted,
 };
@@ -436,18 +436,25 @@ pub(super) async fn delete(call: Call) -> Result<Done> {
 pub(super) async fn execute(call: Call, Json(asked): Json<NewExecution>) -> Result<Created> {
     call.require_name()?;
     let (stored, _) = find(&call, Action::Update, Missing::Invalid).await?;
-    let job = Job::Retention {
-        policy: stored.id,
-        dry_run: asked.dry_run,
-    };
-    let under_way = executions::find_under_way(&mut *call.reader().await?, &job).await?;
-    if let Some(id) = under_way {
-        return Err(Cause::Conflict(format!(
-            "execution {id} does the same and has not ended yet: wait for it, or stop it"
-        ))
-        .into());
-    }
-    Ok(Created(begin(&call, job).await?.to_string()))
+    let (policy, dry_run) = (stored.id, asked.dry_run);
+    let db = call.db();
+    let begun = db.write(move |tx| {
+        Box::pin(async move {
+            // Held, so that of two at once one finds the other.
+            let held = retention::hold(tx, policy).await?;
+            let policy = held.ok_or_else(|| retention::not_found(policy))?;
+            let job = Job::Retention { policy, dry_run };
+            if let Some(id) = executions::find_under_way(tx, &job).await? {
+                return Err(Cause::Conflict(format!(
+                    "execution {id} does the same and has not ended yet: wait for it, or stop it"
+                )));
+            }
+            let now = tx.now().await?;
+            let new = jobs::New::begun_by(Trigger::Manual, &job, now);
+            jobs::enqueue_new(tx, &new, now).await
+        })
+    });
+    Ok(Created(begun.await?.to_string()))
 }
 
 pub(super) async fn operate(call: Call, Json(asked): Json<ExecutionAction>) -> Result<Done> {

@@ -11,13 +11,13 @@ use model::{
     permission::{Action, Resource},
 };
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     answer::{Done, Listed},
     call::Call,
     error::Result,
-    input::Json,
+    input::{Json, Query, flag},
     page::Wanted,
 };
 
@@ -84,11 +84,25 @@ pub(super) async fn list(call: Call) -> Result<Listed<TrashItem>> {
     .await
 }
 
+#[derive(Deserialize, JsonSchema)]
+pub(super) struct RestoreHow {
+    /// Everything that was deleted from its repository at once.
+    #[serde(default, deserialize_with = "flag")]
+    all: Option<bool>,
+}
+
 /// Brings it back, with what was deleted with it and belongs to it.
-pub(super) async fn restore(call: Call) -> Result<Json<Restoration>> {
+pub(super) async fn restore(
+    call: Call,
+    Query(how): Query<RestoreHow>,
+) -> Result<Json<Restoration>> {
     call.require(Resource::Artifact, Action::Create)?;
     let item = find(&call).await?;
-    let done = call.registry().restore(item.id).await?;
+    let done = if how.all.unwrap_or_default() {
+        call.registry().restore_all(item.id).await?
+    } else {
+        call.registry().restore(item.id).await?
+    };
     Ok(Json(Restoration {
         manifests: done.manifests,
         tags: done.tags,

@@ -179,7 +179,7 @@ pub async fn delete_some(
         let taken = tags.await? + 1;
         budget -= taken;
         deletion.spent += taken;
-        deletion.has_begun = true;
+        deletion.has_begun |= matches!(doomed.role, Role::Judged(_));
         if budget <= 0 {
             continue; // there may be more tags
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use model::{Result, id::JobId, time::Timestamp};
 
 use super::executions;
-use crate::{Conn, Tx, value::Row};
+use crate::{Conn, Tx, dialect::locking, value::Row};
 
 /// What a runner hears when it renews its lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +54,25 @@ pub async fn listen(conn: &mut Conn, id: JobId, attempt: i64) -> Result<Heartbea
         )
         .await?;
     Ok(heard(stop))
+}
+
+/// An attempt on whose behalf something is written that is not the job's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    pub job: JobId,
+    pub number: i64,
+}
+
+/// Whether the attempt has its job. Nobody takes the job over before this transaction has ended: what it writes is written by whoever
+/// had the lease.
+pub async fn holds(tx: &mut Tx, attempt: Attempt) -> Result<bool> {
+    let sql = locking!(
+        tx,
+        "SELECT 1 FROM jobs WHERE id = $1 AND attempt = $2 AND state = 'running'",
+        "FOR SHARE"
+    );
+    tx.exists(sql, &[attempt.job.into(), attempt.number.into()])
+        .await
 }
 
 fn heard(stop: Option<bool>) -> Heartbeat {

@@ -96,15 +96,6 @@ pub async fn find_under_way(conn: &mut Conn, job: &Job) -> Result<Option<JobId>>
     Ok(same.map(|(id, _)| id))
 }
 
-/// Whether an execution of this job's kind and subject has not ended yet.
-pub async fn is_under_way(conn: &mut Conn, job: &Job) -> Result<bool> {
-    conn.exists(
-        "SELECT 1 FROM jobs WHERE kind = $1 AND subject_id = $2 AND trigger_kind <> '' AND ended_at IS NULL LIMIT 1",
-        &[job.kind().as_str().into(), job.subject().into()],
-    )
-    .await
-}
-
 /// What the last task that was made is about: they are made in order, so that an attempt goes on where the one before ended.
 pub async fn last_resource(conn: &mut Conn, execution: JobId) -> Result<Option<String>> {
     let last = conn

@@ -87,7 +87,10 @@ fn what_has_no_tag_yet_is_left_alone_for_as_long_as_gc_grace() {
         let untagged = async || {
             let cancel = tokio_util::sync::CancellationToken::new();
             let each = |_| ();
-            patient.delete_untagged(false, &cancel, each).await.unwrap()
+            patient
+                .delete_untagged(false, None, &cancel, each)
+                .await
+                .unwrap()
         };
         assert_eq!(untagged().await, 0);
         world.advance(Duration::from_hours(2) + Duration::from_secs(1));

@@ -14,7 +14,7 @@ use model::{
 
 use crate::{
     Outcome,
-    world::{World, each, work},
+    world::{LEASE, World, each, work},
 };
 
 /// Keeps the newest of what is tagged `v*`, in all repositories but one.
@@ -214,5 +214,31 @@ fn an_attempt_goes_on_where_the_one_before_ended() {
         let told = tasks(world, id).await;
         let names: Vec<&str> = told.iter().map(|(name, ..)| name.as_str()).collect();
         assert_eq!(names, ["a", "b", "c"]);
+    });
+}
+
+/// Its node stood still for longer than its lease, between the verdict and the deletion at the latest.
+#[test]
+fn an_attempt_whose_job_another_has_deletes_nothing() {
+    each(async |world| {
+        world.library().await;
+        world.push("library/a", "v1", b"old").await;
+        world.advance(Duration::from_secs(1));
+        world.push("library/a", "v2", b"new").await;
+        let policy = adopt(world, policy()).await;
+        let task = Job::Retain {
+            policy,
+            repository: model::id::RepositoryId(1),
+            dry_run: false,
+        };
+        world.enqueue(task).await;
+        let late = world.claim("one").await.unwrap();
+        world.advance(LEASE + Duration::from_secs(1));
+        let now = world.claim("two").await.unwrap();
+        assert_eq!((late.id, late.attempt + 1), (now.id, now.attempt));
+        world.attempt(&late).await.unwrap();
+        assert_eq!(world.tags("library/a").await, ["v1", "v2"]);
+        world.attempt(&now).await.unwrap();
+        assert_eq!(world.tags("library/a").await, ["v2"]);
     });
 }

@@ -54,7 +54,7 @@ async fn prune(world: &World<'_>, judgement: &Judgement) -> Pruned {
     let cancel = CancellationToken::new();
     let pruned = world
         .registry
-        .prune(&repository, judgement, &cancel, |_| ());
+        .prune(&repository, judgement, None, &cancel, |_| ());
     pruned.await.unwrap()
 }
 

@@ -30,6 +30,9 @@ enum Command {
     Restore {
         /// The number that `trash list PROJECT` shows
         id: i64,
+        /// Everything that was deleted from its repository at once
+        #[arg(long)]
+        all: bool,
     },
     /// End something for good; the next collection frees its space
     Delete {
@@ -74,8 +77,8 @@ pub fn run(args: Args) -> Result<()> {
                 }
                 show_list(&all, place.json);
             }
-            Command::Restore { id } => {
-                let done: Restored = session.ask(Request::TrashRestore { id }).await?;
+            Command::Restore { id, all } => {
+                let done: Restored = session.ask(Request::TrashRestore { id, all }).await?;
                 if place.json {
                     screen::json(&done);
                 } else {

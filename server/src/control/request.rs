@@ -147,6 +147,8 @@ pub enum Request {
     },
     TrashRestore {
         id: i64,
+        /// All that went with it.
+        all: bool,
     },
     TrashDelete {
         id: i64,

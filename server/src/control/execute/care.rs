@@ -37,7 +37,9 @@ pub(super) async fn collect(house: &House, work: &Work, untagged: bool) -> Resul
     }
     let purged_manifests = if untagged {
         let each = |_| ();
-        let deleted = house.registry.delete_untagged(false, &work.cancel, each);
+        let deleted = house
+            .registry
+            .delete_untagged(false, None, &work.cancel, each);
         deleted.await?
     } else {
         0

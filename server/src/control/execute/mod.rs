@@ -134,7 +134,7 @@ pub async fn execute(house: &House, request: Request, work: &Work) -> Result<Val
         }
         Request::TrashList { project, before } => json(trash::list(house, &project, before).await?),
         Request::TrashedProjects { before } => json(trash::list_projects(house, before).await?),
-        Request::TrashRestore { id } => json(trash::restore(house, id).await?),
+        Request::TrashRestore { id, all } => json(trash::restore(house, id, all).await?),
         Request::TrashDelete { id } => json(trash::delete(house, id).await?),
         Request::Space { measure } => json(care::space(house, work, measure).await?),
 

@@ -64,8 +64,12 @@ pub(super) async fn list_projects(house: &House, before: i64) -> Result<Vec<Tras
     Ok(shown.collect())
 }
 
-pub(super) async fn restore(house: &House, id: i64) -> Result<Restored> {
-    let done = house.registry.restore(TrashId(id)).await?;
+pub(super) async fn restore(house: &House, id: i64, all: bool) -> Result<Restored> {
+    let done = if all {
+        house.registry.restore_all(TrashId(id)).await?
+    } else {
+        house.registry.restore(TrashId(id)).await?
+    };
     Ok(Restored {
         manifests: done.manifests,
         tags: done.tags,

@@ -571,3 +571,47 @@ fn the_trash_is_for_whoever_may_delete_there() {
         assert_eq!(trash(&admin).await.len(), 1, "it stays in the trash");
     });
 }
+
+#[test]
+fn a_repository_comes_back_at_once() {
+    on_both_with(KEPT, async |seawall| {
+        let admin = seawall.admin();
+        let images: Vec<Image> = (0..3).map(|n| Image::new(&format!("all {n}"))).collect();
+        for (number, image) in images.iter().enumerate() {
+            admin
+                .push("library/app", &format!("v{number}"), image)
+                .await;
+        }
+        admin
+            .push("library/app", "before", &Image::new("before"))
+            .await;
+        let before = "/api/v2.0/projects/library/repositories/app/artifacts/before";
+        admin.delete(before).await.expect(200);
+        let repository = "/api/v2.0/projects/library/repositories/app";
+        admin.delete(repository).await.expect(200);
+        let items = trash(&admin).await;
+        let of_repository = items.iter().find(|item| item["tags"] == json!(["v1"]));
+        let id = of_repository.expect("it is in the trash")["id"].to_string();
+        let path = format!("{TRASH}/{id}/restore?all=true");
+        let back = admin.api("POST", &path, &Value::Null).await.expect(200);
+        assert_eq!(
+            back.json(),
+            json!({ "manifests": 3, "tags": 3, "taken": [] })
+        );
+        for (number, image) in images.iter().enumerate() {
+            admin
+                .pull("library/app", &format!("v{number}"), image)
+                .await;
+        }
+        assert_eq!(trash(&admin).await.len(), 1, "another act deleted that");
+        admin.delete(repository).await.expect(200);
+        let items: Value =
+            serde_json::from_str(&seawall.run(&["trash", "ls", "library", "--json"]))
+                .expect("JSON");
+        let id = items[0]["id"].to_string();
+        assert_eq!(
+            seawall.run(&["trash", "restore", &id, "--all"]),
+            "3 manifests and 3 tags are back\n"
+        );
+    });
+}

@@ -3,7 +3,8 @@
 #[cfg(test)]
 mod tests;
 
-use model::Result;
+use model::{Error, Result};
+use registry::collect::CollectReport;
 
 use crate::{Context, Outcome};
 
@@ -14,18 +15,25 @@ pub(crate) async fn run(cx: &Context) -> Result<Outcome> {
         .collect(&cx.cancel, move |done| shown.show(done))
         .await?;
     cx.show(&report.done);
-    if !report.complete {
-        return Ok(Outcome::Interrupted);
+    if let Some(early) = check(&report)? {
+        return Ok(early);
     }
     let done = &report.done;
-    if done.failed > 0 {
-        return Err(model::Error::Unavailable(anyhow::anyhow!(
-            "{} contents could not be deleted",
-            done.failed
-        )));
-    }
     Ok(Outcome::Done(format!(
         "{} links ended, {} contents with {} bytes freed",
         done.links_ended, done.freed, done.bytes_freed
     )))
+}
+
+/// A collection that did not come to its end, or that the next attempt has to go on with.
+pub(crate) fn check(report: &CollectReport) -> Result<Option<Outcome>> {
+    if !report.complete {
+        return Ok(Some(Outcome::Interrupted));
+    }
+    match report.done.failed {
+        0 => Ok(None),
+        failed => Err(Error::Unavailable(anyhow::anyhow!(
+            "{failed} contents could not be deleted"
+        ))),
+    }
 }

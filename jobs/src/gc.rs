@@ -11,7 +11,7 @@ use registry::{
 };
 use serde::Serialize;
 
-use crate::{Context, Outcome};
+use crate::{Context, Outcome, collect::check};
 
 /// Things that a log names.
 const NAMED: usize = 5000;
@@ -43,16 +43,10 @@ pub(crate) async fn run(cx: &Context, gc: &Gc) -> Result<Outcome> {
         .await?;
     cx.show(&told(&report.done, manifests));
     cx.log_all(what_went(&report)).await;
-    if !report.complete {
-        return Ok(Outcome::Interrupted);
+    if let Some(early) = check(&report)? {
+        return Ok(early);
     }
     let done = &report.done;
-    if done.failed > 0 {
-        return Err(model::Error::Unavailable(anyhow::anyhow!(
-            "{} contents could not be deleted",
-            done.failed
-        )));
-    }
     Ok(Outcome::Done(format!(
         "{manifests} manifests without a tag deleted, {} links ended, {} contents with {} bytes freed",
         done.links_ended, done.freed, done.bytes_freed
@@ -74,7 +68,10 @@ async fn untagged(cx: &Context, gc: &Gc) -> Result<Option<u64>> {
         return Ok(Some(0));
     }
     let mut lines = Vec::new();
+    let mut gone = 0;
     let each = |one: Untagged| {
+        gone += 1;
+        cx.show(&told(&CollectProgress::default(), gone));
         if lines.len() < NAMED {
             let what = if gc.dry_run {
                 "would delete"

@@ -6,14 +6,11 @@ mod tests;
 
 use std::time::Duration;
 
-use db::audit::{self, Purge};
-use model::{Result, audit::Event, job::PurgeAudit, time::Timestamp};
+use db::audit::Purge;
+use model::{Result, audit::Event, job::PurgeAudit};
 use serde::Serialize;
 
-use crate::{Context, Outcome, trim_history::audit_read_until};
-
-/// Rows in one transaction.
-const BATCH: i64 = 500;
+use crate::{Context, Outcome, audit};
 
 #[derive(Debug, Serialize)]
 struct Shown {
@@ -39,38 +36,25 @@ pub(crate) async fn run(cx: &Context, what: &PurgeAudit) -> Result<Outcome> {
     let purge = Purge {
         before,
         events,
-        read_until: audit_read_until(cx).await?,
+        read_until: audit::read_until(cx).await?,
         dry_run: what.dry_run,
     };
-    let (mut gone, mut begin) = (0, (Timestamp(0), 0));
-    while !cx.is_cancelled() {
-        let purge = purge.clone();
-        let batch = cx
-            .db()
-            .write(move |tx| {
-                let purge = purge.clone();
-                Box::pin(async move { audit::trim(tx, &purge, begin, BATCH).await })
-            })
-            .await?;
-        gone += batch.gone;
+    let show = |purged| {
         cx.show(&Shown {
-            purged: gone,
+            purged,
             dry_run: what.dry_run,
         });
-        let Some(next) = batch.next else {
-            let (verb, before) = (
-                if what.dry_run {
-                    "would be dropped"
-                } else {
-                    "dropped"
-                },
-                before.rfc3339(),
-            );
-            let told = format!("{gone} rows of the audit from before {before} {verb}");
-            cx.log(told.clone()).await;
-            return Ok(Outcome::Done(told));
-        };
-        begin = next;
-    }
-    Ok(Outcome::Interrupted)
+    };
+    let Some(gone) = audit::purge(cx, &purge, show).await? else {
+        return Ok(Outcome::Interrupted);
+    };
+    let verb = if what.dry_run {
+        "would be dropped"
+    } else {
+        "dropped"
+    };
+    let before = before.rfc3339();
+    let told = format!("{gone} rows of the audit from before {before} {verb}");
+    cx.log(told.clone()).await;
+    Ok(Outcome::Done(told))
 }

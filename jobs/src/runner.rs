@@ -50,7 +50,7 @@ impl Default for Config {
             lease: Duration::from_secs(30),
             poll: Duration::from_secs(10),
             listen: Duration::from_secs(1),
-            patience: Duration::from_secs(2),
+            patience: Duration::from_secs(1),
             timeout: Job::timeout,
             intervals: Intervals::default(),
             audit_keep: None,

@@ -8,20 +8,19 @@ mod tests;
 use std::time::Duration;
 
 use db::{
-    audit::{self, Purge},
+    audit::Purge,
     changes,
-    cursors::{self, Cursor},
     jobs::{self, Forget},
 };
-use model::{Result, job::Kind, time::Timestamp};
+use model::{Result, job::Kind};
 
-use crate::{Context, Outcome, forward};
+use crate::{Context, Outcome, audit};
 
 const KEEP_CHANGES: Duration = Duration::from_hours(168);
 const KEEP_JOBS: Duration = Duration::from_hours(720);
 /// How long jobs stay that went well and that nobody had asked for: a collection may come each minute.
 const KEEP_PERIODIC: Duration = Duration::from_hours(72);
-/// Executions of one kind, and of one policy, that stay; as many as Harbor keeps.
+/// Executions of one kind, and of one policy, that stay, unless they are too old.
 const KEEP_EXECUTIONS: i64 = 50;
 /// Executions found at a time: each look ranks all of a kind.
 const MANY: i64 = 5000;
@@ -118,39 +117,8 @@ async fn trim_audit(cx: &Context, keep: Duration) -> Result<Option<u64>> {
     let purge = Purge {
         before: cx.db().now().await?.minus(keep),
         events: Vec::new(),
-        read_until: audit_read_until(cx).await?,
+        read_until: audit::read_until(cx).await?,
         dry_run: false,
     };
-    let (mut gone, mut begin) = (0, (Timestamp(0), 0));
-    while !cx.is_cancelled() {
-        let purge = purge.clone();
-        let batch = cx
-            .db()
-            .write(move |tx| {
-                let purge = purge.clone();
-                Box::pin(async move { audit::trim(tx, &purge, begin, BATCH).await })
-            })
-            .await?;
-        gone += batch.gone;
-        let Some(next) = batch.next else {
-            return Ok(Some(gone));
-        };
-        begin = next;
-    }
-    Ok(None)
-}
-
-/// How far a collector has read that wants the audit; before the first row when it has not begun.
-pub(crate) async fn audit_read_until(cx: &Context) -> Result<Option<Cursor>> {
-    if cx
-        .db()
-        .settings()
-        .await?
-        .audit_log_forward_endpoint()
-        .is_none()
-    {
-        return Ok(None);
-    }
-    let read = cursors::find(&mut *cx.db().reader().await?, forward::NAME).await?;
-    Ok(Some(read.unwrap_or_default()))
+    audit::purge(cx, &purge, |_| ()).await
 }

@@ -1,10 +1,7 @@
 //! Deleting tags, manifests, contents, repositories and projects. What was released is kept for `gc.grace`; where there is a trash
 //! (`trash.keep`), what was deleted goes there first.
 
-use std::time::Duration;
-
 use db::{
-    Tx,
     artifacts::{self, Deletion},
     blobs, links, projects, repositories, tags,
     trash::{self, Bin, Cause},
@@ -29,7 +26,7 @@ impl Registry {
                     let repository =
                         repository.ok_or_else(|| not_found(&name, &format!(":{tag}")))?;
                     let now = tx.now().await?;
-                    let bin = bin(tx, keep, Cause::Delete).await?;
+                    let bin = Bin::begin(Cause::Delete, keep, now);
                     tags::delete(tx, &repository, &tag, None, bin.as_ref(), now).await
                 })
             })
@@ -61,14 +58,14 @@ impl Registry {
                     let missing = || not_found(&name, &format!("@{digest}"));
                     let repository = repositories::find(tx, name.as_str()).await?;
                     let repository = repository.ok_or_else(missing)?;
+                    let now = tx.now().await?;
                     let mut deletion = if let Some(begun) = begun {
                         begun
                     } else {
                         let artifact = artifacts::find(tx, repository.id, &digest).await?;
-                        let bin = bin(tx, keep, Cause::Delete).await?;
+                        let bin = Bin::begin(Cause::Delete, keep, now);
                         Deletion::of(&artifact.ok_or_else(missing)?, bin)
                     };
-                    let now = tx.now().await?;
                     let check_at = now.plus(grace);
                     artifacts::delete_some(tx, &repository, &mut deletion, check_at, now).await?;
                     Ok(deletion)
@@ -155,11 +152,6 @@ impl Registry {
             })
             .await
     }
-}
-
-/// Where what goes now is kept; nowhere when it is not.
-pub(crate) async fn bin(tx: &mut Tx, keep: Duration, cause: Cause) -> Result<Option<Bin>> {
-    Ok(Bin::begin(cause, keep, tx.now().await?))
 }
 
 fn not_found(name: &RepoName, reference: &str) -> Error {

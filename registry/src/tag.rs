@@ -7,7 +7,7 @@ use oci::{
     name::{RepoName, Tag},
 };
 
-use crate::{Registry, delete::bin};
+use crate::Registry;
 
 impl Registry {
     /// Tags a manifest with what no manifest of the repository has.
@@ -54,7 +54,7 @@ impl Registry {
                     let artifact = artifacts::find(tx, repository.id, &digest).await?;
                     let artifact = artifact.ok_or_else(missing)?.id;
                     let now = tx.now().await?;
-                    let bin = bin(tx, keep, trash::Cause::Delete).await?;
+                    let bin = trash::Bin::begin(trash::Cause::Delete, keep, now);
                     let of = Some(artifact);
                     match tags::delete(tx, &repository, &tag, of, bin.as_ref(), now).await {
                         Err(Error::NotFound(..)) => Err(missing()),

@@ -103,12 +103,12 @@ pub(super) async fn event_types(_: Call) -> Result<Json<Vec<AuditLogEventType>>>
     Ok(Json(types.collect()))
 }
 
-/// Some of the audit, and which counters know how many rows that is; none where nothing counts them.
-struct Part(Within, Option<Vec<Counter>>);
+/// Some of the audit, and the projects whose counters know how many rows that is, 0 for all of it; none where nothing counts them.
+struct Part(Within, Option<Vec<i64>>);
 
 impl Part {
     fn of(project: ProjectId) -> Self {
-        Self(list::of_project(project), Some(counted(&[project])))
+        Self(list::of_project(project), Some(vec![project.0]))
     }
 
     fn nothing() -> Self {
@@ -117,15 +117,14 @@ impl Part {
 
     async fn rows<T: From<Shown> + Send + 'static>(self, call: &Call) -> Result<Listed<T>> {
         let Wanted { listing, page } = call.wanted()?;
-        let Self(within, counters) = self;
+        let Self(within, counted) = self;
         let selection = LIST.select(&listing, within)?;
-        let known = match counters {
-            Some(all) => {
-                let (mut sum, mut reader) = (0, call.reader().await?);
-                for counter in all {
-                    sum += counters::value(&mut reader, counter).await?;
-                }
-                Some(sum)
+        let known = match counted {
+            Some(projects) => {
+                let of = |project| Counter::Audit(Some(ProjectId(project)));
+                let reader = &mut *call.reader().await?;
+                let counts = counters::values(reader, of, &projects).await?;
+                Some(counts.values().sum())
             }
             None => None,
         };
@@ -136,7 +135,7 @@ impl Part {
 /// All of it for whoever may list the audit, else what concerns the projects whose log he may list.
 async fn readable(call: &Call) -> Result<Part> {
     if call.may_on_system(Resource::AuditLog, Action::List).await? {
-        return Ok(Part(Within::all(), Some(vec![Counter::Audit(None)])));
+        return Ok(Part(Within::all(), Some(vec![0])));
     }
     match &call.caller.subject {
         Subject::Anonymous => Err(Cause::Unauthenticated.into()),
@@ -145,7 +144,10 @@ async fn readable(call: &Call) -> Result<Part> {
             Ok(match projects[..] {
                 [] => Part::nothing(),
                 [project] => Part::of(project),
-                ref projects => Part(list::of_admin(user.id), Some(counted(projects))),
+                ref projects => {
+                    let counted = projects.iter().map(|project| project.0);
+                    Part(list::of_admin(user.id), Some(counted.collect()))
+                }
             })
         }
         Subject::Robot(robot) => {
@@ -164,11 +166,4 @@ async fn readable(call: &Call) -> Result<Part> {
             })
         }
     }
-}
-
-fn counted(projects: &[ProjectId]) -> Vec<Counter> {
-    let counters = projects
-        .iter()
-        .map(|project| Counter::Audit(Some(*project)));
-    counters.collect()
 }

@@ -4,7 +4,7 @@
 //! Accessories go before what they are attached to, and manifests of an index after it: whatever step is the last one, what is
 //! left can be seen and deleted.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use model::{Error, Result, What, change::Kind, id::ArtifactId, time::Timestamp};
 use oci::digest::Digest;
@@ -277,8 +277,8 @@ async fn dependents(
     repository: &Repository,
     id: ArtifactId,
     digest: &Digest,
-) -> Result<Vec<ArtifactId>> {
-    let (mut all, mut open) = (vec![id], vec![(id, digest.to_string())]);
+) -> Result<BTreeSet<ArtifactId>> {
+    let (mut all, mut open) = (BTreeSet::from([id]), vec![(id, digest.to_string())]);
     while let Some((id, digest)) = open.pop() {
         let further = tx
             .rows(
@@ -292,8 +292,7 @@ async fn dependents(
             )
             .await?;
         for (id, digest) in further {
-            if !all.contains(&id) {
-                all.push(id);
+            if all.insert(id) {
                 open.push((id, digest));
             }
         }

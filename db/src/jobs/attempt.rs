@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use model::{Result, id::JobId, time::Timestamp};
 
-use super::executions;
+use super::{executions, logs};
 use crate::{Conn, Tx, dialect::locking, value::Row};
 
 /// What a runner hears when it renews its lease.
@@ -153,6 +153,9 @@ pub async fn retry(
     after: Duration,
     message: &str,
 ) -> Result<bool> {
+    // The next attempt's end takes the message's place.
+    let line = format!("attempt {attempt} failed: {message}");
+    logs::log(tx, id, attempt, &[line]).await?;
     let now = tx.now().await?;
     let changed = tx
         .row(

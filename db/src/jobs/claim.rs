@@ -130,7 +130,8 @@ async fn first(tx: &mut Tx, wanted: &[Queue], now: Timestamp) -> Result<Option<Q
     }))
 }
 
-fn told(wanted: &[Queue]) -> String {
+/// As a query takes them: `[{"kind":"gc","priority":100}]`.
+pub(super) fn told(wanted: &[Queue]) -> String {
     let rows = wanted
         .iter()
         .map(|queue| json!({ "kind": queue.kind.as_str(), "priority": queue.priority }));

@@ -6,9 +6,8 @@ use model::{
     job::{Job, Kind},
     time::Timestamp,
 };
-use serde_json::json;
 
-use super::{JobRow, Queue, executions, read};
+use super::{JobRow, Queue, claim::told, executions, read};
 use crate::{Conn, Tx, dialect::with_rows};
 
 /// The name under which all schedules are paused.
@@ -28,10 +27,7 @@ const COUNTED: i64 = 100_000;
 
 /// Of each kind, also of those of which nothing waits.
 pub async fn waiting(conn: &mut Conn, now: Timestamp) -> Result<Vec<Waiting>> {
-    let queues = Queue::all().into_iter();
-    let queues =
-        queues.map(|queue| json!({ "kind": queue.kind.as_str(), "priority": queue.priority }));
-    let queues = queues.collect::<serde_json::Value>().to_string();
+    let queues = told(&Queue::all());
     let sql = with_rows!(
         conn,
         "SELECT given.kind,

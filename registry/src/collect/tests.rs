@@ -4,7 +4,7 @@ use db::{
     blobs::{self, State},
     links, repositories,
 };
-use model::{Error, id::BlobId};
+use model::Error;
 use oci::digest::Digest;
 use tokio_util::sync::CancellationToken;
 
@@ -357,6 +357,7 @@ fn a_hundred_thousand_contents_go_quickly_while_pushes_go_on() {
             world.database.db.engine(),
             COUNT as f64 / took.as_secs_f64(),
         );
+        assert!(COUNT as f64 / took.as_secs_f64() >= 2000.0);
     });
 }
 
@@ -382,34 +383,41 @@ async fn condemned_row(world: &World<'_>, digest: &Digest) -> blobs::Blob {
     }
 }
 
-/// Contents whose links are due and that nothing names, without the cost of pushing each.
+/// Contents whose links are due and that nothing names, without the cost of pushing each: named by their numbers, whatever their bytes.
 async fn plant(world: &World<'_>, count: usize) {
-    let contents: Vec<(Digest, String)> = (0..count)
-        .map(|n| format!("content {n}"))
-        .map(|text| (digest_of(text.as_bytes()), text))
-        .collect();
-    for (digest, text) in &contents {
-        let file = world.file(digest, "data");
+    let numbers = 10_000_000..10_000_000 + count;
+    for number in numbers {
+        let name = format!("sha256:{number}a{}", "0".repeat(55));
+        let file = world.file(&name.parse().unwrap(), "data");
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-        std::fs::write(file, text).unwrap();
+        std::fs::write(file, number.to_string()).unwrap();
     }
     let target = world.target("library/planted");
-    for batch in contents.chunks(500) {
-        let (batch, target) = (batch.to_vec(), target.clone());
-        let planted = world.database.db.write(move |tx| {
-            let (batch, target) = (batch.clone(), target.clone());
-            Box::pin(async move {
-                let now = tx.now().await?;
-                let repository =
-                    repositories::ensure(tx, target.project, &target.name, now).await?;
-                for (digest, text) in &batch {
-                    let id: Option<BlobId> =
-                        blobs::insert(tx, digest, 0, text.len() as u64, "data", now).await?;
-                    links::add(tx, &repository, id.unwrap(), Some(now), now).await?;
-                }
-                Ok(())
-            })
-        });
-        planted.await.unwrap();
-    }
+    let planted = world.database.db.write(move |tx| {
+        let target = target.clone();
+        Box::pin(async move {
+            let now = tx.now().await?;
+            let made = repositories::ensure(tx, target.project, &target.name, now).await?;
+            let values = &[(count as i64).into(), now.into()];
+            tx.execute(
+                "INSERT INTO blobs (digest, generation, size, location, state, state_at, checked_at, created_at)
+                 WITH RECURSIVE n(i) AS (SELECT 10000000 UNION ALL SELECT i + 1 FROM n WHERE i < 10000000 + $1 - 1)
+                 SELECT 'sha256:' || n.i || 'a' || '0000000000000000000000000000000000000000000000000000000', 0, 8, 'data', 0, $2, $2, $2
+                   FROM n",
+                values,
+            )
+            .await?;
+            let links = [
+                "INSERT INTO repository_blobs (repository_id, blob_id, added_at, check_at) SELECT $1, id, $2, $2 FROM blobs",
+                "INSERT INTO project_blobs (project_id, blob_id, links) SELECT r.project_id, b.id, 1 FROM blobs b
+                   JOIN repositories r ON r.id = $1 WHERE b.created_at <= $2",
+            ];
+            for sql in links {
+                let linked = tx.execute(sql, &[made.id.into(), now.into()]).await?;
+                assert_eq!(linked, count as u64);
+            }
+            Ok(())
+        })
+    });
+    planted.await.unwrap();
 }

@@ -254,6 +254,7 @@ fn a_hundred_thousand_tags_are_judged_in_seconds() {
             count += batch.len();
         }
         assert_eq!(count, COUNT as usize + 1);
+        assert!(start.elapsed() < Duration::from_secs(5));
         println!(
             "{}: {} of {} stay; judged in {judged:?}, judged and explained in {:?}",
             world.database.db.engine(),

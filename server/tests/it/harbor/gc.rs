@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::jobs::{location, until};
 use crate::harness::{Client, Image, Seawall, on_both, on_both_with};
 
-const GC: &str = "/system/gc/schedule";
-const PURGE: &str = "/system/purgeaudit/schedule";
+pub const GC: &str = "/system/gc/schedule";
+pub const PURGE: &str = "/system/purgeaudit/schedule";
 /// What was released may go at once, and nothing goes by itself meanwhile.
 const NOW: &[(&str, &str)] = &[
     ("SEAWALL_GC__GRACE", "0"),
@@ -20,7 +20,7 @@ fn manual(parameters: &Value) -> Value {
 }
 
 /// Begins a run and waits for its end.
-async fn run(client: &Client, path: &str, parameters: &Value) -> Value {
+pub async fn run(client: &Client, path: &str, parameters: &Value) -> Value {
     let begun = client.api("POST", path, &manual(parameters)).await;
     let run = location(&begun.expect(201));
     until(client, &run, |run| {

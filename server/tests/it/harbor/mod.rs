@@ -11,6 +11,7 @@ mod immutable_rules;
 mod jobs;
 mod jobservice;
 mod labels;
+mod lists;
 mod login_brake;
 mod members;
 mod password_mail;

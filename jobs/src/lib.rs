@@ -5,6 +5,7 @@
 //! its interval in `schedule`.
 
 mod attempt;
+mod audit;
 mod context;
 pub mod forward;
 mod presence;
@@ -18,6 +19,7 @@ mod empty_trash;
 mod expire_uploads;
 mod fold_activity;
 mod forget_user;
+mod fsck;
 mod gc;
 mod mail;
 mod measure_space;
@@ -50,7 +52,7 @@ pub enum Outcome {
     GiveUp(String),
 }
 
-/// Runs one attempt of a job. Jobs work in small batches, may be run again from the beginning, and end within two seconds
+/// Runs one attempt of a job. Jobs work in small batches, may be run again from the beginning, and end within a second
 /// once the context's token is cancelled.
 pub async fn run(cx: &Context, post: &Post, job: &Job) -> Result<Outcome> {
     match job {
@@ -63,6 +65,7 @@ pub async fn run(cx: &Context, post: &Post, job: &Job) -> Result<Outcome> {
         Job::PurgeAudit(what) => purge_audit::run(cx, what).await,
         Job::Describe {} => describe::run(cx).await,
         Job::Recount {} => recount::run(cx).await,
+        Job::Fsck {} => fsck::run(cx).await,
         Job::MeasureSpace { .. } => measure_space::run(cx).await,
         Job::EmptyTrash {} => empty_trash::run(cx).await,
         Job::Retention { policy, dry_run } => retention::begin(cx, *policy, *dry_run).await,

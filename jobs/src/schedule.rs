@@ -44,6 +44,7 @@ pub struct Intervals {
     pub trim_history: Duration,
     pub fold_activity: Duration,
     pub recount: Duration,
+    pub fsck: Duration,
     pub measure_space: Duration,
     /// When there is something whose time is over.
     pub empty_trash: Duration,
@@ -60,6 +61,7 @@ impl Default for Intervals {
             trim_history: Duration::from_hours(24),
             fold_activity: Duration::from_hours(24),
             recount: Duration::from_hours(7 * 24),
+            fsck: Duration::from_hours(7 * 24),
             measure_space: Duration::from_hours(24),
             empty_trash: Duration::from_mins(1),
             describe: Duration::from_mins(1),
@@ -76,6 +78,7 @@ impl Intervals {
             Job::TrimHistory {} => Some(self.trim_history),
             Job::FoldActivity {} => Some(self.fold_activity),
             Job::Recount {} => Some(self.recount),
+            Job::Fsck {} => Some(self.fsck),
             Job::MeasureSpace { .. } => Some(self.measure_space),
             Job::EmptyTrash {} => Some(self.empty_trash),
             Job::Describe {} => Some(self.describe),

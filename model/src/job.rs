@@ -34,7 +34,9 @@ pub enum Job {
     Describe {},
     /// Counts anew what projects use, and the totals of their repositories and artifacts.
     Recount {},
-    /// Compares what the store holds with what the database knows, and sums it up.
+    /// Checks that database and store say the same, and changes nothing.
+    Fsck {},
+    /// Sums up what the store holds, by what keeps it there.
     MeasureSpace {
         #[serde(default)]
         requested_by: Option<String>,
@@ -115,7 +117,7 @@ impl Trigger {
 
 impl Job {
     /// One periodic job of each kind at a time.
-    pub const PERIODIC: [Self; 9] = [
+    pub const PERIODIC: [Self; 10] = [
         Self::Collect {},
         Self::Scrub { requested_by: None },
         Self::ExpireUploads {},
@@ -123,6 +125,7 @@ impl Job {
         Self::FoldActivity {},
         Self::Describe {},
         Self::Recount {},
+        Self::Fsck {},
         Self::MeasureSpace { requested_by: None },
         Self::EmptyTrash {},
     ];
@@ -138,6 +141,7 @@ impl Job {
             Self::PurgeAudit(_) => Kind::PurgeAudit,
             Self::Describe {} => Kind::Describe,
             Self::Recount {} => Kind::Recount,
+            Self::Fsck {} => Kind::Fsck,
             Self::MeasureSpace { .. } => Kind::MeasureSpace,
             Self::EmptyTrash {} => Kind::EmptyTrash,
             Self::Retention { .. } => Kind::Retention,
@@ -178,6 +182,7 @@ impl Job {
             Self::TrimHistory {}
             | Self::FoldActivity {}
             | Self::Recount {}
+            | Self::Fsck {}
             | Self::MeasureSpace { requested_by: None }
             | Self::Retain { dry_run: false, .. }
             | Self::Scrub { requested_by: None } => Self::BULK,
@@ -202,6 +207,7 @@ impl Job {
             | Self::PurgeAudit(_)
             | Self::Describe {}
             | Self::Recount {}
+            | Self::Fsck {}
             | Self::MeasureSpace { .. }
             | Self::EmptyTrash {}
             | Self::Retain { .. }

@@ -12,7 +12,7 @@ mod uploads;
 use std::{collections::BTreeMap, time::Instant};
 
 use model::Result;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::Registry;
@@ -34,7 +34,7 @@ pub struct FsckOptions {
 }
 
 /// What can be found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// A content's bytes are not in the store.
@@ -61,6 +61,8 @@ pub enum Kind {
     Miscounted,
     /// An upload's file that no session knows.
     StrayUpload,
+    /// A file or directory in the store that the disk does not show: content beneath it may exist all the same.
+    Unreadable,
     /// A session whose file is not there: it has to be started again, and expires by itself.
     UploadWithoutFile,
     /// As `Stray` or `StrayUpload`, but so young that it may be on its way.
@@ -69,8 +71,6 @@ pub enum Kind {
     Going,
     /// A name in the store that is not ours; never touched.
     Foreign,
-    /// A file or directory in the store that the disk does not show: content beneath it may exist all the same.
-    Unreadable,
 }
 
 impl Kind {
@@ -91,6 +91,37 @@ impl Kind {
             | Self::StrayUpload
             | Self::Unreadable => true,
             Self::UploadWithoutFile | Self::Young | Self::Going | Self::Foreign => false,
+        }
+    }
+
+    /// Whether a repair can no more than stop serving it, so that it is still a fault.
+    pub fn is_beyond_repair(self) -> bool {
+        matches!(
+            self,
+            Self::Missing | Self::Damaged | Self::Lost | Self::GivenUp | Self::Unreadable
+        )
+    }
+
+    /// What was found, as words that follow a number.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Missing => "contents whose bytes are missing; push them again",
+            Self::WrongLength => "contents whose file has another length",
+            Self::Damaged => "contents whose bytes are damaged; push them again",
+            Self::Lost => "contents that are known to be missing or damaged; push them again",
+            Self::Unheld => "contents that no repository holds",
+            Self::Stray => "files that the database does not know",
+            Self::Unlinked => "manifests that name what their repository does not hold",
+            Self::GivenUp => "manifests that name what was given up; push it again",
+            Self::LooseTag => "tags that do not point where they say",
+            Self::Mislisted => "manifests that lists show wrongly or leave out",
+            Self::Miscounted => "projects that use or hold another amount than is said",
+            Self::StrayUpload => "files of uploads that nobody knows",
+            Self::Unreadable => "files and directories that the disk does not show",
+            Self::UploadWithoutFile => "uploads that have to be started again",
+            Self::Young => "files that may be on their way",
+            Self::Going => "files of collected contents, about to go",
+            Self::Foreign => "names in the store that are not ours",
         }
     }
 }

@@ -15,12 +15,13 @@ use super::{Intervals, Schedule};
 use crate::world::{LEASE, World, each};
 
 /// What is due on a fresh database.
-const ALL: [&str; 6] = [
+const ALL: [&str; 7] = [
     "scrub",
     "expire-uploads",
     "trim-history",
     "fold-activity",
     "recount",
+    "fsck",
     "measure-space",
 ];
 const HOUR: Duration = Duration::from_hours(1);

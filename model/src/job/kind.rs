@@ -40,7 +40,8 @@ kinds!(
     PurgeAudit: "purge-audit" "PURGE_AUDIT_LOG",
     Describe: "describe" "ARTIFACT_DESCRIPTION",
     Recount: "recount" "QUOTA_RECONCILIATION",
-    MeasureSpace: "measure-space" "STORE_RECONCILIATION",
+    Fsck: "fsck" "STORE_RECONCILIATION",
+    MeasureSpace: "measure-space" "SPACE_REPORT",
     EmptyTrash: "empty-trash" "TRASH",
     Retention: "retention" "RETENTION",
     Retain: "retain" "RETENTION",
@@ -63,6 +64,7 @@ pub const VENDORS: &[&str] = &[
     "ARTIFACT_DESCRIPTION",
     "QUOTA_RECONCILIATION",
     "STORE_RECONCILIATION",
+    "SPACE_REPORT",
 ];
 
 impl Kind {

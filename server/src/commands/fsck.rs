@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail};
 use indicatif::HumanBytes;
 use model::id::UserId;
-use registry::rebuild::{RebuildOptions, RebuildProgress, RebuildReport};
+use registry::{
+    fsck::Kind,
+    rebuild::{RebuildOptions, RebuildProgress, RebuildReport},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
@@ -19,69 +22,6 @@ use crate::{
     config::Config,
     control::{Progress, Session, request::Request},
 };
-
-/// What was found of a kind, named in people's words; and whether it is a fault that a repair cannot undo.
-const KINDS: &[(&str, &str, bool)] = &[
-    (
-        "missing",
-        "contents whose bytes are missing; push them again",
-        true,
-    ),
-    (
-        "wrong-length",
-        "contents whose file has another length",
-        false,
-    ),
-    (
-        "damaged",
-        "contents whose bytes are damaged; push them again",
-        true,
-    ),
-    (
-        "lost",
-        "contents that are known to be missing or damaged; push them again",
-        true,
-    ),
-    ("unheld", "contents that no repository holds", false),
-    ("stray", "files that the database does not know", false),
-    (
-        "unlinked",
-        "manifests that name what their repository does not hold",
-        false,
-    ),
-    (
-        "given-up",
-        "manifests that name what was given up; push it again",
-        true,
-    ),
-    ("loose-tag", "tags that do not point where they say", false),
-    (
-        "mislisted",
-        "manifests that lists show wrongly or leave out",
-        false,
-    ),
-    (
-        "miscounted",
-        "projects that use or hold another amount than is said",
-        false,
-    ),
-    ("stray-upload", "files of uploads that nobody knows", false),
-    (
-        "unreadable",
-        "files and directories that the disk does not show",
-        true,
-    ),
-];
-/// What is worth knowing and passes by itself.
-const REMARKS: &[(&str, &str)] = &[
-    (
-        "upload-without-file",
-        "uploads that have to be started again",
-    ),
-    ("young", "files that may be on their way"),
-    ("going", "files of collected contents, about to go"),
-    ("foreign", "names in the store that are not ours"),
-];
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -107,7 +47,7 @@ struct Report {
     stored: u64,
     manifests: u64,
     tags: u64,
-    findings: BTreeMap<String, Tally>,
+    findings: BTreeMap<Kind, Tally>,
     complete: bool,
     #[serde(flatten)]
     more: Map<String, Value>,
@@ -151,12 +91,9 @@ pub fn run(args: &Args) -> Result<()> {
 
 impl Report {
     fn is_well(&self) -> bool {
-        let left = KINDS
-            .iter()
-            .filter_map(|(kind, _, stays)| self.findings.get(*kind).map(|tally| (tally, *stays)));
-        let is_well = left
-            .into_iter()
-            .all(|(tally, stays)| !stays && tally.repaired == tally.count);
+        let is_well = self.findings.iter().all(|(kind, tally)| {
+            !kind.is_fault() || (!kind.is_beyond_repair() && tally.repaired == tally.count)
+        });
         is_well && self.complete && self.identity.is_none()
     }
 }
@@ -174,23 +111,16 @@ fn show(report: &Report, repair: bool) {
         report.tags
     ));
     let mut faults = 0;
-    for (kind, words, _) in KINDS {
-        if let Some(tally) = report.findings.get(*kind) {
+    for (kind, tally) in &report.findings {
+        let mut repaired = String::new();
+        if kind.is_fault() {
             faults += tally.count;
-            let repaired = if repair {
-                format!(" ({} put right)", tally.repaired)
-            } else {
-                String::new()
-            };
-            say(&format!("{} {words}{repaired}", tally.count));
-            show_examples(tally);
+            if repair {
+                repaired = format!(" ({} put right)", tally.repaired);
+            }
         }
-    }
-    for (kind, words) in REMARKS {
-        if let Some(tally) = report.findings.get(*kind) {
-            say(&format!("{} {words}", tally.count));
-            show_examples(tally);
-        }
+        say(&format!("{} {}{repaired}", tally.count, kind.words()));
+        show_examples(tally);
     }
     if faults == 0 {
         say("nothing is wrong");
@@ -283,49 +213,11 @@ fn show_rebuilt(report: &RebuildReport, password: Option<&str>, json: bool) -> R
 
 #[cfg(test)]
 mod tests {
-    use registry::fsck::Kind;
-
     use super::*;
-
-    /// Every kind as the registry spells it.
-    const ALL: &[Kind] = &[
-        Kind::Missing,
-        Kind::WrongLength,
-        Kind::Damaged,
-        Kind::Lost,
-        Kind::Unheld,
-        Kind::Stray,
-        Kind::Unlinked,
-        Kind::GivenUp,
-        Kind::LooseTag,
-        Kind::Mislisted,
-        Kind::Miscounted,
-        Kind::StrayUpload,
-        Kind::UploadWithoutFile,
-        Kind::Young,
-        Kind::Going,
-        Kind::Foreign,
-        Kind::Unreadable,
-    ];
-
-    #[test]
-    fn every_kind_of_finding_has_words() {
-        for kind in ALL {
-            let name = serde_json::to_value(kind).expect("serialises");
-            let is_fault = KINDS.iter().any(|(known, ..)| name == *known);
-            let is_remark = REMARKS.iter().any(|(known, _)| name == *known);
-            assert_eq!(
-                (is_fault, is_remark),
-                (kind.is_fault(), !kind.is_fault()),
-                "{name}"
-            );
-        }
-        assert_eq!(KINDS.len() + REMARKS.len(), ALL.len());
-    }
 
     #[test]
     fn all_is_well_again_when_everything_that_can_be_was_put_right() {
-        let report = |kind: &str, repaired| Report {
+        let report = |kind: Kind, repaired| Report {
             identity: None,
             contents: 1,
             bytes: 1,
@@ -333,7 +225,7 @@ mod tests {
             manifests: 1,
             tags: 1,
             findings: BTreeMap::from([(
-                kind.to_owned(),
+                kind,
                 Tally {
                     count: 2,
                     repaired,
@@ -344,13 +236,17 @@ mod tests {
             more: Map::new(),
         };
         for (kind, repaired, well) in [
-            ("stray", 0, false),
-            ("stray", 1, false),
-            ("stray", 2, true),
-            ("damaged", 2, false),
-            ("young", 0, true),
+            (Kind::Stray, 0, false),
+            (Kind::Stray, 1, false),
+            (Kind::Stray, 2, true),
+            (Kind::Damaged, 2, false),
+            (Kind::Young, 0, true),
         ] {
-            assert_eq!(report(kind, repaired).is_well(), well, "{kind} {repaired}");
+            assert_eq!(
+                report(kind, repaired).is_well(),
+                well,
+                "{kind:?} {repaired}"
+            );
         }
     }
 }

@@ -38,7 +38,7 @@ fn collection_frees_what_it_said_it_would() {
                 seawall.stop();
             }
             let preview = json(seawall, &["gc", "--dry-run"]);
-            let candidates = preview.as_array().expect("a list");
+            let candidates = preview["contents"].as_array().expect("a list");
             assert_eq!(candidates.len(), 3, "{preview}");
             let bytes: u64 = candidates
                 .iter()
@@ -59,7 +59,10 @@ fn collection_frees_what_it_said_it_would() {
                     !file_of(seawall, candidate["digest"].as_str().expect("a digest")).exists()
                 );
             }
-            assert_eq!(seawall.run(&["gc", "--dry-run"]), "nothing would go\n");
+            assert_eq!(
+                seawall.run(&["gc", "--dry-run"]),
+                "nothing would be freed\n"
+            );
             assert_eq!(seawall.run(&["gc"]), "nothing to collect\n");
         }
         seawall.launch();

@@ -45,6 +45,11 @@ fn a_policy_is_explained_before_it_is_applied() {
                 (&artifacts[0]["tags"], &artifacts[0]["stays"]),
                 (&json!(["v1"]), &json!(false))
             );
+            let told = seawall.run(&["retention", "explain", "library", "--limit", "1"]);
+            assert!(
+                told.ends_with("\n1 more are not named: see `--limit`\n"),
+                "{told}"
+            );
             let words = refused(seawall, &["retention", "explain", "library/nothing"], "");
             assert!(words.contains("`library/nothing` not found"), "{words}");
         }
@@ -133,6 +138,12 @@ fn a_job_is_listed_and_its_log_followed_to_its_end() {
             .await;
         let tag = "/api/v2.0/projects/library/repositories/app/artifacts/v1/tags/v1";
         seawall.admin().delete(tag).await.expect(200);
+        let told = seawall.run(&["gc", "--dry-run", "--untagged"]);
+        assert!(
+            told.starts_with("WITHOUT A TAG\nlibrary/app@sha256:")
+                && told.ends_with("\n\nnothing would be freed\n"),
+            "{told}"
+        );
         let done = json(seawall, &["gc", "--untagged"]);
         assert_eq!(done["purged_manifests"], 1, "{done}");
         let id = done["job"].to_string();

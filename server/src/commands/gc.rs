@@ -2,15 +2,18 @@
 
 use anyhow::Result;
 use indicatif::HumanBytes;
-use serde::{Deserialize, Serialize};
 
 use super::{
     Place, on_registry,
     screen::{self, Bar, say, table},
 };
-use crate::control::{Session, answer::Collected, request::Request};
+use crate::control::{
+    Session,
+    answer::{CollectPreview, Collected},
+    request::Request,
+};
 
-/// Contents that a dry run names.
+/// Things of a kind that a dry run names.
 const SHOWN: usize = 1000;
 
 #[derive(clap::Args)]
@@ -21,24 +24,14 @@ pub struct Args {
     #[arg(long)]
     dry_run: bool,
     /// Delete manifests without a tag first, unless an index or a subject keeps them
-    #[arg(long, conflicts_with = "dry_run")]
+    #[arg(long)]
     untagged: bool,
-}
-
-/// What would go.
-#[derive(Serialize, Deserialize)]
-struct Candidate {
-    digest: String,
-    size: u64,
-    repository: Option<String>,
-    frees_bytes: bool,
-    why: String,
 }
 
 pub fn run(args: &Args) -> Result<()> {
     on_registry(&args.place, async |session| {
         if args.dry_run {
-            preview(session, args.place.json).await
+            preview(session, args.untagged, args.place.json).await
         } else {
             collect(session, args.untagged, args.place.json).await
         }
@@ -72,27 +65,46 @@ async fn collect(session: &Session, untagged: bool, json: bool) -> Result<()> {
     Ok(())
 }
 
-async fn preview(session: &Session, json: bool) -> Result<()> {
-    let candidates: Vec<Candidate> = session
-        .ask(Request::CollectPreview { limit: SHOWN })
+async fn preview(session: &Session, untagged: bool, json: bool) -> Result<()> {
+    let bar = Bar::new();
+    let request = Request::CollectPreview {
+        untagged,
+        limit: SHOWN,
+    };
+    let preview: CollectPreview = session
+        .follow(request, |progress| bar.show(progress))
         .await?;
+    drop(bar);
     if json {
-        screen::json(&candidates);
+        screen::json(&preview);
         return Ok(());
     }
-    let rows: Vec<_> = candidates
+    if untagged {
+        let rows: Vec<_> = preview.untagged.iter().map(|one| [one.clone()]).collect();
+        table(["WITHOUT A TAG"], &rows, "no manifest is without a tag");
+        first(preview.untagged.len(), preview.untagged_count);
+        say("");
+    }
+    let rows: Vec<_> = preview
+        .contents
         .iter()
-        .map(|candidate| {
+        .map(|content| {
             [
-                candidate.digest.clone(),
-                HumanBytes(candidate.size).to_string(),
-                candidate.why.clone(),
+                content.digest.clone(),
+                HumanBytes(content.size).to_string(),
+                content.why.clone(),
             ]
         })
         .collect();
-    table(["DIGEST", "SIZE", "WHY"], &rows, "nothing would go");
-    if candidates.len() == SHOWN {
+    table(["DIGEST", "SIZE", "WHY"], &rows, "nothing would be freed");
+    if preview.contents.len() == SHOWN {
         say(&format!("These are the first {SHOWN}."));
     }
     Ok(())
+}
+
+fn first(shown: usize, total: u64) {
+    if (shown as u64) < total {
+        say(&format!("These are the first {shown} of {total}."));
+    }
 }

@@ -64,13 +64,15 @@ pub fn run(args: Args) -> Result<()> {
         } else if told.is_empty() {
             say("the project has no repositories");
         } else {
-            told.iter().for_each(show);
+            for one in &told {
+                show(one, deleted);
+            }
         }
         Ok(())
     })
 }
 
-fn show(told: &Explanation) {
+fn show(told: &Explanation, deleted: bool) {
     let Some(judged) = &told.judged else {
         return say(&format!(
             "{}: no rule is about it, everything stays",
@@ -87,11 +89,15 @@ fn show(told: &Explanation) {
         printable(&told.repository),
         total - retained
     ));
-    if artifacts.is_empty() {
-        return;
+    if !artifacts.is_empty() {
+        let rows: Vec<_> = artifacts.iter().map(row).collect();
+        table(["", "DIGEST", "TAGS", "PUSHED", "PULLED", "WHY"], &rows, "");
     }
-    let rows: Vec<_> = artifacts.iter().map(row).collect();
-    table(["", "DIGEST", "TAGS", "PUSHED", "PULLED", "WHY"], &rows, "");
+    let wanted = if deleted { total - retained } else { *total };
+    if artifacts.len() < wanted {
+        let more = wanted - artifacts.len();
+        say(&format!("{more} more are not named: see `--limit`"));
+    }
 }
 
 fn row(artifact: &JudgedArtifact) -> [String; 6] {

@@ -181,6 +181,26 @@ pub struct Collected {
     pub purged_manifests: u64,
 }
 
+/// What a collection would do.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CollectPreview {
+    /// The first of the manifests without a tag that would go: `library/app@sha256:…`. Their contents are free later, and are not among the others.
+    pub untagged: Vec<String>,
+    pub untagged_count: u64,
+    pub contents: Vec<Candidate>,
+}
+
+/// A content that would go.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Candidate {
+    pub digest: String,
+    pub size: u64,
+    /// The repository that would let go of it; none when no repository has it any more.
+    pub repository: Option<String>,
+    pub frees_bytes: bool,
+    pub why: String,
+}
+
 /// What a scrub has done.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Scrubbed {

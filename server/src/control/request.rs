@@ -108,6 +108,9 @@ pub enum Request {
         untagged: bool,
     },
     CollectPreview {
+        /// Manifests without a tag too.
+        untagged: bool,
+        /// Of each kind.
         limit: usize,
     },
     Scrub {},
@@ -175,7 +178,9 @@ impl Request {
             | Self::RepositoryList { .. }
             | Self::ArtifactList { .. }
             | Self::TagList { .. }
-            | Self::CollectPreview { .. }
+            | Self::CollectPreview {
+                untagged: false, ..
+            }
             | Self::JobList { .. }
             | Self::JobLog { .. }
             | Self::TrashList { .. }
@@ -198,6 +203,7 @@ impl Request {
             | Self::RobotRefreshSecret { .. }
             | Self::RobotDelete { .. }
             | Self::Collect { .. }
+            | Self::CollectPreview { untagged: true, .. }
             | Self::Scrub {}
             | Self::Fsck { .. }
             | Self::RetentionExplain { .. }

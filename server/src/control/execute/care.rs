@@ -12,11 +12,12 @@ use registry::{
     fsck::{FsckOptions, FsckProgress, FsckReport},
     scrub::{ScrubOptions, ScrubProgress},
     space::Space,
+    untagged::Untagged,
 };
 use serde_json::Value;
 
 use super::{House, Work, jobs};
-use crate::control::answer::{Collected, Progress, Scrubbed};
+use crate::control::answer::{Candidate, CollectPreview, Collected, Progress, Scrubbed};
 
 /// Who asked, as it stands in a job.
 const OPERATOR: &str = "operator";
@@ -60,6 +61,47 @@ pub(super) async fn collect(house: &House, work: &Work, untagged: bool) -> Resul
         bytes_freed: report.done.bytes_freed,
         failed: report.done.failed,
         purged_manifests,
+    })
+}
+
+/// What a collection would do, without doing any of it.
+pub(super) async fn preview(
+    house: &House,
+    work: &Work,
+    untagged: bool,
+    limit: usize,
+) -> Result<CollectPreview> {
+    let mut named = Vec::new();
+    let mut untagged_count = 0;
+    if untagged {
+        let each = |one: Untagged| {
+            untagged_count += 1;
+            work.show(Progress {
+                text: format!("{untagged_count} manifests without a tag"),
+                done: untagged_count,
+                total: None,
+            });
+            if named.len() < limit {
+                named.push(format!("{}@{}", one.repository, one.digest));
+            }
+        };
+        let (registry, cancel) = (&house.registry, &work.cancel);
+        registry.delete_untagged(true, None, cancel, each).await?;
+    }
+    let contents = house.registry.collect_preview(limit).await?;
+    Ok(CollectPreview {
+        untagged: named,
+        untagged_count,
+        contents: contents
+            .into_iter()
+            .map(|one| Candidate {
+                digest: one.digest.to_string(),
+                size: one.size,
+                repository: one.repository,
+                frees_bytes: one.frees_bytes,
+                why: one.why,
+            })
+            .collect(),
     })
 }
 

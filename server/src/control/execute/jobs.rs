@@ -43,25 +43,16 @@ pub(super) async fn log(house: &House, id: i64, after: i64) -> Result<answer::Jo
 }
 
 pub(super) async fn stop(house: &House, id: i64) -> Result<answer::Job> {
-    let (row, has_more) = house
-        .db()
-        .write(move |tx| {
-            Box::pin(async move {
-                let row = jobs::get(tx, JobId(id)).await?;
-                if row.ended_at.is_some() {
-                    return Err(Error::Precondition(format!(
-                        "job {id} has ended already ({})",
-                        row.state.as_str()
-                    )));
-                }
-                let has_more = jobs::stop(tx, JobId(id)).await?;
-                Ok((jobs::get(tx, JobId(id)).await?, has_more))
-            })
-        })
-        .await?;
-    if has_more {
-        stop_all(house, JobId(id)).await?;
+    let id = JobId(id);
+    let row = jobs::get(&mut *house.db().reader().await?, id).await?;
+    if row.ended_at.is_some() {
+        return Err(Error::Precondition(format!(
+            "job {id} has ended already ({})",
+            row.state.as_str()
+        )));
     }
+    stop_all(house, id).await?;
+    let row = jobs::get(&mut *house.db().reader().await?, id).await?;
     Ok(shown(row))
 }
 

@@ -117,7 +117,9 @@ pub async fn execute(house: &House, request: Request, work: &Work) -> Result<Val
         }
 
         Request::Collect { untagged } => json(care::collect(house, work, untagged).await?),
-        Request::CollectPreview { limit } => json(house.registry.collect_preview(limit).await?),
+        Request::CollectPreview { untagged, limit } => {
+            json(care::preview(house, work, untagged, limit).await?)
+        }
         Request::Scrub {} => json(care::scrub(house, work).await?),
         Request::Fsck { deep, repair } => json(care::fsck(house, work, deep, repair).await?),
         Request::JobList { limit } => json(jobs::list(house, limit).await?),

@@ -2,6 +2,7 @@ use std::time::{Duration, Instant};
 
 use db::{
     blobs::{self, State},
+    counters::Counter,
     links, repositories,
 };
 use model::Error;
@@ -185,6 +186,47 @@ fn what_a_late_push_left_behind_goes_when_the_tombstone_does() {
         world.collect().await;
         assert!(world.serves("library/a", &digest).await);
         assert!(world.fsck(true, false).await.is_clean());
+    });
+}
+
+/// Two nodes collect, clear and bury the same contents at once, while a client pushes what they bury.
+#[test]
+fn two_collectors_do_no_harm_to_each_other_nor_to_a_push() {
+    const COUNT: usize = 250;
+    each(async |world| {
+        let mut again = Vec::new();
+        for number in 0..10 {
+            again.push(condemn(world, format!("again {number}").as_bytes()).await);
+        }
+        plant(world, COUNT).await;
+        let other = world.restart().await;
+        let cancel = CancellationToken::new();
+        let mut freed = 0;
+        for _ in 0..3 {
+            let both = async {
+                let (one, two) = (&world.registry, &other);
+                tokio::join!(one.collect(&cancel, |_| ()), two.collect(&cancel, |_| ()))
+            };
+            let pushes = async {
+                for number in 0..10 {
+                    let bytes = format!("again {number}");
+                    world.push_blob("library/a", bytes.as_bytes()).await;
+                    tokio::task::yield_now().await;
+                }
+            };
+            let ((one, two), ()) = tokio::join!(both, pushes);
+            let (one, two) = (one.unwrap().done, two.unwrap().done);
+            assert_eq!((one.failed, two.failed), (0, 0));
+            freed += one.freed + two.freed;
+            for digest in &again {
+                assert!(world.serves("library/a", digest).await, "{digest}");
+            }
+            world.advance(TOMBSTONE + SECOND);
+        }
+        assert!(freed >= COUNT as u64, "{freed}");
+        assert_eq!(world.stored().await, again.len());
+        let report = world.fsck(true, false).await;
+        assert!(report.is_clean(), "{:?}", report.findings);
     });
 }
 
@@ -408,14 +450,15 @@ async fn plant(world: &World<'_>, count: usize) {
             )
             .await?;
             let links = [
-                "INSERT INTO repository_blobs (repository_id, blob_id, added_at, check_at) SELECT $1, id, $2, $2 FROM blobs",
+                "INSERT INTO repository_blobs (repository_id, blob_id, added_at, check_at) SELECT $1, id, $2, $2 FROM blobs WHERE digest LIKE '%a0000000000000000000000000000000000000000000000000000000'",
                 "INSERT INTO project_blobs (project_id, blob_id, links) SELECT r.project_id, b.id, 1 FROM blobs b
-                   JOIN repositories r ON r.id = $1 WHERE b.created_at <= $2",
+                   JOIN repositories r ON r.id = $1 WHERE digest LIKE '%a0000000000000000000000000000000000000000000000000000000' AND b.created_at <= $2",
             ];
             for sql in links {
                 let linked = tx.execute(sql, &[made.id.into(), now.into()]).await?;
                 assert_eq!(linked, count as u64);
             }
+            tx.count(Counter::ProjectBytes(target.project), 8 * count as i64);
             Ok(())
         })
     });

@@ -1,7 +1,10 @@
 use std::time::Duration;
 
-use db::trash::{self, Item};
-use model::{Error, listing::Listing};
+use db::{
+    projects::{self, NewProject},
+    trash::{self, Item},
+};
+use model::{Error, listing::Listing, name::ProjectName};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -167,5 +170,35 @@ fn what_another_trash_or_a_repository_holds_is_not_freed_by_one_that_ends() {
         assert!(world.serves("library/b", &digest_of(b"shared")).await);
         world.advance(Duration::from_hours(48));
         assert_eq!(keeping.empty_trash(&cancel).await.unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_project_does_not_come_back_beside_one_of_its_name() {
+    each(async |world| {
+        let (keeping, owner) = (keeping(world).await, world.owner);
+        for round in 0..5 {
+            let name: ProjectName = format!("team{round}").parse().unwrap();
+            let make = || {
+                let name = name.clone();
+                world.database.db.write(move |tx| {
+                    let name = name.clone();
+                    Box::pin(async move {
+                        let now = tx.now().await?;
+                        projects::insert(tx, &NewProject::named(name, owner), now).await
+                    })
+                })
+            };
+            let old = make().await.unwrap();
+            keeping.delete_project(old).await.unwrap();
+            let (back, made) = tokio::join!(keeping.restore_project(old), make());
+            let reader = &mut *world.database.db.reader().await.unwrap();
+            let named = projects::get_name(reader, name.as_str()).await.unwrap();
+            match (back, made) {
+                (Ok(()), Err(Error::Conflict(..))) => assert_eq!(named.id, old),
+                (Err(Error::Conflict(..)), Ok(made)) => assert_eq!(named.id, made),
+                both => panic!("{both:?}"),
+            }
+        }
     });
 }

@@ -8,9 +8,9 @@ use db::{
     artifacts::{self, details},
     audit, blobs,
     counters::{self, Counter},
-    immutable, links, members, migrate, projects,
+    immutable, jobs, links, members, migrate, projects,
     query::Within,
-    quotas, recount, repositories, robots, users,
+    quotas, recount, repositories, retention, robots, schedules, trash, users,
 };
 use model::{
     id::{BlobId, RobotId},
@@ -48,7 +48,11 @@ fn the_database_of_each_version_is_taken_over() {
             let reader = &mut *test.db.reader().await.unwrap();
             match version.as_str() {
                 "0001" => counts_came_out_right(reader).await,
-                _ => what_harbor_keeps_is_there(reader).await,
+                "0002" => what_harbor_keeps_is_there(reader).await,
+                _ => {
+                    what_harbor_keeps_is_there(reader).await;
+                    housekeeping_goes_on(reader).await;
+                }
             }
         });
     }
@@ -139,4 +143,31 @@ async fn what_harbor_keeps_is_there(reader: &mut Conn) {
     let whole = audit::list::LIST.select(&Listing::default(), Within::all());
     let counted = whole.unwrap().total(reader, None).await.unwrap();
     assert_eq!(all, counted);
+}
+
+/// What the third version keeps beside: a policy with its schedule, executions with tasks and logs, a paused queue, and the trash.
+async fn housekeeping_goes_on(reader: &mut Conn) {
+    let library = projects::get_name(reader, "library").await.unwrap();
+    let stored = retention::of_project(reader, library.id).await.unwrap();
+    assert_eq!(stored.unwrap().policy.rules.len(), 1);
+    let whole = Listing::default();
+    let all = schedules::LIST.select(&whole, Within::all()).unwrap();
+    let all = all.page(reader, 0, 10).await.unwrap();
+    let crons: Vec<_> = all.iter().map(|one| one.cron.as_str()).collect();
+    assert_eq!(crons, ["0 0 3 * * *", "0 0 0 * * 0"]);
+    let paused = jobs::queues::paused(reader).await.unwrap();
+    assert_eq!(paused, ["scrub"]);
+    let ran = jobs::executions::EXECUTIONS
+        .select(&whole, Within::all())
+        .unwrap();
+    let ran = ran.page(reader, 0, 10).await.unwrap();
+    assert!(ran.len() >= 2 && ran.iter().all(|one| one.ended_at.is_some()));
+    let items = trash::LIST.select(&whole, Within::all()).unwrap();
+    let items = items.page(reader, 0, 10).await.unwrap();
+    assert_eq!(items.len(), 1);
+    let tags = trash::tags(reader, &[items[0].id], 10).await.unwrap();
+    assert_eq!(tags, [(items[0].id, "gone".to_owned())]);
+    let past = trash::projects::LIST.select(&whole, Within::all()).unwrap();
+    let past = past.page(reader, 0, 10).await.unwrap();
+    assert_eq!(past[0].name, "past");
 }

@@ -123,6 +123,13 @@ impl TestDatabase {
             Home::Postgres(database) => Some(database),
         }
     }
+
+    /// As autovacuum leaves it a minute after very much was written: until then PostgreSQL plans for tables that are all but empty.
+    pub fn settle(&self) {
+        if let Some(database) = self.postgres() {
+            database.execute("VACUUM ANALYZE");
+        }
+    }
 }
 
 fn sqlite_home() -> Home {

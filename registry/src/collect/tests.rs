@@ -373,6 +373,7 @@ fn a_hundred_thousand_contents_go_quickly_while_pushes_go_on() {
     const COUNT: usize = 100_000;
     each(async |world| {
         plant(world, COUNT).await;
+        world.database.settle();
         let stop = CancellationToken::new();
         let pushes = async {
             let (mut count, mut slowest) = (0_u32, Duration::ZERO);
@@ -427,13 +428,19 @@ async fn condemned_row(world: &World<'_>, digest: &Digest) -> blobs::Blob {
 
 /// Contents whose links are due and that nothing names, without the cost of pushing each: named by their numbers, whatever their bytes.
 async fn plant(world: &World<'_>, count: usize) {
-    let numbers = 10_000_000..10_000_000 + count;
-    for number in numbers {
-        let name = format!("sha256:{number}a{}", "0".repeat(55));
-        let file = world.file(&name.parse().unwrap(), "data");
-        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-        std::fs::write(file, number.to_string()).unwrap();
-    }
+    std::thread::scope(|scope| {
+        for part in 0..8 {
+            let numbers = (10_000_000..10_000_000 + count).skip(part).step_by(8);
+            scope.spawn(move || {
+                for number in numbers {
+                    let name = format!("sha256:{}{number}a{}", 10 + number % 90, "0".repeat(53));
+                    let file = world.file(&name.parse().unwrap(), "data");
+                    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+                    std::fs::write(file, number.to_string()).unwrap();
+                }
+            });
+        }
+    });
     let target = world.target("library/planted");
     let planted = world.database.db.write(move |tx| {
         let target = target.clone();
@@ -444,15 +451,15 @@ async fn plant(world: &World<'_>, count: usize) {
             tx.execute(
                 "INSERT INTO blobs (digest, generation, size, location, state, state_at, checked_at, created_at)
                  WITH RECURSIVE n(i) AS (SELECT 10000000 UNION ALL SELECT i + 1 FROM n WHERE i < 10000000 + $1 - 1)
-                 SELECT 'sha256:' || n.i || 'a' || '0000000000000000000000000000000000000000000000000000000', 0, 8, 'data', 0, $2, $2, $2
+                 SELECT 'sha256:' || (10 + n.i % 90) || n.i || 'a' || '00000000000000000000000000000000000000000000000000000', 0, 8, 'data', 0, $2, $2, $2
                    FROM n",
                 values,
             )
             .await?;
             let links = [
-                "INSERT INTO repository_blobs (repository_id, blob_id, added_at, check_at) SELECT $1, id, $2, $2 FROM blobs WHERE digest LIKE '%a0000000000000000000000000000000000000000000000000000000'",
+                "INSERT INTO repository_blobs (repository_id, blob_id, added_at, check_at) SELECT $1, id, $2, $2 FROM blobs WHERE digest LIKE '%a00000000000000000000000000000000000000000000000000000'",
                 "INSERT INTO project_blobs (project_id, blob_id, links) SELECT r.project_id, b.id, 1 FROM blobs b
-                   JOIN repositories r ON r.id = $1 WHERE digest LIKE '%a0000000000000000000000000000000000000000000000000000000' AND b.created_at <= $2",
+                   JOIN repositories r ON r.id = $1 WHERE digest LIKE '%a00000000000000000000000000000000000000000000000000000' AND b.created_at <= $2",
             ];
             for sql in links {
                 let linked = tx.execute(sql, &[made.id.into(), now.into()]).await?;

@@ -2,24 +2,23 @@
 
 use std::time::Instant;
 
-use db::{
-    Db,
-    jobs::{
-        self, Queue,
-        executions::{self, EXECUTIONS, TASKS},
-        queues,
-    },
+use db::jobs::{
+    self, Queue,
+    executions::{self, EXECUTIONS, TASKS},
+    queues,
 };
 use model::{
     id::{JobId, PolicyId},
     job::{Job, Kind},
     listing::Listing,
 };
+use testkit::TestDatabase;
 
 const LEASE: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// Fifty executions of twenty policies with a thousand tasks each, ten thousand tasks that wait, and what goes on by itself.
-async fn fill(db: &Db) {
+async fn fill(test: &TestDatabase) {
+    let db = &test.db;
     const EXECUTIONS: &str = "
         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
         INSERT INTO jobs (kind, payload, state, priority, run_at, created_at, started_at, ended_at, subject_id, trigger_kind)
@@ -40,6 +39,7 @@ async fn fill(db: &Db) {
     for first in (0_i64..1000).step_by(100) {
         transact!(db, |tx| tx.execute(TASKS, &[first.into()]).await).unwrap();
     }
+    test.settle();
 }
 
 #[test]
@@ -47,8 +47,7 @@ async fn fill(db: &Db) {
 fn claiming_and_lists_stay_quick_with_a_million_jobs() {
     testkit::on_both(async |test| {
         let db = &test.db;
-        fill(db).await;
-        test.settle();
+        fill(test).await;
         let engine = db.engine();
         let mut times = Vec::new();
         let mut time = |what: &'static str, took: std::time::Duration| times.push((what, took));

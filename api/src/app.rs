@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use auth::Auth;
 use bytes::Bytes;
 use db::users::Forget;
+use http::HeaderValue;
 use outbound::Outbound;
 use registry::Registry;
 use tokio_util::task::TaskTracker;
@@ -42,4 +43,6 @@ pub struct Config {
     pub body_idle: Duration,
     /// What of a deleted user does not stay: for `db::users::forget`, beside `delete`.
     pub forget: Forget,
+    /// This node's name, when answers tell it.
+    pub node: Option<HeaderValue>,
 }

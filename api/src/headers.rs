@@ -3,6 +3,8 @@
 use http::{HeaderName, HeaderValue, Response};
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Which node answered.
+pub(crate) const NODE: HeaderName = HeaderName::from_static("x-seawall-node");
 pub(crate) const API_VERSION: HeaderName =
     HeaderName::from_static("docker-distribution-api-version");
 pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");

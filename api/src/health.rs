@@ -24,6 +24,8 @@ use crate::{
 const EVERY: Duration = Duration::from_secs(2);
 /// A part that does not answer in this time is taken as away.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The part that is the node's name.
+const NAME: &str = "name";
 /// How far this node's clock may be off the database's.
 const MOST_OFF: Duration = Duration::from_secs(5);
 
@@ -42,7 +44,12 @@ struct State {
     /// What keeps this node from holding the virtual address, though it may serve.
     unfit: Vec<Fault>,
     starting: bool,
+    /// The process was told to stop.
     draining: bool,
+    /// An operator wants no new work here.
+    drained: bool,
+    /// Another process goes by this node's name.
+    replaced: bool,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -78,6 +85,21 @@ impl Health {
         self.state.write().draining = true;
     }
 
+    /// An operator wants no new work here, or wants it again.
+    pub fn set_drained(&self, drained: bool) {
+        self.state.write().drained = drained;
+    }
+
+    /// Whether another process goes by this node's name. Its own uploads and jobs are that one's then, so this one writes no more.
+    pub fn set_replaced(&self, replaced: bool) {
+        self.state.write().set_replaced(replaced);
+    }
+
+    /// As `/readyz` says it: `ready`, `degraded`, `failed`, `draining`, `starting`.
+    pub fn status(&self) -> &'static str {
+        self.state.read().status().1
+    }
+
     /// Looks once.
     pub async fn look(&self, registry: &Registry, store_id: &str) {
         let (database, clock, unwritable, store) = tokio::join!(
@@ -97,13 +119,12 @@ impl Health {
         found.failed.extend(store);
         found.unfit.extend(unwritable);
         let mut state = self.state.write();
-        tell_changes(&state, &found);
         found.draining = state.draining;
-        metrics::gauge!("seawall_ready").set(if found.failed.is_empty() && !found.draining {
-            1.0
-        } else {
-            0.0
-        });
+        found.drained = state.drained;
+        found.set_replaced(state.replaced);
+        tell_changes(&state, &found);
+        let is_ready = found.status().0 == StatusCode::OK;
+        metrics::gauge!("seawall_ready").set(if is_ready { 1.0 } else { 0.0 });
         *state = found;
     }
 
@@ -128,18 +149,39 @@ impl Health {
         self.state.read().faults().cloned().collect()
     }
 
-    /// Whether the store may be written: not when its identity is missing or another's.
-    pub fn store_works(&self) -> bool {
-        !self
-            .state
-            .read()
-            .failed
-            .iter()
-            .any(|fault| fault.part == "storage")
+    /// Whether this node may write: not into a store whose identity is missing or another's, nor in the name of another process.
+    pub fn may_write(&self) -> bool {
+        let state = self.state.read();
+        !state.replaced && !state.failed.iter().any(|fault| fault.part == "storage")
     }
 }
 
 impl State {
+    fn set_replaced(&mut self, replaced: bool) {
+        self.replaced = replaced;
+        self.failed.retain(|fault| fault.part != NAME);
+        if replaced {
+            self.failed.push(Fault {
+                part: NAME,
+                why: "another process goes by this node's name (server.node)".to_owned(),
+            });
+        }
+    }
+
+    fn status(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self {
+                draining, drained, ..
+            } if *draining || *drained => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+            Self { starting: true, .. } => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+            Self { failed, .. } if !failed.is_empty() => {
+                (StatusCode::SERVICE_UNAVAILABLE, "failed")
+            }
+            Self { degraded, .. } if degraded.is_empty() => (StatusCode::OK, "ready"),
+            _ => (StatusCode::OK, "degraded"),
+        }
+    }
+
     fn faults(&self) -> impl Iterator<Item = &Fault> {
         self.failed.iter().chain(&self.degraded).chain(&self.unfit)
     }
@@ -238,13 +280,7 @@ pub(crate) fn ready(ask: &Ask) -> Response<Body> {
     if vip {
         state.failed.append(&mut state.unfit);
     }
-    let (code, status) = match &state {
-        State { draining: true, .. } => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
-        State { starting: true, .. } => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
-        State { failed, .. } if !failed.is_empty() => (StatusCode::SERVICE_UNAVAILABLE, "failed"),
-        State { degraded, .. } if degraded.is_empty() => (StatusCode::OK, "ready"),
-        _ => (StatusCode::OK, "degraded"),
-    };
+    let (code, status) = state.status();
     if !is_from_here(ask) {
         for fault in state.failed.iter_mut().chain(&mut state.degraded) {
             fault.why.clear();

@@ -156,6 +156,9 @@ async fn serve(app: Arc<App>, request: Request<Incoming>) -> Response<Body> {
     response
         .headers_mut()
         .insert(headers::REQUEST_ID, ask.request_id.header());
+    if let Some(node) = &ask.app.config.node {
+        response.headers_mut().insert(headers::NODE, node.clone());
+    }
     finish.status = response.status();
     response.body_mut().attach(finish);
     response

@@ -32,6 +32,7 @@ pub mod leases;
 pub mod links;
 pub mod login_failures;
 pub mod members;
+pub mod nodes;
 pub mod password_resets;
 pub mod project_metadata;
 pub mod projects;

@@ -61,6 +61,13 @@ pub const ALL: &[Migration] = &[
         indexes: include_str!("migrations/0003_housekeeping.indexes.sql"),
         checks: &[],
     },
+    Migration {
+        version: 4,
+        name: "cluster",
+        sql: include_str!("migrations/0004_cluster.sql"),
+        indexes: "",
+        checks: &[],
+    },
 ];
 
 /// Where a database stands.

@@ -8,7 +8,6 @@ mod attempt;
 mod audit;
 mod context;
 pub mod forward;
-mod presence;
 pub mod runner;
 pub mod schedule;
 mod slots;

@@ -16,7 +16,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Context, Outcome, Post, attempt, presence,
+    Context, Outcome, Post, attempt,
     schedule::{Intervals, Schedule},
     slots::Slots,
 };
@@ -71,6 +71,8 @@ pub(crate) struct Node {
     pub(crate) work: Work,
     /// Changes when a running job should ask at once whether to stop.
     pub(crate) poke: watch::Sender<u64>,
+    /// While it is true no jobs are claimed.
+    pub(crate) drained: watch::Receiver<bool>,
 }
 
 impl Node {
@@ -90,21 +92,17 @@ impl Runner {
         post: Post,
         tracker: &TaskTracker,
         shutdown: CancellationToken,
+        drained: watch::Receiver<bool>,
         config: Config,
     ) {
         let registry = registry.in_background();
         let schedule = Schedule::new(registry.clone(), config.intervals.clone(), config.lease);
         tracker.spawn(schedule.run(shutdown.clone()));
-        tracker.spawn(presence::show(
-            registry.db().clone(),
-            config.workers,
-            config.lease,
-            shutdown.clone(),
-        ));
         Self::start_with(
             registry,
             tracker,
             shutdown,
+            drained,
             config,
             Arc::new(move |cx, job| {
                 let post = post.clone();
@@ -117,6 +115,7 @@ impl Runner {
         registry: Registry,
         tracker: &TaskTracker,
         shutdown: CancellationToken,
+        drained: watch::Receiver<bool>,
         config: Config,
         work: Work,
     ) {
@@ -126,6 +125,7 @@ impl Runner {
             shutdown,
             work,
             poke: watch::Sender::new(0),
+            drained,
         };
         tracker.spawn(hear(node.registry.db().clone(), node.shutdown.clone()));
         tracker.spawn(claim_all(node, tracker.clone()));
@@ -141,7 +141,12 @@ async fn claim_all(node: Node, tracker: TaskTracker) {
     let slots = Arc::new(Slots::new(node.config.workers));
     let freed = Arc::new(Notify::new());
     let waiting = node.registry.db().clone();
+    let mut drained = node.drained.clone();
     while !node.shutdown.is_cancelled() {
+        let resumed = drained.wait_for(|drained| !drained);
+        if node.shutdown.run_until_cancelled(resumed).await.is_none() {
+            break;
+        }
         // Noted before the look, so that what is enqueued after it wakes us.
         let enqueued = waiting.job_waiting().notified();
         let filled = tokio::select! {

@@ -11,6 +11,7 @@ use db::{
     audit::Purge,
     changes,
     jobs::{self, Forget},
+    nodes,
 };
 use model::{Result, job::Kind};
 
@@ -24,8 +25,6 @@ const KEEP_PERIODIC: Duration = Duration::from_hours(72);
 const KEEP_EXECUTIONS: i64 = 50;
 /// Executions found at a time: each look ranks all of a kind.
 const MANY: i64 = 5000;
-/// How long a node is remembered that nobody has seen.
-const KEEP_NODES: Duration = Duration::from_hours(24);
 /// Rows in one transaction, lines of logs too: a few milliseconds of the one writer that SQLite has.
 const BATCH: i64 = 200;
 
@@ -51,7 +50,7 @@ pub(crate) async fn run(cx: &Context) -> Result<Outcome> {
                     };
                     let dropped = changes::trim(tx, now.minus(KEEP_CHANGES), BATCH).await?;
                     let ended = jobs::trim(tx, forget, BATCH).await?;
-                    jobs::queues::forget_nodes(tx, now.minus(KEEP_NODES)).await?;
+                    nodes::forget(tx, now.minus(nodes::KEPT)).await?;
                     Ok((dropped, ended))
                 })
             })

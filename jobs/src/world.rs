@@ -304,6 +304,7 @@ impl<'a> World<'a> {
             shutdown: CancellationToken::new(),
             work,
             poke: watch::Sender::new(0),
+            drained: watch::Sender::new(false).subscribe(),
         }
     }
 
@@ -340,7 +341,8 @@ pub(crate) fn impatient() -> Config {
 
 pub(crate) fn start(registry: Registry, config: Config, work: Work) -> Running {
     let (tracker, shutdown) = (TaskTracker::new(), CancellationToken::new());
-    Runner::start_with(registry, &tracker, shutdown.clone(), config, work);
+    let drained = watch::Sender::new(false).subscribe();
+    Runner::start_with(registry, &tracker, shutdown.clone(), drained, config, work);
     Running { tracker, shutdown }
 }
 

@@ -25,6 +25,7 @@ pub enum What {
     Robot,
     Label,
     Job,
+    Node,
     Schedule,
     Retention,
     Trash,

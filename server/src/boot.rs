@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use auth::{Auth, SecretKey};
 use blob::Store;
 use db::{
-    Db, facts, migrate, projects,
+    Db, facts, migrate, nodes, projects,
     users::{self, Forget},
 };
 use model::{name, time::Clock};
@@ -176,6 +176,8 @@ pub struct Opened {
     pub registry: Registry,
     pub auth: Auth,
     pub store_id: String,
+    /// The key file's fingerprint.
+    pub secret_key: String,
     /// What of a deleted user does not stay.
     pub forget: Forget,
     /// The administrator's password, when it was made up just now: nobody else knows it.
@@ -278,6 +280,7 @@ async fn put_together(
         registry,
         auth,
         store_id,
+        secret_key: key.fingerprint(),
         forget: Forget {
             account: config.gdpr.delete_user,
             audit: config.gdpr.audit_logs,
@@ -352,8 +355,9 @@ async fn open_key(db: &Db, path: &Path) -> Result<SecretKey> {
     };
     if settled != fingerprint {
         bail!(
-            "the key file `{}` is not the one this database was encrypted with: copy the right file there from a backup or another node (server.secret_key_file)",
-            path.display()
+            "the key file `{}` is not the one this database was encrypted with{}: copy the right file there from a backup or another node (server.secret_key_file)",
+            path.display(),
+            who_runs(db, "has").await
         );
     }
     Ok(key)
@@ -374,7 +378,8 @@ async fn settle_identity(db: &Db, store: &Store) -> Result<String> {
         (Some(expected), Some(found)) if expected == found => Ok(expected),
         (Some(expected), Some(found)) => {
             bail!(
-                "the store has the identity `{found}`, the database belongs to `{expected}`: correct storage.url or database.url"
+                "the store has the identity `{found}`, the database belongs to `{expected}`{}: correct storage.url or database.url",
+                who_runs(db, "uses").await
             )
         }
         // An earlier first start ended between the two marks. With content in the database it would be a store gone missing.
@@ -407,6 +412,21 @@ async fn settle_identity(db: &Db, store: &Store) -> Result<String> {
         (None, None) => bail!(
             "the store is not empty and was not made by seawall: choose an empty directory (storage.url)"
         ),
+    }
+}
+
+/// The nodes that run with the right one: `, which node `a` on host-a has`; nothing when none runs.
+async fn who_runs(db: &Db, verb: &str) -> String {
+    let Ok(running) = nodes::alive(db).await else {
+        return String::new();
+    };
+    let named = running.iter().filter(|node| node.name != db.node());
+    let named: Vec<String> = named
+        .map(|node| format!("`{}` on {}", node.name, node.host))
+        .collect();
+    match named.as_slice() {
+        [] => String::new(),
+        named => format!(", which node {} {verb}", named.join(", ")),
     }
 }
 

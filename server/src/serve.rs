@@ -4,11 +4,13 @@ use std::{io::Write, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use api::{Api, App, Measures, admission::Admission, health::Health};
+use http::HeaderValue;
 use jobs::forward::Forwarder;
 use outbound::{Outbound, Trust};
 use registry::Registry;
 use tokio::{
     signal::unix::{SignalKind, signal},
+    sync::watch,
     task::JoinHandle,
     time::{sleep, timeout},
 };
@@ -19,6 +21,7 @@ use crate::{
     config::Config,
     control::Control,
     listen::{self, Bound, Stop, Tls},
+    presence::{Own, Presence},
     starting::Front,
     telemetry::Telemetry,
 };
@@ -39,6 +42,7 @@ pub async fn run(config: Config, outbound: Outbound, telemetry: Arc<Telemetry>) 
     let mut listeners = listen::open(listening)?;
     listeners.tell(telemetry.access_log());
     let first = listeners.bound().first().map(url);
+    let addresses = addresses(listeners.bound(), &config.server.node);
     let stop = Stop {
         shutdown: CancellationToken::new(),
         cut: CancellationToken::new(),
@@ -74,7 +78,18 @@ pub async fn run(config: Config, outbound: Outbound, telemetry: Arc<Telemetry>) 
         ));
     }
     let app = Arc::new(app(&config, &opened, outbound, &telemetry, health));
-    let background = Background::start(&config, &opened, &app).await?;
+    let own = Own {
+        addresses,
+        workers: config.jobs.workers,
+        secret_key: opened.secret_key.clone(),
+        settings: config.shared(),
+    };
+    let entering = Presence::enter(opened.registry.db(), &opened.data.path, own);
+    let Some(presence) = stop.shutdown.run_until_cancelled(entering).await else {
+        tracing::info!("asked to stop before this node had its name");
+        return Ok(());
+    };
+    let background = Background::start(&config, &opened, &app, presence?).await?;
     front.open(Api::new(app.clone()));
     show(&format!(
         "Seawall {} is ready at {}",
@@ -106,7 +121,12 @@ struct Background {
 }
 
 impl Background {
-    async fn start(config: &Config, opened: &Opened, app: &App) -> Result<Self> {
+    async fn start(
+        config: &Config,
+        opened: &Opened,
+        app: &App,
+        presence: Presence,
+    ) -> Result<Self> {
         let (tasks, end) = (TaskTracker::new(), CancellationToken::new());
         app.health.look(&opened.registry, &opened.store_id).await;
         tasks.spawn(app.health.clone().watch(
@@ -119,8 +139,10 @@ impl Background {
             trust: app.outbound.trust().clone(),
             external_url: app.config.external_url.clone(),
         };
+        let (drain, drained) = watch::channel(false);
+        tasks.spawn(presence.keep(app.health.clone(), drain, end.clone()));
         let jobs = job_config(config);
-        jobs::Runner::start(&opened.registry, post, &tasks, end.clone(), jobs);
+        jobs::Runner::start(&opened.registry, post, &tasks, end.clone(), drained, jobs);
         tasks.spawn(opened.registry.in_background().tell_activity(end.clone()));
         Forwarder::start(
             opened.registry.db(),
@@ -173,6 +195,11 @@ fn app(
             external_url: config.server.external_url.as_ref().map(ToString::to_string),
             body_idle: config.limits.body_idle,
             forget: opened.forget,
+            node: config
+                .server
+                .node_header
+                .then(|| HeaderValue::from_str(&config.server.node).ok())
+                .flatten(),
         },
         admission: Admission::new(
             config.limits.uploads,
@@ -275,6 +302,20 @@ fn watch_signals(
 /// Tells the person, or script, that started the server. Whoever has closed the pipe does not want to know.
 fn show(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Where others reach this node, as far as it can tell: the wildcard addresses are shown as the machine.
+fn addresses(bound: &[Bound], host: &str) -> Vec<String> {
+    let shown = bound.iter().map(|bound| {
+        let scheme = if bound.is_tls() { "https" } else { "http" };
+        let address = bound.address;
+        if address.ip().is_unspecified() {
+            format!("{scheme}://{host}:{}", address.port())
+        } else {
+            format!("{scheme}://{address}")
+        }
+    });
+    shown.collect()
 }
 
 /// An address that a person can click: the wildcard addresses are shown as this machine.

@@ -1,13 +1,12 @@
 //! What runs in the background: nodes, jobs, queues, and who waits.
 
-use std::time::Duration;
-
 use db::{
     Conn,
     jobs::{
         self, JobRow,
-        queues::{self, Node, SCHEDULER},
+        queues::{self, SCHEDULER},
     },
+    nodes,
 };
 use model::{
     Error as Cause, What,
@@ -27,8 +26,6 @@ use super::{
 
 /// In the place of one of them.
 const ALL: &str = "all";
-/// What has not been seen for so long does not run jobs any more: twice the lease of a job.
-const SEEN: Duration = Duration::from_mins(1);
 /// Jobs of a kind stopped in one transaction.
 const BATCH: i64 = 500;
 
@@ -75,7 +72,8 @@ pub(super) struct ActionRequest {
 }
 
 pub(super) async fn pools(call: Call) -> Result<Json<Vec<WorkerPool>>> {
-    let nodes = nodes(&call).await?.into_iter().map(|node| WorkerPool {
+    let nodes = nodes::alive(call.app().registry.db()).await?;
+    let nodes = nodes.into_iter().map(|node| WorkerPool {
         pid: node.pid,
         worker_pool_id: node.name,
         start_at: node.started_at.rfc3339(),
@@ -84,22 +82,6 @@ pub(super) async fn pools(call: Call) -> Result<Json<Vec<WorkerPool>>> {
         host: node.host,
     });
     Ok(Json(nodes.collect()))
-}
-
-/// Where no other process writes the database, whoever answers here is the one that runs the jobs.
-async fn nodes(call: &Call) -> Result<Vec<Node>> {
-    let db = call.app().registry.db();
-    let mut reader = call.reader().await?;
-    let now = reader.now(db.clock()).await?;
-    if !db.is_exclusive() {
-        return Ok(queues::nodes(&mut reader, now.minus(SEEN)).await?);
-    }
-    let mut nodes = queues::nodes(&mut reader, model::time::Timestamp(0)).await?;
-    nodes.retain(|node| node.name == db.node());
-    for node in &mut nodes {
-        node.seen_at = now;
-    }
-    Ok(nodes)
 }
 
 /// What runs on a node, or on all; nothing on one that is not known.

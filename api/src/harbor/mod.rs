@@ -25,6 +25,7 @@ mod immutable_rules;
 mod jobservice;
 mod labels;
 mod members;
+mod nodes;
 mod permissions;
 mod ping;
 mod project_metadata;

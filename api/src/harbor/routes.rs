@@ -8,8 +8,8 @@ use model::permission::{
 use super::{
     access::Access::{Anybody, Inside, Project, SignedIn, System},
     artifacts, audit, browser, configurations, cve_allowlists, devcenter, gc, health, icons,
-    immutable_rules, jobservice, labels, members, permissions, ping, project_metadata, projects,
-    purge_audit, quotas, repositories, retentions, robots,
+    immutable_rules, jobservice, labels, members, nodes, permissions, ping, project_metadata,
+    projects, purge_audit, quotas, repositories, retentions, robots,
     route::{Route, beside, delete, get, head, patch, post, put, tagged},
     scanners, schedules, search, space, statistics, systeminfo, trash, usergroups, users,
 };
@@ -185,6 +185,11 @@ pub(super) fn table() -> Vec<Route> {
         get("/system/trash/projects",                       "listTrashedProjects",  System(Resource::Project, Delete), trash::list_projects,   "Projects that were deleted and may come back"),
         post("/system/trash/projects/{project_id}/restore", "restoreTrashedProject", System(Resource::Project, Delete), trash::restore_project, "Bring back a project with its members, robots, labels and rules"),
         delete("/system/trash/projects/{project_id}",       "deleteTrashedProject", System(Resource::Project, Delete), trash::delete_project,  "End a project in the trash for good"),
+    ]));
+    all.extend(tagged("nodes", vec![
+        get("/system/nodes",                     "listNodes",  System(Resource::JobserviceMonitor, List), nodes::list,   "The processes that serve this registry"),
+        post("/system/nodes/{node_name}/drain",  "drainNode",  System(Resource::JobserviceMonitor, Stop), nodes::drain,  "Ask a node to take no new work: /readyz says so, and it begins no jobs"),
+        post("/system/nodes/{node_name}/resume", "resumeNode", System(Resource::JobserviceMonitor, Stop), nodes::resume, "Let a node take work again"),
     ]));
     all.extend(tagged("space", vec![
         get("/system/space",               "getSpace",     System(Resource::SystemVolumes, Read),   space::get,     "Where the space went, when it was last measured"),

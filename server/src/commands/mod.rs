@@ -8,6 +8,7 @@ mod gc;
 mod health;
 mod job;
 mod migrate;
+mod node;
 mod project;
 mod repository;
 mod retention;
@@ -85,6 +86,8 @@ enum Command {
     Fsck(fsck::Args),
     /// Read all stored content again and compare it with its digest
     Scrub(scrub::Args),
+    /// Look at the nodes that serve this registry, and drain them
+    Node(node::Args),
     /// Look at jobs, read their logs, stop them
     Job(job::Args),
     /// Bring the database's schema up to date, or see what that would do
@@ -114,6 +117,7 @@ pub fn run() -> ExitCode {
         Command::Trash(args) => trash::run(args),
         Command::Fsck(args) => fsck::run(&args),
         Command::Scrub(args) => scrub::run(&args),
+        Command::Node(args) => node::run(args),
         Command::Job(args) => job::run(args),
         Command::Migrate(args) => migrate::run(&args),
         Command::Version { json } => {

@@ -12,7 +12,7 @@ mod tree;
 mod urls;
 pub mod values;
 
-use std::{num::NonZero, path::Path, thread};
+use std::{collections::BTreeMap, fmt, num::NonZero, path::Path, thread};
 
 use model::settings::Pinned;
 use outbound::Outbound;
@@ -138,6 +138,33 @@ impl Config {
             },
             drain: self.drain,
         }
+    }
+
+    /// What all nodes of a cluster should have alike, by key. No secrets: of what pins a setting the name alone.
+    pub fn shared(&self) -> BTreeMap<String, String> {
+        let shown = |value: &dyn fmt::Debug| format!("{value:?}");
+        let external_url = self.server.external_url.as_ref().map(ToString::to_string);
+        let pinned: Vec<&String> = self.settings.values.keys().collect();
+        [
+            ("server.external_url", shown(&external_url)),
+            (
+                "database.failover_window",
+                shown(&self.database.failover_window),
+            ),
+            ("gc.grace", shown(&self.gc.grace)),
+            ("gc.untagged_grace", shown(&self.gc.untagged_grace)),
+            ("trash.keep", shown(&self.trash.keep)),
+            ("trash.keep_retention", shown(&self.trash.keep_retention)),
+            ("uploads.expire", shown(&self.uploads.expire)),
+            ("auth.anonymous", shown(&self.auth.anonymous)),
+            ("auth.token_expiration", shown(&self.auth.token_expiration)),
+            ("audit.keep", shown(&self.audit.keep)),
+            ("gdpr.delete_user", shown(&self.gdpr.delete_user)),
+            ("gdpr.audit_logs", shown(&self.gdpr.audit_logs)),
+            ("settings", shown(&pinned)),
+        ]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into()
     }
 
     /// What everything is called with.

@@ -28,6 +28,8 @@ pub struct Server {
     pub secret_key_file: PathBuf,
     /// The name of this node among its peers.
     pub node: String,
+    /// Whether answers name the node, in `X-Seawall-Node`.
+    pub node_header: bool,
     /// Who may speak for a client: `X-Forwarded-*`, `Forwarded`, PROXY protocol.
     #[serde(deserialize_with = "networks")]
     pub trusted_proxies: Vec<IpNet>,
@@ -40,6 +42,7 @@ impl Default for Server {
             external_url: None,
             secret_key_file: PathBuf::from("DATA/secretkey"),
             node: String::new(),
+            node_header: true,
             trusted_proxies: Vec::new(),
         }
     }

@@ -181,6 +181,26 @@ pub struct Collected {
     pub purged_manifests: u64,
 }
 
+/// A process that serves the registry, or did.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Node {
+    pub name: String,
+    /// Whether it told of itself lately.
+    pub alive: bool,
+    pub host: String,
+    pub pid: i64,
+    pub version: String,
+    pub addresses: Vec<String>,
+    /// What its `/readyz` said last.
+    pub state: String,
+    pub drained: bool,
+    pub started_at: String,
+    pub seen_at: String,
+    pub clock_offset_ms: i64,
+    /// Keys of the configuration that differ from this node's, which should not.
+    pub differs: Vec<String>,
+}
+
 /// What a collection would do.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct CollectPreview {

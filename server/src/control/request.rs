@@ -118,6 +118,12 @@ pub enum Request {
         deep: bool,
         repair: bool,
     },
+    NodeList {},
+    /// No new work for a node, or again.
+    NodeDrain {
+        name: String,
+        drained: bool,
+    },
     JobList {
         limit: i64,
     },
@@ -181,6 +187,7 @@ impl Request {
             | Self::CollectPreview {
                 untagged: false, ..
             }
+            | Self::NodeList {}
             | Self::JobList { .. }
             | Self::JobLog { .. }
             | Self::TrashList { .. }
@@ -210,6 +217,7 @@ impl Request {
             | Self::TrashRestore { .. }
             | Self::TrashDelete { .. }
             | Self::Space { measure: true }
+            | Self::NodeDrain { .. }
             | Self::JobStop { .. } => false,
         }
     }

@@ -29,6 +29,7 @@ mod identity;
 mod interrupted;
 mod lists;
 mod manifests;
+mod membership;
 mod nodes;
 mod pulls;
 mod refusals;

@@ -18,13 +18,13 @@ const SLOW: (&str, &str) = ("SEAWALL_SCRUB__RATE", "64KiB");
 const BYTES: usize = 1 << 20;
 
 /// A node on a fresh PostgreSQL; none where there is none, which is said aloud.
-fn first(settings: &[(&str, &str)]) -> Option<Seawall> {
+pub fn first(settings: &[(&str, &str)]) -> Option<Seawall> {
     let server = testkit::postgres()?;
     let database = server.fresh_database();
     Some(Seawall::start_on(database, settings))
 }
 
-fn run(test: impl Future<Output = ()>) {
+pub fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -4,6 +4,7 @@
 mod care;
 mod contents;
 mod jobs;
+mod nodes;
 mod projects;
 mod retention;
 mod robots;
@@ -122,6 +123,8 @@ pub async fn execute(house: &House, request: Request, work: &Work) -> Result<Val
         }
         Request::Scrub {} => json(care::scrub(house, work).await?),
         Request::Fsck { deep, repair } => json(care::fsck(house, work, deep, repair).await?),
+        Request::NodeList {} => json(nodes::list(house).await?),
+        Request::NodeDrain { name, drained } => json(nodes::drain(house, name, drained).await?),
         Request::JobList { limit } => json(jobs::list(house, limit).await?),
         Request::JobLog { id, after } => json(jobs::log(house, id, after).await?),
         Request::JobStop { id } => json(jobs::stop(house, id).await?),

@@ -100,35 +100,41 @@ impl Seawall {
 
     /// Another node on the same database and the same store.
     pub fn start_beside(&self, settings: &[(&str, &str)]) -> Self {
+        let mut server = self.prepare_beside(settings);
+        server.launch();
+        server
+    }
+
+    /// The same, not started yet.
+    pub fn prepare_beside(&self, settings: &[(&str, &str)]) -> Self {
         let home = tempfile::tempdir().expect("a temporary directory");
         let data = home.path().join("data");
-        let mut settings: Vec<_> = settings
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect();
-        settings.push((
-            "SEAWALL_DATABASE__URL".to_owned(),
-            self.database.as_ref().expect("PostgreSQL").url(),
-        ));
-        settings.push((
-            "SEAWALL_STORAGE__URL".to_owned(),
-            format!("file://{}/storage", self.data.display()),
-        ));
-        settings.push((
-            "SEAWALL_SERVER__SECRET_KEY_FILE".to_owned(),
-            self.data.join("secretkey").display().to_string(),
-        ));
-        settings.push(("SEAWALL_SERVER__NODE".to_owned(), "beside".to_owned()));
-        let mut server = Self {
+        let mut all = vec![
+            (
+                "SEAWALL_DATABASE__URL".to_owned(),
+                self.database.as_ref().expect("PostgreSQL").url(),
+            ),
+            (
+                "SEAWALL_STORAGE__URL".to_owned(),
+                format!("file://{}/storage", self.data.display()),
+            ),
+            (
+                "SEAWALL_SERVER__SECRET_KEY_FILE".to_owned(),
+                self.data.join("secretkey").display().to_string(),
+            ),
+            ("SEAWALL_SERVER__NODE".to_owned(), "beside".to_owned()),
+        ];
+        // The later count.
+        let settings = settings.iter();
+        all.extend(settings.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        Self {
             child: None,
             address: String::new(),
             data,
-            settings,
+            settings: all,
             _home: Some(home),
             database: None,
-        };
-        server.launch();
-        server
+        }
     }
 
     /// On a directory of the caller's, for disks that fail.

@@ -273,6 +273,7 @@ pub const EXAMPLES: &[(&str, &str, &str, &str)] = &[
 ];
 
 /// Jobs are rows that everybody reads who may; what they change they tell themselves.
+const OF_NODES: &str = "asks a process of this installation, whose row says so";
 const OF_JOBS: &str = "begins or ends jobs of this installation, whose rows say so";
 
 /// Routes that change nothing that others may follow, each with the reason.
@@ -288,6 +289,8 @@ pub const NO_CHANGE: &[(&str, &str)] = &[
     ("stopRunningJob", OF_JOBS),
     ("actionPendingJobs", OF_JOBS),
     ("measureSpace", OF_JOBS),
+    ("drainNode", OF_NODES),
+    ("resumeNode", OF_NODES),
     ("setCliSecret", "nobody has one before OIDC"),
     ("login", "tells the audit alone; see sessions.rs"),
     (

@@ -1,0 +1,208 @@
+//! Nodes that share a PostgreSQL and a store know of each other: names, drains, and what they must have alike.
+
+use std::{
+    io::Read,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    harness::{Client, Image, Seawall, digest, image::MANIFEST},
+    nodes::{first, run},
+};
+
+/// Who said nothing for so long has lost his name.
+const SILENT: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_mins(1);
+
+fn nodes(seawall: &Seawall) -> Value {
+    serde_json::from_str(&seawall.run(&["node", "ls", "--json"])).expect("JSON")
+}
+
+/// Asks until the node says so of itself.
+async fn ready(client: &Client, status: u16) -> Value {
+    ready_as(client, |code, _| code == status).await
+}
+
+async fn ready_as(client: &Client, is_so: impl Fn(u16, &Value) -> bool) -> Value {
+    let start = Instant::now();
+    loop {
+        let answer = client.get("/readyz").await;
+        let told = answer.json();
+        if is_so(answer.status.as_u16(), &told) {
+            return told;
+        }
+        assert!(start.elapsed() < PATIENCE, "{}", answer.text());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// What a process says that does not start.
+fn refused(seawall: &Seawall) -> String {
+    let mut command = seawall.command();
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary starts");
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("waited for") {
+            break status;
+        }
+        if start.elapsed() > PATIENCE {
+            let _ = child.kill();
+            panic!("it runs");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(!status.success());
+    let mut told = String::new();
+    let mut errors = child.stderr.take().expect("piped");
+    errors.read_to_string(&mut told).expect("text");
+    told
+}
+
+#[test]
+fn nodes_are_listed_drained_and_resumed_from_each_other() {
+    let Some(mut one) = first(&[("SEAWALL_SERVER__NODE", "one")]) else {
+        return;
+    };
+    run(async {
+        let mut two = one.start_beside(&[("SEAWALL_GC__GRACE", "5m")]);
+        let names = nodes(&one);
+        let names: Vec<_> = names
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|node| (&node["name"], &node["alive"], &node["differs"]))
+            .collect();
+        let (yes, none) = (json!(true), json!([]));
+        let grace = json!(["gc.grace"]);
+        assert_eq!(
+            names,
+            [
+                (&json!("beside"), &yes, &grace),
+                (&json!("one"), &yes, &none)
+            ]
+        );
+        let (admin, other) = (one.admin(), two.admin());
+        let image = Image::new("shared");
+        admin.push("library/app", "v1", &image).await;
+        let answer = other.get("/v2/library/app/manifests/v1").await.expect(200);
+        assert_eq!(answer.header("x-seawall-node"), "beside");
+        assert_eq!(admin.get("/v2/").await.header("x-seawall-node"), "one");
+
+        assert_eq!(
+            one.run(&["node", "drain", "beside"]),
+            "node beside is drained\n"
+        );
+        assert_eq!(ready(&other, 503).await["status"], "draining");
+        // It serves whoever comes all the same, and begins no jobs.
+        other.pull("library/app", "v1", &image).await;
+        ready(&admin, 200).await;
+        for _ in 0..5 {
+            one.run(&["gc"]);
+        }
+        let jobs = one.run(&["job", "ls", "--json"]);
+        let jobs: Value = serde_json::from_str(&jobs).expect("JSON");
+        let collections = jobs.as_array().expect("a list").iter();
+        let collections: Vec<_> = collections.filter(|job| job["kind"] == "gc").collect();
+        assert_eq!(collections.len(), 5);
+        assert!(
+            collections.iter().all(|job| job["node"] == "one"),
+            "{collections:#?}"
+        );
+        let told = two.run(&["node", "ls"]);
+        assert!(told.contains("beside  drained"), "{told}");
+
+        let resume = admin.api("POST", "/system/nodes/beside/resume", &Value::Null);
+        resume.await.expect(200);
+        assert_eq!(ready(&other, 200).await["status"], "ready");
+        let nowhere = admin.api("POST", "/system/nodes/nowhere/drain", &Value::Null);
+        nowhere.await.refused(404, "NOT_FOUND");
+        let listed = other.api_get("/system/nodes").await.expect(200).json();
+        assert_eq!(listed.as_array().map(Vec::len), Some(2), "{listed}");
+        two.stop();
+        assert_eq!(nodes(&one).as_array().map(Vec::len), Some(1));
+        one.stop();
+    });
+}
+
+#[test]
+fn a_name_belongs_to_one_process() {
+    let Some(mut one) = first(&[("SEAWALL_SERVER__NODE", "one")]) else {
+        return;
+    };
+    run(async {
+        let mut two = one.start_beside(&[]);
+        let pid = two.pid();
+        let third = one.prepare_beside(&[]);
+        let told = refused(&third);
+        assert!(
+            told.contains("a node named `beside` runs already")
+                && told.contains(&format!("(process {pid})")),
+            "{told}"
+        );
+        // Killed and started again where it was, it has its name at once; elsewhere it waits until the old one is silent.
+        two.kill();
+        let start = Instant::now();
+        two.launch();
+        assert!(start.elapsed() < SILENT / 2, "{:?}", start.elapsed());
+        two.signal("STOP");
+        let mut third = third;
+        third.launch();
+        two.signal("CONT");
+        let admin = two.admin();
+        // Just awake it may find other faults too.
+        ready_as(&admin, |code, told| {
+            let failed = told["failed"].as_array().into_iter().flatten();
+            code == 503 && failed.into_iter().any(|fault| fault["part"] == "name")
+        })
+        .await;
+        // What it was in the middle of is the other's now: it writes no more.
+        let image = Image::new("late");
+        let path = format!(
+            "/v2/library/late/blobs/uploads/?digest={}",
+            digest(&image.layer)
+        );
+        admin.post(&path).await.refused(503, "UNKNOWN");
+        admin
+            .put_manifest("library/late", "v1", MANIFEST, &image.manifest)
+            .await
+            .refused(503, "UNKNOWN");
+        third.admin().push("library/late", "v1", &image).await;
+        admin.pull("library/late", "v1", &image).await;
+        two.kill();
+        third.stop();
+        one.stop();
+    });
+}
+
+#[test]
+fn a_node_with_another_key_or_another_store_does_not_start_and_says_who_has_the_right_one() {
+    let Some(mut one) = first(&[("SEAWALL_SERVER__NODE", "one")]) else {
+        return;
+    };
+    run(async {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let key = home.path().join("secretkey");
+        std::fs::write(&key, "0123456789abcdef0123456789abcdef").expect("written");
+        let key = key.display().to_string();
+        let wrong_key = one.prepare_beside(&[("SEAWALL_SERVER__SECRET_KEY_FILE", &key)]);
+        let told = refused(&wrong_key);
+        assert!(
+            told.contains("is not the one this database was encrypted with, which node `one` on"),
+            "{told}"
+        );
+        let mut stranger = Seawall::start_in(&home.path().join("stranger"), &[]);
+        stranger.stop();
+        let storage = format!("file://{}/storage", stranger.data().display());
+        let wrong_store = one.prepare_beside(&[("SEAWALL_STORAGE__URL", &storage)]);
+        let told = refused(&wrong_store);
+        assert!(
+            told.contains("the database belongs to") && told.contains("which node `one` on"),
+            "{told}"
+        );
+        one.stop();
+    });
+}

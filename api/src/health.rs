@@ -24,8 +24,6 @@ use crate::{
 const EVERY: Duration = Duration::from_secs(2);
 /// A part that does not answer in this time is taken as away.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The part that is the node's name.
-const NAME: &str = "name";
 /// How far this node's clock may be off the database's.
 const MOST_OFF: Duration = Duration::from_secs(5);
 
@@ -48,8 +46,6 @@ struct State {
     draining: bool,
     /// An operator wants no new work here.
     drained: bool,
-    /// Another process goes by this node's name.
-    replaced: bool,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -90,11 +86,6 @@ impl Health {
         self.state.write().drained = drained;
     }
 
-    /// Whether another process goes by this node's name. Its own uploads and jobs are that one's then, so this one writes no more.
-    pub fn set_replaced(&self, replaced: bool) {
-        self.state.write().set_replaced(replaced);
-    }
-
     /// As `/readyz` says it: `ready`, `degraded`, `failed`, `draining`, `starting`.
     pub fn status(&self) -> &'static str {
         self.state.read().status().1
@@ -121,7 +112,6 @@ impl Health {
         let mut state = self.state.write();
         found.draining = state.draining;
         found.drained = state.drained;
-        found.set_replaced(state.replaced);
         tell_changes(&state, &found);
         let is_ready = found.status().0 == StatusCode::OK;
         metrics::gauge!("seawall_ready").set(if is_ready { 1.0 } else { 0.0 });
@@ -149,25 +139,18 @@ impl Health {
         self.state.read().faults().cloned().collect()
     }
 
-    /// Whether this node may write: not into a store whose identity is missing or another's, nor in the name of another process.
-    pub fn may_write(&self) -> bool {
-        let state = self.state.read();
-        !state.replaced && !state.failed.iter().any(|fault| fault.part == "storage")
+    /// Whether the store may be written: not when its identity is missing or another's.
+    pub fn store_works(&self) -> bool {
+        !self
+            .state
+            .read()
+            .failed
+            .iter()
+            .any(|fault| fault.part == "storage")
     }
 }
 
 impl State {
-    fn set_replaced(&mut self, replaced: bool) {
-        self.replaced = replaced;
-        self.failed.retain(|fault| fault.part != NAME);
-        if replaced {
-            self.failed.push(Fault {
-                part: NAME,
-                why: "another process goes by this node's name (server.node)".to_owned(),
-            });
-        }
-    }
-
     fn status(&self) -> (StatusCode, &'static str) {
         match self {
             Self {

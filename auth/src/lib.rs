@@ -97,6 +97,24 @@ impl Auth {
         })))
     }
 
+    /// Another key signs tokens from now on. What was signed until now still holds, unless it is revoked: then every client asks for a
+    /// new token. Other nodes follow with their next [`Self::refresh_keys`]. Answers the key's name.
+    pub async fn rotate_token_key(&self, revoke: bool) -> Result<String> {
+        let id = self.0.signing.rotate(&self.0.db, revoke).await?;
+        if revoke {
+            self.0.tokens.forget();
+        }
+        Ok(id)
+    }
+
+    /// Follows what another node did to the keys that sign tokens.
+    pub async fn refresh_keys(&self) -> Result<()> {
+        if self.0.signing.refresh(&self.0.db).await? {
+            self.0.tokens.forget();
+        }
+        Ok(())
+    }
+
     /// Hashes a new password, waiting for its turn as checks do.
     pub async fn hash_password(&self, password: String) -> Result<String> {
         self.0

@@ -17,17 +17,17 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use db::{
-    Db, facts,
+    Db, changes, facts,
     keys::{self, Key},
 };
 use jsonwebtoken::DecodingKey;
-use model::{Error, Result, error::internal};
+use model::{Error, Result, change::Kind, error::internal, time::Timestamp};
 use parking_lot::RwLock;
 use serde::Serialize;
 
 use crate::SecretKey;
 
-const PURPOSE: &str = "token";
+const PURPOSE: &str = db::keys::TOKEN;
 /// The fact that names the first key, so that only one of several nodes that start at once makes it.
 const FIRST_KEY: &str = "token.key";
 /// A token that names an unknown key makes the keys be read again, but not more often than this.
@@ -47,6 +47,8 @@ struct Reload {
 
 struct Keys {
     pair: EcdsaKeyPair,
+    /// The pair's name.
+    signing: String,
     /// The encoded header of every token that the pair signs.
     header: String,
     verifying: Vec<(String, DecodingKey)>,
@@ -108,13 +110,55 @@ impl Signing {
     }
 
     async fn reload(&self, db: &Db) -> Result<()> {
+        self.refresh(db).await.map(|_| ())
+    }
+
+    /// Reads the keys again; answers whether one is gone that verified until now.
+    pub(crate) async fn refresh(&self, db: &Db) -> Result<bool> {
         let kept = keys::list(&mut *db.reader().await?, PURPOSE).await?;
-        *self.keys.write() = Arc::new(Keys::read(&self.secret, &kept)?);
-        Ok(())
+        let before = self.keys.read().clone();
+        if before.stand_for(&kept) {
+            return Ok(false);
+        }
+        let now = Keys::read(&self.secret, &kept)?;
+        let mut ids = before.verifying.iter().map(|(id, _)| id);
+        let is_one_gone = ids.any(|id| now.find(id).is_none());
+        *self.keys.write() = Arc::new(now);
+        Ok(is_one_gone)
+    }
+
+    /// Another key signs from now on. Those before it still verify, or, with `revoke`, none of them. Answers its name.
+    pub(crate) async fn rotate(&self, db: &Db, revoke: bool) -> Result<String> {
+        let new = generate(&self.secret)?;
+        let id = new.id.clone();
+        db.write(move |tx| {
+            let new = new.clone();
+            Box::pin(async move {
+                let now = tx.now().await?;
+                keys::retire(tx, PURPOSE, now).await?;
+                if revoke {
+                    keys::forget_retired(tx, PURPOSE, Timestamp(i64::MAX)).await?;
+                }
+                keys::insert(tx, PURPOSE, &new, now).await?;
+                let payload = serde_json::json!({ "id": new.id, "revoked": revoke });
+                changes::append(tx, Kind::KeyRotated, PURPOSE, None, &payload, now).await
+            })
+        })
+        .await?;
+        self.refresh(db).await?;
+        Ok(id)
     }
 }
 
 impl Keys {
+    /// Whether these are the keys that the database keeps.
+    fn stand_for(&self, kept: &[Key]) -> bool {
+        let signing = kept.iter().find(|key| key.retired_at.is_none());
+        signing.is_some_and(|key| key.id == self.signing)
+            && kept.len() == self.verifying.len()
+            && kept.iter().all(|key| self.find(&key.id).is_some())
+    }
+
     fn read(secret: &SecretKey, kept: &[Key]) -> Result<Self> {
         let signing = kept
             .iter()
@@ -139,6 +183,7 @@ impl Keys {
         });
         Ok(Self {
             pair,
+            signing: signing.id.clone(),
             header: URL_SAFE_NO_PAD.encode(header),
             verifying: verifying.collect::<Result<_>>()?,
         })

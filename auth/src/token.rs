@@ -73,6 +73,13 @@ struct Verified {
 
 pub(crate) struct Tokens(Cache<Text, Arc<Verified>, Length>);
 
+impl Tokens {
+    /// A key is gone: what it signed counts no more.
+    pub(crate) fn forget(&self) {
+        self.0.clear();
+    }
+}
+
 impl Default for Tokens {
     fn default() -> Self {
         Self(Cache::with_weighter(16_000, REMEMBERED, Length))

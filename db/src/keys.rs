@@ -4,12 +4,16 @@ use model::{Result, time::Timestamp};
 
 use crate::{Conn, Tx};
 
+/// The purpose of the keys that sign tokens.
+pub const TOKEN: &str = "token";
+
 #[derive(Debug, Clone)]
 pub struct Key {
     pub id: String,
     /// Encrypted.
     pub private: String,
     pub public: String,
+    /// Since when it signs no more; it still verifies.
     pub retired_at: Option<Timestamp>,
 }
 
@@ -36,4 +40,23 @@ pub async fn insert(tx: &mut Tx, purpose: &str, key: &Key, now: Timestamp) -> Re
     )
     .await
     .map(|_| ())
+}
+
+/// Those that sign stop signing; what they signed still holds.
+pub async fn retire(tx: &mut Tx, purpose: &str, now: Timestamp) -> Result<()> {
+    tx.execute(
+        "UPDATE keys SET retired_at = $2 WHERE purpose = $1 AND retired_at IS NULL",
+        &[purpose.into(), now.into()],
+    )
+    .await
+    .map(|_| ())
+}
+
+/// Forgets those of a purpose that were retired before, and with them what they signed; answers how many.
+pub async fn forget_retired(tx: &mut Tx, purpose: &str, before: Timestamp) -> Result<u64> {
+    tx.execute(
+        "DELETE FROM keys WHERE purpose = $1 AND retired_at < $2",
+        &[purpose.into(), before.into()],
+    )
+    .await
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use model::{Error, Result, What, error::internal, time::Timestamp};
 
-use crate::{Conn, Db, Tx, value::Row};
+use crate::{Conn, Db, Tx, uploads, value::Row};
 
 /// Most nodes that are read at once.
 const MOST: i64 = 10_000;
@@ -29,11 +29,9 @@ pub struct Node {
     pub seen_at: Timestamp,
     /// How far its clock is ahead of the database's, in microseconds.
     pub clock_offset: i64,
-    /// Fingerprint of its key file.
-    pub secret_key: String,
     /// What all nodes should have alike, by the configuration's key. No secrets.
     pub settings: BTreeMap<String, String>,
-    /// What its `/readyz` says: `ready`, `degraded`, `failed`, `draining`.
+    /// What its `/readyz` says: `ready`, `degraded`, `failed`, `draining`, `starting`.
     pub state: String,
     /// Since when an operator wants no new work on it.
     pub drained_at: Option<Timestamp>,
@@ -65,17 +63,16 @@ fn read(row: &Row<'_>) -> Result<Node> {
         started_at: row.time(7)?,
         seen_at: row.time(8)?,
         clock_offset: row.int(9)?,
-        secret_key: row.text(10)?,
-        settings: serde_json::from_str(&row.text(11)?).map_err(internal("reading a node"))?,
-        state: row.text(12)?,
-        drained_at: row.opt_time(13)?,
+        settings: serde_json::from_str(&row.text(10)?).map_err(internal("reading a node"))?,
+        state: row.text(11)?,
+        drained_at: row.opt_time(12)?,
     })
 }
 
 /// Those that were seen since, by name.
 pub async fn seen_since(conn: &mut Conn, since: Timestamp) -> Result<Vec<Node>> {
     conn.rows(
-        "SELECT name, run, host, pid, version, addresses, workers, started_at, seen_at, clock_offset, secret_key, settings, state, drained_at
+        "SELECT name, run, host, pid, version, addresses, workers, started_at, seen_at, clock_offset, settings, state, drained_at
            FROM nodes WHERE seen_at >= $1 ORDER BY name LIMIT $2",
         &[since.into(), MOST.into()],
         read,
@@ -99,7 +96,7 @@ pub async fn alive(db: &Db) -> Result<Vec<Node>> {
 
 pub async fn find(conn: &mut Conn, name: &str) -> Result<Option<Node>> {
     conn.row(
-        "SELECT name, run, host, pid, version, addresses, workers, started_at, seen_at, clock_offset, secret_key, settings, state, drained_at
+        "SELECT name, run, host, pid, version, addresses, workers, started_at, seen_at, clock_offset, settings, state, drained_at
            FROM nodes WHERE name = $1",
         &[name.into()],
         read,
@@ -107,24 +104,32 @@ pub async fn find(conn: &mut Conn, name: &str) -> Result<Option<Node>> {
     .await
 }
 
-/// Takes the name from `before`, the run that had it (or that nobody has it), and says what this one is. False when another was faster.
-pub async fn enter(tx: &mut Tx, node: &Node, before: Option<&str>) -> Result<bool> {
-    if let Some(run) = before {
+/// Takes the name from a run that had it, as it was `seen`, or from nobody, and says what this one is. False when that run is not silent
+/// after all, or another was faster. What the run wrote to it may still write to, unless it is sure to be `dead`.
+pub async fn enter(tx: &mut Tx, node: &Node, seen: Option<&Node>, dead: bool) -> Result<bool> {
+    if let Some(before) = seen {
         let gone = tx
             .execute(
-                "DELETE FROM nodes WHERE name = $1 AND run = $2",
-                &[(&node.name).into(), run.into()],
+                "DELETE FROM nodes WHERE name = $1 AND run = $2 AND seen_at = $3",
+                &[
+                    (&node.name).into(),
+                    (&before.run).into(),
+                    before.seen_at.into(),
+                ],
             )
             .await?;
         if gone == 0 {
             return Ok(false);
         }
+        if !dead {
+            uploads::leave_to(tx, &node.name, &before.run).await?;
+        }
     }
     let addresses = serde_json::to_string(&node.addresses).map_err(internal("writing a node"))?;
     let settings = serde_json::to_string(&node.settings).map_err(internal("writing a node"))?;
     let made = tx.execute(
-        "INSERT INTO nodes (name, run, host, pid, version, addresses, workers, started_at, seen_at, clock_offset, secret_key, settings, state)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+        "INSERT INTO nodes (name, run, host, pid, version, addresses, workers, started_at, seen_at, clock_offset, settings, state)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
          ON CONFLICT (name) DO NOTHING",
         &[
             (&node.name).into(),
@@ -137,7 +142,6 @@ pub async fn enter(tx: &mut Tx, node: &Node, before: Option<&str>) -> Result<boo
             node.started_at.into(),
             node.seen_at.into(),
             node.clock_offset.into(),
-            (&node.secret_key).into(),
             (&settings).into(),
             (&node.state).into(),
         ],
@@ -183,20 +187,35 @@ pub async fn leave(tx: &mut Tx, name: &str, run: &str) -> Result<()> {
 }
 
 /// Asks a node to take no new work, or to take it again. It does so within seconds.
-pub async fn drain(tx: &mut Tx, name: &str, drained_at: Option<Timestamp>) -> Result<()> {
-    let asked = tx
-        .execute(
-            "UPDATE nodes SET drained_at = $2 WHERE name = $1",
-            &[name.into(), drained_at.into()],
-        )
-        .await?;
-    if asked == 0 {
-        return Err(Error::not_found(
+///
+/// Refused for a node that would not hear of it: one that is not there, or of a version that does not know of draining.
+pub async fn ask(db: &Db, name: &str, drained: bool) -> Result<()> {
+    let alive = alive(db).await?;
+    let node = alive.iter().find(|node| node.name == name).ok_or_else(|| {
+        Error::not_found(
             What::Node,
-            format!("there is no node `{name}`: `seawall node ls` shows those that are there"),
-        ));
+            format!("no node `{name}` serves this registry: `seawall node ls` shows those that do"),
+        )
+    })?;
+    if node.run.is_empty() {
+        return Err(Error::Precondition(format!(
+            "node `{name}` runs an older version, which cannot be drained"
+        )));
     }
-    Ok(())
+    let name = name.to_owned();
+    db.write(move |tx| {
+        let name = name.clone();
+        Box::pin(async move {
+            let since = if drained { Some(tx.now().await?) } else { None };
+            tx.execute(
+                "UPDATE nodes SET drained_at = $2 WHERE name = $1",
+                &[(&name).into(), since.into()],
+            )
+            .await
+            .map(|_| ())
+        })
+    })
+    .await
 }
 
 /// Forgets those that were not seen since.

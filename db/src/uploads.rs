@@ -103,6 +103,16 @@ pub async fn take(
     Ok((taken > 0).then_some(seen.epoch + 1))
 }
 
+/// The files of a node stay with a run of it that may still write to them: who goes on with their sessions does so in files of his own.
+pub async fn leave_to(tx: &mut Tx, node: &str, run: &str) -> Result<()> {
+    tx.execute(
+        "UPDATE uploads SET node = node || '/' || $2 WHERE node = $1 AND finished IS NULL",
+        &[node.into(), run.into()],
+    )
+    .await
+    .map(|_| ())
+}
+
 /// The session goes on in a file of this node. False when somebody else has taken it.
 pub async fn change_file(
     tx: &mut Tx,

@@ -143,15 +143,16 @@ async fn claim_all(node: Node, tracker: TaskTracker) {
     let waiting = node.registry.db().clone();
     let mut drained = node.drained.clone();
     while !node.shutdown.is_cancelled() {
-        let resumed = drained.wait_for(|drained| !drained);
-        if node.shutdown.run_until_cancelled(resumed).await.is_none() {
-            break;
-        }
         // Noted before the look, so that what is enqueued after it wakes us.
         let enqueued = waiting.job_waiting().notified();
-        let filled = tokio::select! {
-            filled = fill(&node, &tracker, &slots, &freed) => filled,
-            () = node.out_of_patience() => break,
+        let is_drained = *drained.borrow_and_update();
+        let filled = if is_drained {
+            Ok(LONGEST_SLEEP)
+        } else {
+            tokio::select! {
+                filled = fill(&node, &tracker, &slots, &freed) => filled,
+                () = node.out_of_patience() => break,
+            }
         };
         let pause = match filled {
             Ok(pause) => pause,
@@ -164,6 +165,7 @@ async fn claim_all(node: Node, tracker: TaskTracker) {
             () = node.shutdown.cancelled() => break,
             () = enqueued => node.poke.send_modify(|count| *count += 1),
             () = freed.notified() => {}
+            Ok(()) = drained.changed() => {}
             () = tokio::time::sleep(pause) => {}
         }
     }

@@ -11,7 +11,7 @@ use db::{
     audit::Purge,
     changes,
     jobs::{self, Forget},
-    nodes,
+    keys, nodes,
 };
 use model::{Result, job::Kind};
 
@@ -25,6 +25,8 @@ const KEEP_PERIODIC: Duration = Duration::from_hours(72);
 const KEEP_EXECUTIONS: i64 = 50;
 /// Executions found at a time: each look ranks all of a kind.
 const MANY: i64 = 5000;
+/// How long a key that signs no more still verifies: longer than any token lives.
+const KEEP_KEYS: Duration = Duration::from_hours(90 * 24);
 /// Rows in one transaction, lines of logs too: a few milliseconds of the one writer that SQLite has.
 const BATCH: i64 = 200;
 
@@ -51,6 +53,7 @@ pub(crate) async fn run(cx: &Context) -> Result<Outcome> {
                     let dropped = changes::trim(tx, now.minus(KEEP_CHANGES), BATCH).await?;
                     let ended = jobs::trim(tx, forget, BATCH).await?;
                     nodes::forget(tx, now.minus(nodes::KEPT)).await?;
+                    keys::forget_retired(tx, keys::TOKEN, now.minus(KEEP_KEYS)).await?;
                     Ok((dropped, ended))
                 })
             })

@@ -76,6 +76,7 @@ kinds!(
     ProjectRestored: "project.restored" => Event::RestoreProject,
     TrashDeleted: "trash.deleted" => Event::DeleteTrash,
     SettingChanged: "setting.changed" => Event::UpdateConfiguration,
+    KeyRotated: "key.rotated" => Event::UpdateConfiguration,
 );
 
 #[cfg(test)]

@@ -207,13 +207,12 @@ impl Job {
             | Self::PurgeAudit(_)
             | Self::Describe {}
             | Self::Recount {}
-            | Self::Fsck {}
             | Self::MeasureSpace { .. }
             | Self::EmptyTrash {}
             | Self::Retain { .. }
             | Self::ForgetUser { .. } => Duration::from_hours(6),
-            // A slice ends with a whole content, and that may be large.
-            Self::Scrub { requested_by: None } => Duration::from_hours(24),
+            // A slice ends with a whole content, and that may be large; a check looks at every file and every row.
+            Self::Scrub { requested_by: None } | Self::Fsck {} => Duration::from_hours(24),
             Self::Scrub {
                 requested_by: Some(_),
             } => Duration::from_hours(60 * 24),

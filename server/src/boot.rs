@@ -176,8 +176,6 @@ pub struct Opened {
     pub registry: Registry,
     pub auth: Auth,
     pub store_id: String,
-    /// The key file's fingerprint.
-    pub secret_key: String,
     /// What of a deleted user does not stay.
     pub forget: Forget,
     /// The administrator's password, when it was made up just now: nobody else knows it.
@@ -280,7 +278,6 @@ async fn put_together(
         registry,
         auth,
         store_id,
-        secret_key: key.fingerprint(),
         forget: Forget {
             account: config.gdpr.delete_user,
             audit: config.gdpr.audit_logs,
@@ -415,18 +412,19 @@ async fn settle_identity(db: &Db, store: &Store) -> Result<String> {
     }
 }
 
-/// The nodes that run with the right one: `, which node `a` on host-a has`; nothing when none runs.
+/// The first of the nodes that run with the right one: `, which node `a` on host-a has`; nothing when none runs.
 async fn who_runs(db: &Db, verb: &str) -> String {
     let Ok(running) = nodes::alive(db).await else {
         return String::new();
     };
     let named = running.iter().filter(|node| node.name != db.node());
     let named: Vec<String> = named
+        .take(3)
         .map(|node| format!("`{}` on {}", node.name, node.host))
         .collect();
     match named.as_slice() {
         [] => String::new(),
-        named => format!(", which node {} {verb}", named.join(", ")),
+        named => format!(", which {verb} node {}", named.join(", ")),
     }
 }
 

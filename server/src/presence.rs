@@ -2,20 +2,23 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
 use api::health::Health;
+use auth::Auth;
 use db::{
     Db,
     nodes::{self, Node, SILENT, Sign},
 };
 use model::{id::new_uid, time::Timestamp};
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 /// Between two signs of life, and between two looks at whether this node is drained.
@@ -24,22 +27,35 @@ const BEAT: Duration = Duration::from_secs(2);
 const SELDOM: Duration = Duration::from_hours(1);
 /// Between two looks at who goes by this node's name.
 const LOOK: Duration = Duration::from_millis(500);
+/// How long a run must say nothing under our eyes before its name is ours: while the database was away, everybody was silent.
+const WATCHED: Duration = Duration::from_secs(6);
 /// Beats between two comparisons with the other nodes.
 const COMPARE: u64 = 15;
-/// Holds the last run of this data directory: what it left behind is nobody's any more, since its lock is ours.
+/// Holds the runs that this data directory had last, a line each.
 const RUN: &str = "seawall.run";
 
 /// What a node says of itself that stays as it is.
 pub struct Own {
     pub addresses: Vec<String>,
     pub workers: usize,
-    pub secret_key: String,
     pub settings: BTreeMap<String, String>,
 }
 
 pub struct Presence {
     db: Db,
     node: Node,
+    /// What was told last.
+    told: (&'static str, Timestamp),
+}
+
+/// Whom the node's signs of life are for.
+pub struct Told {
+    pub auth: Auth,
+    pub health: Arc<Health>,
+    /// Whether the node is drained.
+    pub drained: watch::Sender<bool>,
+    /// Cancelled when another process has this node's name: this one has to end then, since what it was in the middle of is the other's.
+    pub replaced: CancellationToken,
 }
 
 impl Presence {
@@ -47,7 +63,7 @@ impl Presence {
     /// [`SILENT`].
     pub async fn enter(db: &Db, data: &Path, own: Own) -> Result<Self> {
         let file = data.join(RUN);
-        let last = fs::read_to_string(&file).unwrap_or_default();
+        let last = tokio::fs::read_to_string(&file).await.unwrap_or_default();
         let started_at = db.now().await?;
         let node = Node {
             name: db.node().to_owned(),
@@ -60,41 +76,44 @@ impl Presence {
             started_at,
             seen_at: started_at,
             clock_offset: clock_offset(db).await?,
-            secret_key: own.secret_key,
             settings: own.settings,
             state: "starting".to_owned(),
             drained_at: None,
         };
-        let mut seen: Option<Node> = None;
-        while !take(db, &node, last.trim(), &mut seen).await? {
-            tokio::time::sleep(LOOK).await;
+        // Both, until the name is taken: a process that is killed here must find its own.
+        note(&file, &format!("{last}\n{}", node.run)).await?;
+        let mut watched = None;
+        while !take(db, &node, &last, &mut watched).await? {
+            sleep(LOOK).await;
         }
-        fs::write(&file, &node.run)
-            .with_context(|| format!("cannot write `{}`", file.display()))?;
+        note(&file, &node.run).await?;
         Ok(Self {
             db: db.clone(),
+            told: ("starting", node.seen_at),
             node,
         })
     }
 
     /// Until `end`: then others may have the name.
-    pub async fn keep(
-        self,
-        health: Arc<Health>,
-        drained: watch::Sender<bool>,
-        end: CancellationToken,
-    ) {
-        let mut compared = BTreeSet::new();
-        let mut told_at = self.node.started_at;
-        for beat in 0.. {
-            match self.beat(&health, &drained, &mut told_at).await {
-                Ok(()) if beat % COMPARE == 1 => self.compare(&mut compared).await,
-                Ok(()) => {}
-                Err(error) => tracing::debug!(%error, "this node could not tell that it is there"),
+    pub async fn keep(mut self, told: Told, end: CancellationToken) {
+        let mut differing = BTreeSet::new();
+        for beat in 0_u64.. {
+            if let Err(error) = told.auth.refresh_keys().await {
+                tracing::debug!(%error, "the keys of tokens could not be read again");
+            }
+            match timeout(SILENT, self.beat(&told)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "this node could not tell that it is there");
+                }
+                Err(_) => tracing::debug!("this node could not tell in time that it is there"),
+            }
+            if beat % COMPARE == 1 {
+                differing = self.compare(&differing).await;
             }
             tokio::select! {
                 () = end.cancelled() => break,
-                () = tokio::time::sleep(BEAT) => {}
+                () = sleep(BEAT) => {}
             }
         }
         let (name, run) = (self.node.name, self.node.run);
@@ -107,52 +126,53 @@ impl Presence {
         }
     }
 
-    async fn beat(
-        &self,
-        health: &Health,
-        drained: &watch::Sender<bool>,
-        told_at: &mut Timestamp,
-    ) -> Result<()> {
-        let is_drained = match self.sign(health, told_at).await? {
-            Some(is_drained) => is_drained,
-            // The row of one that was silent for a day is dropped.
-            None => match self.found().await? {
-                None => {
-                    self.enter_again().await?;
-                    false
-                }
-                Some(other) => {
-                    tracing::error!(
-                        host = other.host,
-                        pid = other.pid,
-                        "another process goes by this node's name: each needs its own (server.node)"
-                    );
-                    health.set_replaced(true);
-                    drained.send_replace(true);
-                    return Ok(());
-                }
-            },
+    async fn beat(&mut self, told: &Told) -> Result<()> {
+        let Some(is_drained) = self.sign(told.health.status()).await? else {
+            return self.settle(told).await;
         };
-        health.set_replaced(false);
-        health.set_drained(is_drained);
-        drained.send_if_modified(|before| std::mem::replace(before, is_drained) != is_drained);
+        told.health.set_drained(is_drained);
+        let is_changed = told
+            .drained
+            .send_if_modified(|before| std::mem::replace(before, is_drained) != is_drained);
+        if is_changed && is_drained {
+            tracing::info!("drained: no new work until `seawall node resume`");
+        } else if is_changed {
+            tracing::info!("resumed");
+        }
         metrics::gauge!("seawall_node_drained").set(if is_drained { 1.0 } else { 0.0 });
         Ok(())
     }
 
-    /// Whether this node is drained; none when its row is not its own any more. Where nobody else writes the database, it is only looked at.
-    async fn sign(&self, health: &Health, told_at: &mut Timestamp) -> Result<Option<bool>> {
+    /// The row is gone, or another's.
+    async fn settle(&self, told: &Told) -> Result<()> {
+        match self.found().await? {
+            // One that was silent for a day is forgotten, and a database that lost its last commits has forgotten too.
+            None => self.enter_again(None).await,
+            Some(other) if self.is_silent(&other).await? => self.enter_again(Some(other)).await,
+            Some(other) => {
+                tracing::error!(
+                    host = other.host,
+                    pid = other.pid,
+                    "another process goes by this node's name (server.node): this one ends"
+                );
+                told.replaced.cancel();
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether this node is drained; none when its row is not its own any more. Where nobody else writes the database, what has not
+    /// changed is told seldom.
+    async fn sign(&mut self, state: &'static str) -> Result<Option<bool>> {
         let now = self.db.clock().now();
-        if self.db.is_exclusive() && now.since(*told_at) < SELDOM {
+        if self.db.is_exclusive() && self.told.0 == state && now.since(self.told.1) < SELDOM {
             let found = self.found().await?;
             let own = found.filter(|node| node.run == self.node.run);
             return Ok(own.map(|node| node.drained_at.is_some()));
         }
-        *told_at = now;
         let clock_offset = clock_offset(&self.db).await?;
         metrics::gauge!("seawall_node_clock_offset_seconds").set(clock_offset as f64 / 1e6);
         let (name, run) = (self.node.name.clone(), self.node.run.clone());
-        let state = health.status();
         let told = self.db.write(move |tx| {
             let (name, run) = (name.clone(), run.clone());
             Box::pin(async move {
@@ -166,93 +186,111 @@ impl Presence {
                 nodes::see(tx, &sign, now).await
             })
         });
-        Ok(told.await?)
+        let told = told.await?;
+        self.told = (state, now);
+        Ok(told)
     }
 
     async fn found(&self) -> Result<Option<Node>> {
         Ok(nodes::find(&mut *self.db.reader().await?, &self.node.name).await?)
     }
 
-    async fn enter_again(&self) -> Result<()> {
-        let node = self.node.clone();
-        let entered = self.db.write(move |tx| {
-            let mut node = node.clone();
-            Box::pin(async move {
-                node.seen_at = tx.now().await?;
-                nodes::enter(tx, &node, None).await
-            })
-        });
-        entered.await?;
+    async fn is_silent(&self, other: &Node) -> Result<bool> {
+        Ok(self.db.now().await?.since(other.seen_at) > SILENT)
+    }
+
+    async fn enter_again(&self, seen: Option<Node>) -> Result<()> {
+        enter(&self.db, &self.node, seen, false).await?;
         Ok(())
     }
 
-    /// Tells once of each node that is configured otherwise, although it should not be.
-    async fn compare(&self, told: &mut BTreeSet<(String, Vec<String>)>) {
+    /// Tells of each node that is configured otherwise, although it should not be, unless it was so when they were compared last.
+    async fn compare(&self, before: &BTreeSet<(String, String)>) -> BTreeSet<(String, String)> {
         let Ok(all) = nodes::alive(&self.db).await else {
-            return;
+            return before.clone();
         };
         metrics::gauge!("seawall_nodes").set(all.len() as f64);
-        for other in all.iter().filter(|other| other.name != self.node.name) {
-            let differs = self.node.differs(other);
-            if !differs.is_empty() && told.insert((other.name.clone(), differs.clone())) {
-                tracing::warn!(
-                    node = other.name,
-                    keys = differs.join(", "),
-                    "another node has other values of what all should have alike"
-                );
-            }
+        let others = all.iter().filter(|other| other.name != self.node.name);
+        let differing = others.filter_map(|other| {
+            let keys = self.node.differs(other);
+            (!keys.is_empty()).then(|| (other.name.clone(), keys.join(", ")))
+        });
+        let differing: BTreeSet<_> = differing.collect();
+        for (node, keys) in differing.difference(before) {
+            tracing::warn!(
+                node,
+                keys,
+                "another node has other values of what all should have alike"
+            );
         }
+        differing
     }
 }
 
-/// Tries to take the name once. `last` is the run that this data directory had before; `seen` is how the row stood at the look before.
-async fn take(db: &Db, node: &Node, last: &str, seen: &mut Option<Node>) -> Result<bool> {
+/// A run that has the name, as it was seen first.
+struct Watched {
+    node: Node,
+    since: Instant,
+}
+
+/// Tries to take the name once. `last` are the runs that this data directory had before: its lock is ours, so they are dead.
+async fn take(db: &Db, node: &Node, last: &str, watched: &mut Option<Watched>) -> Result<bool> {
     let (found, now) = {
         let mut reader = db.reader().await?;
         let now = reader.now(db.clock()).await?;
         (nodes::find(&mut reader, &node.name).await?, now)
     };
-    let before = match found {
-        None => None,
-        Some(other)
-            if db.is_exclusive()
-                || !last.is_empty() && other.run == last
-                || now.since(other.seen_at) > SILENT =>
-        {
-            Some(other.run)
-        }
-        Some(other) => {
-            let is_alive =
-                |before: &Node| before.run != other.run || before.seen_at < other.seen_at;
-            if seen.as_ref().is_some_and(is_alive) {
-                bail!(
-                    "a node named `{}` runs already, on {} (process {}): give each node a name of its own (server.node)",
-                    other.name,
-                    other.host,
-                    other.pid
-                );
-            }
-            if seen.is_none() {
-                tracing::info!(
-                    node = other.name,
-                    host = other.host,
-                    pid = other.pid,
-                    "waiting to see whether the process that had this node's name still runs"
-                );
-            }
-            *seen = Some(other);
-            return Ok(false);
-        }
+    let Some(other) = found else {
+        return enter(db, node, None, true).await;
     };
+    // A copy of the directory on another machine knows the run too.
+    let is_ours = other.host == node.host && last.lines().any(|run| run == other.run);
+    if db.is_exclusive() || is_ours {
+        return enter(db, node, Some(other), true).await;
+    }
+    let Some(first) = watched else {
+        tracing::info!(
+            node = other.name,
+            host = other.host,
+            pid = other.pid,
+            "waiting to see whether the process that had this node's name still runs"
+        );
+        *watched = Some(Watched {
+            node: other,
+            since: Instant::now(),
+        });
+        return Ok(false);
+    };
+    if first.node.run != other.run || first.node.seen_at < other.seen_at {
+        bail!(
+            "a node named `{}` runs already, on {} (process {}): give each node a name of its own (server.node)",
+            other.name,
+            other.host,
+            other.pid
+        );
+    }
+    if first.since.elapsed() < WATCHED || now.since(other.seen_at) < SILENT {
+        return Ok(false);
+    }
+    enter(db, node, Some(other), false).await
+}
+
+async fn enter(db: &Db, node: &Node, seen: Option<Node>, dead: bool) -> Result<bool> {
     let node = node.clone();
     let entered = db.write(move |tx| {
-        let (mut node, before) = (node.clone(), before.clone());
+        let (mut node, seen) = (node.clone(), seen.clone());
         Box::pin(async move {
             node.seen_at = tx.now().await?;
-            nodes::enter(tx, &node, before.as_deref()).await
+            nodes::enter(tx, &node, seen.as_ref(), dead).await
         })
     });
     Ok(entered.await?)
+}
+
+async fn note(file: &PathBuf, text: &str) -> Result<()> {
+    tokio::fs::write(file, text)
+        .await
+        .with_context(|| format!("cannot write `{}`", file.display()))
 }
 
 /// How far our clock is ahead of the database's, in microseconds, as far as the way there and back lets one tell.
@@ -266,7 +304,8 @@ async fn clock_offset(db: &Db) -> Result<i64> {
     Ok(before.0.midpoint(after.0) - told.0)
 }
 
-fn host() -> String {
+/// The machine's name.
+pub fn host() -> String {
     rustix::system::uname()
         .nodename()
         .to_string_lossy()

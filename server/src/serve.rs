@@ -2,7 +2,7 @@
 
 use std::{io::Write, sync::Arc, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use api::{Api, App, Measures, admission::Admission, health::Health};
 use http::HeaderValue;
 use jobs::forward::Forwarder;
@@ -21,7 +21,7 @@ use crate::{
     config::Config,
     control::Control,
     listen::{self, Bound, Stop, Tls},
-    presence::{Own, Presence},
+    presence::{self, Own, Presence, Told},
     starting::Front,
     telemetry::Telemetry,
 };
@@ -42,7 +42,7 @@ pub async fn run(config: Config, outbound: Outbound, telemetry: Arc<Telemetry>) 
     let mut listeners = listen::open(listening)?;
     listeners.tell(telemetry.access_log());
     let first = listeners.bound().first().map(url);
-    let addresses = addresses(listeners.bound(), &config.server.node);
+    let addresses = addresses(listeners.bound());
     let stop = Stop {
         shutdown: CancellationToken::new(),
         cut: CancellationToken::new(),
@@ -81,15 +81,17 @@ pub async fn run(config: Config, outbound: Outbound, telemetry: Arc<Telemetry>) 
     let own = Own {
         addresses,
         workers: config.jobs.workers,
-        secret_key: opened.secret_key.clone(),
         settings: config.shared(),
     };
-    let entering = Presence::enter(opened.registry.db(), &opened.data.path, own);
+    let background = opened.registry.in_background();
+    let entering = Presence::enter(background.db(), &opened.data.path, own);
     let Some(presence) = stop.shutdown.run_until_cancelled(entering).await else {
         tracing::info!("asked to stop before this node had its name");
         return Ok(());
     };
-    let background = Background::start(&config, &opened, &app, presence?).await?;
+    let replaced = CancellationToken::new();
+    let background = Background::start(&config, &opened, &app, presence?, &replaced).await?;
+    signals.spawn(end_when_replaced(replaced.clone(), stop.clone()));
     front.open(Api::new(app.clone()));
     show(&format!(
         "Seawall {} is ready at {}",
@@ -111,7 +113,20 @@ pub async fn run(config: Config, outbound: Outbound, telemetry: Arc<Telemetry>) 
         () = background.end(&app.writes, &opened.registry) => {}
         () = patience => tracing::warn!("stopped before all work in the background had ended"),
     }
+    if replaced.is_cancelled() {
+        bail!(
+            "another process goes by the name `{}`: give each node a name of its own (server.node)",
+            config.server.node
+        );
+    }
     Ok(())
+}
+
+/// What this process was in the middle of is another's: nothing is waited for.
+async fn end_when_replaced(replaced: CancellationToken, stop: Stop) {
+    replaced.cancelled().await;
+    stop.shutdown.cancel();
+    stop.cut.cancel();
 }
 
 /// What runs beside the requests.
@@ -126,6 +141,7 @@ impl Background {
         opened: &Opened,
         app: &App,
         presence: Presence,
+        replaced: &CancellationToken,
     ) -> Result<Self> {
         let (tasks, end) = (TaskTracker::new(), CancellationToken::new());
         app.health.look(&opened.registry, &opened.store_id).await;
@@ -140,7 +156,13 @@ impl Background {
             external_url: app.config.external_url.clone(),
         };
         let (drain, drained) = watch::channel(false);
-        tasks.spawn(presence.keep(app.health.clone(), drain, end.clone()));
+        let told = Told {
+            auth: opened.auth.clone(),
+            health: app.health.clone(),
+            drained: drain,
+            replaced: replaced.clone(),
+        };
+        tasks.spawn(presence.keep(told, end.clone()));
         let jobs = job_config(config);
         jobs::Runner::start(&opened.registry, post, &tasks, end.clone(), drained, jobs);
         tasks.spawn(opened.registry.in_background().tell_activity(end.clone()));
@@ -304,8 +326,9 @@ fn show(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// Where others reach this node, as far as it can tell: the wildcard addresses are shown as the machine.
-fn addresses(bound: &[Bound], host: &str) -> Vec<String> {
+/// Where others reach this node, as far as it can tell: the wildcard addresses are shown as this machine's name.
+fn addresses(bound: &[Bound]) -> Vec<String> {
+    let host = presence::host();
     let shown = bound.iter().map(|bound| {
         let scheme = if bound.is_tls() { "https" } else { "http" };
         let address = bound.address;

@@ -1,7 +1,6 @@
 //! The processes that serve this registry.
 
 use db::nodes;
-use model::time::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -58,17 +57,7 @@ pub(super) async fn resume(call: Call) -> Result<Done> {
 }
 
 async fn ask(call: &Call, drained: bool) -> Result<Done> {
-    let name = call.param("node_name").to_owned();
-    call.app()
-        .registry
-        .db()
-        .write(move |tx| {
-            let name = name.clone();
-            Box::pin(async move {
-                let now: Timestamp = tx.now().await?;
-                nodes::drain(tx, &name, drained.then_some(now)).await
-            })
-        })
-        .await?;
+    let db = call.app().registry.db();
+    nodes::ask(db, call.param("node_name"), drained).await?;
     Ok(Done)
 }

@@ -188,8 +188,8 @@ pub(super) fn table() -> Vec<Route> {
     ]));
     all.extend(tagged("nodes", vec![
         get("/system/nodes",                     "listNodes",  System(Resource::JobserviceMonitor, List), nodes::list,   "The processes that serve this registry"),
-        post("/system/nodes/{node_name}/drain",  "drainNode",  System(Resource::JobserviceMonitor, Stop), nodes::drain,  "Ask a node to take no new work: /readyz says so, and it begins no jobs"),
-        post("/system/nodes/{node_name}/resume", "resumeNode", System(Resource::JobserviceMonitor, Stop), nodes::resume, "Let a node take work again"),
+        post("/system/nodes/{node_name}/drain",  "drainNode",  System(Resource::Configuration, Update), nodes::drain,  "Ask a node to take no new work: /readyz says so, and it begins no jobs"),
+        post("/system/nodes/{node_name}/resume", "resumeNode", System(Resource::Configuration, Update), nodes::resume, "Let a node take work again"),
     ]));
     all.extend(tagged("space", vec![
         get("/system/space",               "getSpace",     System(Resource::SystemVolumes, Read),   space::get,     "Where the space went, when it was last measured"),

@@ -274,7 +274,7 @@ pub(super) fn shared_text(value: Bytes) -> HeaderValue {
 
 /// Nothing is written into a store that is missing or another's.
 pub(super) fn check_store(ask: &Ask) -> Result<()> {
-    if ask.app.health.may_write() {
+    if ask.app.health.store_works() {
         return Ok(());
     }
     Err(Error::Unavailable(anyhow::anyhow!(

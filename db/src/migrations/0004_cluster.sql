@@ -1,13 +1,12 @@
 -- Many nodes: what each says of itself.
 
 -- run: one start of a process; another that goes by the same name has another. addresses: JSON, where it listens. clock_offset: how far
--- its clock is ahead of the database's, in microseconds. secret_key: the fingerprint of its key file. settings: JSON, {key: value}
+-- its clock is ahead of the database's, in microseconds. settings: JSON, {key: value}
 -- of what all nodes should have alike. state: what /readyz says. drained_at: since when an operator wants no new work on it.
 ALTER TABLE nodes ADD COLUMN run TEXT NOT NULL DEFAULT '';
 ALTER TABLE nodes ADD COLUMN version TEXT NOT NULL DEFAULT '';
 ALTER TABLE nodes ADD COLUMN addresses TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE nodes ADD COLUMN clock_offset BIGINT NOT NULL DEFAULT 0;
-ALTER TABLE nodes ADD COLUMN secret_key TEXT NOT NULL DEFAULT '';
 ALTER TABLE nodes ADD COLUMN settings TEXT NOT NULL DEFAULT '{}';
 ALTER TABLE nodes ADD COLUMN state TEXT NOT NULL DEFAULT '';
 ALTER TABLE nodes ADD COLUMN drained_at BIGINT;

@@ -34,6 +34,7 @@ mod jobs;
 mod lists;
 mod log;
 mod migrations;
+mod nodes;
 mod people;
 mod pgbouncer;
 mod plans;

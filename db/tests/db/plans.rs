@@ -58,6 +58,11 @@ const WHOLE: &[(&str, &str)] = &[
         "when somebody is to be forgotten; there are thousands of people",
     ),
     ("FROM keys WHERE purpose", "a handful of rows"),
+    ("UPDATE keys SET retired_at", "a handful of rows"),
+    (
+        "SET node = node || '/'",
+        "when a process takes the name of one that is silent",
+    ),
     ("FROM settings ORDER BY name", "a few dozen rows"),
     ("MAX(version)", "a handful of rows"),
     (

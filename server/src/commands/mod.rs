@@ -7,6 +7,7 @@ mod fsck;
 mod gc;
 mod health;
 mod job;
+mod key;
 mod migrate;
 mod node;
 mod project;
@@ -86,6 +87,8 @@ enum Command {
     Fsck(fsck::Args),
     /// Read all stored content again and compare it with its digest
     Scrub(scrub::Args),
+    /// Change the keys that sign and encrypt
+    Key(key::Args),
     /// Look at the nodes that serve this registry, and drain them
     Node(node::Args),
     /// Look at jobs, read their logs, stop them
@@ -117,6 +120,7 @@ pub fn run() -> ExitCode {
         Command::Trash(args) => trash::run(args),
         Command::Fsck(args) => fsck::run(&args),
         Command::Scrub(args) => scrub::run(&args),
+        Command::Key(args) => key::run(args),
         Command::Node(args) => node::run(args),
         Command::Job(args) => job::run(args),
         Command::Migrate(args) => migrate::run(&args),

@@ -105,6 +105,12 @@ impl Config {
         let mut config = Self::deserialize(&root)?;
         config.complete(&host_name);
         pins::complete(&mut config, overwrite.as_deref())?;
+        let node = &config.server.node;
+        if !is_node_name(node) {
+            return Err(ConfigError::new(format!(
+                "`server.node` is `{node}`: expected 1 to 128 letters, digits and signs of ASCII without `/`"
+            )));
+        }
         if config.listen.is_empty() {
             return Err(ConfigError::new(
                 "`listen` is an empty list: name at least one address".to_owned(),
@@ -202,6 +208,11 @@ impl Config {
             self.limits.password_hashing = (processors / 2).max(1);
         }
     }
+}
+
+/// It stands in headers and in paths.
+fn is_node_name(name: &str) -> bool {
+    (1..=128).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic() && b != b'/')
 }
 
 fn place_log(target: &mut Target, data: &Path) {

@@ -97,6 +97,7 @@ fn the_machine_gives_what_is_left_open() {
             .node,
         "a"
     );
+    assert!(refusal("server.node = 'a/b'", &[]).contains("`server.node` is `a/b`"));
 }
 
 #[test]

@@ -118,6 +118,10 @@ pub enum Request {
         deep: bool,
         repair: bool,
     },
+    /// Another key signs tokens.
+    KeyRotateToken {
+        revoke: bool,
+    },
     NodeList {},
     /// No new work for a node, or again.
     NodeDrain {
@@ -217,6 +221,7 @@ impl Request {
             | Self::TrashRestore { .. }
             | Self::TrashDelete { .. }
             | Self::Space { measure: true }
+            | Self::KeyRotateToken { .. }
             | Self::NodeDrain { .. }
             | Self::JobStop { .. } => false,
         }

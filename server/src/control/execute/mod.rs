@@ -123,8 +123,11 @@ pub async fn execute(house: &House, request: Request, work: &Work) -> Result<Val
         }
         Request::Scrub {} => json(care::scrub(house, work).await?),
         Request::Fsck { deep, repair } => json(care::fsck(house, work, deep, repair).await?),
+        Request::KeyRotateToken { revoke } => json(house.auth.rotate_token_key(revoke).await?),
         Request::NodeList {} => json(nodes::list(house).await?),
-        Request::NodeDrain { name, drained } => json(nodes::drain(house, name, drained).await?),
+        Request::NodeDrain { name, drained } => {
+            json(db::nodes::ask(house.db(), &name, drained).await?)
+        }
         Request::JobList { limit } => json(jobs::list(house, limit).await?),
         Request::JobLog { id, after } => json(jobs::log(house, id, after).await?),
         Request::JobStop { id } => json(jobs::stop(house, id).await?),

@@ -40,16 +40,3 @@ pub(super) async fn list(house: &House) -> Result<Vec<answer::Node>> {
     };
     Ok(all.into_iter().map(shown).collect())
 }
-
-pub(super) async fn drain(house: &House, name: String, drained: bool) -> Result<()> {
-    house
-        .db()
-        .write(move |tx| {
-            let name = name.clone();
-            Box::pin(async move {
-                let now = tx.now().await?;
-                nodes::drain(tx, &name, drained.then_some(now)).await
-            })
-        })
-        .await
-}

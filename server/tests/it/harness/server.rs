@@ -339,6 +339,19 @@ impl Seawall {
         child.wait().expect("gone");
     }
 
+    /// How it ends by itself.
+    pub fn wait(&mut self) -> std::process::ExitStatus {
+        let mut child = self.child.take().expect("running");
+        let began = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait().expect("asked") {
+                return status;
+            }
+            assert!(began.elapsed() < PATIENCE, "the server does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// SIGTERM; the server drains and exits with 0.
     pub fn stop(&mut self) {
         if self.child.is_none() {

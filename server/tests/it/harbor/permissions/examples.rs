@@ -273,8 +273,8 @@ pub const EXAMPLES: &[(&str, &str, &str, &str)] = &[
 ];
 
 /// Jobs are rows that everybody reads who may; what they change they tell themselves.
-const OF_NODES: &str = "asks a process of this installation, whose row says so";
 const OF_JOBS: &str = "begins or ends jobs of this installation, whose rows say so";
+const OF_NODES: &str = "asks a process of this installation, whose row says so";
 
 /// Routes that change nothing that others may follow, each with the reason.
 pub const NO_CHANGE: &[(&str, &str)] = &[

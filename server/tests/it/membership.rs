@@ -10,7 +10,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Client, Image, Seawall},
+    harness::{Client, Image, Seawall, on_both_with, server::on_sqlite_with},
     nodes::{first, run},
 };
 
@@ -122,6 +122,39 @@ fn nodes_are_listed_drained_and_resumed_from_each_other() {
         assert_eq!(nodes(&one).as_array().map(Vec::len), Some(1));
         one.stop();
     });
+}
+
+#[test]
+fn one_node_alone_is_drained_too() {
+    on_both_with(&[("SEAWALL_SERVER__NODE", "one")], async |seawall| {
+        let admin = seawall.admin();
+        until(async || nodes(seawall)[0]["state"] == "ready").await;
+        seawall.run(&["node", "drain", "one"]);
+        assert_eq!(ready(&admin, 503).await["status"], "draining");
+        let told = seawall.try_run(&["gc"], "");
+        let told = String::from_utf8_lossy(&told.stderr).into_owned();
+        assert!(told.contains("all nodes are drained"), "{told}");
+        seawall.run(&["node", "resume", "one"]);
+        ready(&admin, 200).await;
+        seawall.run(&["gc"]);
+        seawall.stop();
+        assert_eq!(
+            seawall.run(&["node", "ls"]),
+            "no node serves this registry\n"
+        );
+        seawall.launch();
+    });
+}
+
+#[test]
+fn a_node_that_is_not_to_be_named_is_not() {
+    on_sqlite_with(
+        &[("SEAWALL_SERVER__NODE_HEADER", "false")],
+        async |seawall| {
+            let answer = seawall.admin().get("/v2/").await.expect(200);
+            assert!(!answer.headers.contains_key("x-seawall-node"));
+        },
+    );
 }
 
 #[test]

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use db::jobs::{self, JobRow, State};
+use db::{
+    jobs::{self, JobRow, State},
+    nodes,
+};
 use model::{
     Error, Result,
     error::internal,
@@ -98,6 +101,7 @@ pub(super) async fn run(
     job: &Job,
     show: impl Fn(&Value),
 ) -> Result<Done> {
+    somebody_works(house).await?;
     loop {
         let (id, is_new) = enqueue(house, job.clone()).await?;
         let row = follow(house, work, id, is_new, &show).await?;
@@ -105,6 +109,17 @@ pub(super) async fn run(
             return ended(row);
         }
     }
+}
+
+/// Nobody waits for a job that no node begins.
+async fn somebody_works(house: &House) -> Result<()> {
+    let nodes = nodes::alive(house.db()).await?;
+    if !nodes.is_empty() && nodes.iter().all(|node| node.drained_at.is_some()) {
+        return Err(Error::Precondition(
+            "all nodes are drained and begin no jobs: `seawall node resume NAME` lets one work again".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 async fn enqueue(house: &House, job: Job) -> Result<(JobId, bool)> {

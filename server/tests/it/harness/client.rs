@@ -1,5 +1,10 @@
 //! A client that says exactly what a test wants said: one connection a request, nothing followed, nothing hidden.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -7,15 +12,20 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+/// Clients that were made: not all of them begin with the same node.
+static BEGUN: AtomicUsize = AtomicUsize::new(0);
+
 #[derive(Clone)]
 pub struct Client {
-    address: String,
+    /// Of several nodes each gets the next request in its turn.
+    addresses: Vec<String>,
+    turn: Arc<AtomicUsize>,
     authorization: Option<String>,
 }
 
 /// A request being put together.
 pub struct Request<'a> {
-    client: &'a Client,
+    address: &'a str,
     builder: http::request::Builder,
     body: Bytes,
 }
@@ -29,8 +39,14 @@ pub struct Answer {
 
 impl Client {
     pub fn new(address: &str) -> Self {
+        Self::of_many(vec![address.to_owned()])
+    }
+
+    /// Of several nodes that are one registry.
+    pub fn of_many(addresses: Vec<String>) -> Self {
         Self {
-            address: address.to_owned(),
+            addresses,
+            turn: Arc::new(AtomicUsize::new(BEGUN.fetch_add(1, Ordering::Relaxed))),
             authorization: None,
         }
     }
@@ -51,19 +67,22 @@ impl Client {
     }
 
     pub fn address(&self) -> &str {
-        &self.address
+        &self.addresses[0]
     }
 
     pub fn request(&self, method: &str, path: &str) -> Request<'_> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let address = &self.addresses[turn % self.addresses.len()];
+        // They are one to whoever asks.
         let mut builder = http::Request::builder()
             .method(method)
             .uri(path)
-            .header("host", &self.address);
+            .header("host", self.address());
         if let Some(authorization) = &self.authorization {
             builder = builder.header("authorization", authorization);
         }
         Request {
-            client: self,
+            address,
             builder,
             body: Bytes::new(),
         }
@@ -113,7 +132,9 @@ impl Client {
             .await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         let token = answer.json()["token"].as_str().expect("a token").to_owned();
-        Client::new(&self.address).with_bearer(&token)
+        let mut client = self.clone();
+        client.authorization = None;
+        client.with_bearer(&token)
     }
 }
 
@@ -136,7 +157,7 @@ impl Request<'_> {
 
     /// An error when the connection broke.
     pub async fn try_send(self) -> anyhow::Result<Answer> {
-        let stream = TcpStream::connect(&self.client.address).await?;
+        let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;

@@ -25,15 +25,26 @@ pub struct Seawall {
     settings: Vec<(String, String)>,
     _home: Option<TempDir>,
     database: Option<Database>,
+    /// The other node of a cluster: clients take turns.
+    peer: Option<Box<Self>>,
 }
 
-/// Runs a test against a fresh server on SQLite, then on PostgreSQL where there is one. A failure says on which.
+/// Runs a test against a fresh server on SQLite, then on PostgreSQL where there is one. A failure says on which. With
+/// `SEAWALL_TEST_CLUSTER` it runs against two nodes on one PostgreSQL and one store instead, which get the requests in turn.
 pub fn on_both(test: impl AsyncFn(&mut Seawall)) {
     on_both_with(&[], test);
 }
 
 /// The same with settings, as `SEAWALL_SECTION__KEY` names them.
 pub fn on_both_with(settings: &[(&str, &str)], test: impl AsyncFn(&mut Seawall)) {
+    if std::env::var_os("SEAWALL_TEST_CLUSTER").is_some() {
+        let server = testkit::postgres().expect("a cluster needs PostgreSQL");
+        let mut one = Seawall::start(settings, Some(server.fresh_database()));
+        let mut own = settings.to_vec();
+        own.push(("SEAWALL_SERVER__NODE", "peer"));
+        one.peer = Some(Box::new(one.start_beside(&own)));
+        return run("two nodes", one, &test);
+    }
     run("sqlite", Seawall::start(settings, None), &test);
     if let Some(server) = testkit::postgres() {
         run(
@@ -83,6 +94,7 @@ impl Seawall {
             settings,
             _home: Some(home),
             database,
+            peer: None,
         };
         server.launch();
         server
@@ -134,6 +146,7 @@ impl Seawall {
             settings: all,
             _home: Some(home),
             database: None,
+            peer: None,
         }
     }
 
@@ -150,6 +163,7 @@ impl Seawall {
             settings,
             _home: None,
             database: None,
+            peer: None,
         };
         server.launch();
         server
@@ -192,6 +206,9 @@ impl Seawall {
             panic!("the server did not become ready: {:?}", child.wait());
         }
         self.child = Some(child);
+        if let Some(peer) = &mut self.peer {
+            peer.launch();
+        }
     }
 
     /// Host and port.
@@ -209,7 +226,7 @@ impl Seawall {
 
     /// A client that brings the administrator's name and password.
     pub fn admin(&self) -> Client {
-        Client::new(&self.address).with_basic("admin", PASSWORD)
+        self.stranger().with_basic("admin", PASSWORD)
     }
 
     /// Makes a user with everybody's password, who may do nothing yet.
@@ -241,7 +258,8 @@ impl Seawall {
 
     /// A client that brings nothing.
     pub fn stranger(&self) -> Client {
-        Client::new(&self.address)
+        let peer = self.peer.iter().map(|peer| peer.address.clone());
+        Client::of_many(std::iter::once(self.address.clone()).chain(peer).collect())
     }
 
     /// How many changes were told, and how many lines the audit has, read beside the server.
@@ -334,6 +352,9 @@ impl Seawall {
 
     /// As a power cut would for the process: no goodbye.
     pub fn kill(&mut self) {
+        if let Some(peer) = &mut self.peer {
+            peer.kill();
+        }
         let mut child = self.child.take().expect("running");
         child.kill().expect("killed");
         child.wait().expect("gone");
@@ -354,6 +375,9 @@ impl Seawall {
 
     /// SIGTERM; the server drains and exits with 0.
     pub fn stop(&mut self) {
+        if let Some(peer) = &mut self.peer {
+            peer.stop();
+        }
         if self.child.is_none() {
             return;
         }

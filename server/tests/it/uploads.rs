@@ -494,7 +494,7 @@ fn a_mount_moves_no_bytes_and_needs_the_right_to_pull() {
 
 #[test]
 fn an_upload_that_nobody_continues_expires() {
-    on_both_with(&[("SEAWALL_UPLOADS__EXPIRE", "1s")], async |seawall| {
+    on_both_with(&[("SEAWALL_UPLOADS__EXPIRE", "3s")], async |seawall| {
         let admin = seawall.admin();
         let location = start(&admin).await;
         admin

@@ -46,12 +46,7 @@ fn told(report: &FsckReport) -> Vec<String> {
     let mut lines = Vec::new();
     for (kind, tally) in &report.findings {
         lines.push(format!("{} {}", tally.count, kind.words()));
-        let examples = tally.examples.iter();
-        lines.extend(examples.map(|example| format!("  {example}")));
-        let more = tally.count - tally.examples.len() as u64;
-        if more > 0 {
-            lines.push(format!("  and {more} more"));
-        }
+        lines.extend(tally.lines());
     }
     lines
 }

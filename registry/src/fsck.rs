@@ -127,12 +127,21 @@ impl Kind {
 }
 
 /// What was found of one kind.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Tally {
     pub count: u64,
     /// How many of them were put right, or (missing and damaged contents) are not served any more.
     pub repaired: u64,
     pub examples: Vec<String>,
+}
+
+impl Tally {
+    /// The examples, indented below what they are examples of, and how many more there are.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        let more = self.count.saturating_sub(self.examples.len() as u64);
+        let examples = self.examples.iter().map(|example| format!("  {example}"));
+        examples.chain((more > 0).then(|| format!("  and {more} more")))
+    }
 }
 
 /// How far the check has come.

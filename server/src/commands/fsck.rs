@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use indicatif::HumanBytes;
 use model::id::UserId;
 use registry::{
-    fsck::Kind,
+    fsck::{Kind, Tally},
     rebuild::{RebuildOptions, RebuildProgress, RebuildReport},
 };
 use serde::{Deserialize, Serialize};
@@ -51,13 +51,6 @@ struct Report {
     complete: bool,
     #[serde(flatten)]
     more: Map<String, Value>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Tally {
-    count: u64,
-    repaired: u64,
-    examples: Vec<String>,
 }
 
 /// Fails when something is left that is wrong.
@@ -120,22 +113,14 @@ fn show(report: &Report, repair: bool) {
             }
         }
         say(&format!("{} {}{repaired}", tally.count, kind.words()));
-        show_examples(tally);
+        for line in tally.lines() {
+            say(&printable(&line));
+        }
     }
     if faults == 0 {
         say("nothing is wrong");
     } else if !repair {
         say("`seawall fsck --repair` puts right what can be");
-    }
-}
-
-fn show_examples(tally: &Tally) {
-    for example in &tally.examples {
-        say(&format!("  {}", printable(example)));
-    }
-    let more = tally.count.saturating_sub(tally.examples.len() as u64);
-    if more > 0 {
-        say(&format!("  and {more} more"));
     }
 }
 

@@ -56,7 +56,7 @@ impl Registry {
         let _turn = self.0.sessions.enter(&session.key).await?;
         match self.row(&session).await? {
             Some(row) if row.finished.is_some() => Err(unknown()),
-            row => Ok(row.map_or(0, |row| row.received)),
+            row => self.settle_received(&session, row).await,
         }
     }
 
@@ -277,7 +277,7 @@ impl Registry {
     }
 
     /// The session's row, unless it was cancelled. An id whose time is over stands for as long as bytes keep coming.
-    async fn row(&self, session: &Session) -> Result<Option<Upload>> {
+    pub(super) async fn row(&self, session: &Session) -> Result<Option<Upload>> {
         let mut reader = self.db().reader().await?;
         let row = uploads::find(&mut reader, &session.key).await?;
         if self.db().clock().now() > session.expires {

@@ -77,12 +77,11 @@ impl Taken<'_> {
         let state = HashState::from_bytes(state).ok()?;
         (state.offset <= self.received()).then_some(state)
     }
+}
 
-    /// Whether another node may still write to the file.
-    fn is_held_by_another(&self, node: &str) -> bool {
-        let holder = self.row.as_ref().map_or("", |row| &row.node);
-        !holder.is_empty() && holder != node
-    }
+/// Whether another node may still write to the session's file.
+fn is_held_by_another(row: &Upload, node: &str) -> bool {
+    !row.node.is_empty() && row.node != node
 }
 
 impl Open<'_> {
@@ -115,15 +114,54 @@ impl Registry {
         };
         let have = taken.received();
         if range.is_some_and(|range| range.start != have) {
+            let have = self.settle_received(&taken.session, taken.row).await?;
             return Err(Error::RangeMismatch { have });
         }
         if self.db().is_exclusive() {
             return Ok(taken);
         }
-        let (key, seen) = (taken.session.key.clone(), taken.row.clone());
-        let repository = target.name.as_str().to_owned();
         let epoch = self
-            .db()
+            .take_row(&taken.session, target.name.as_str(), taken.row.as_ref())
+            .await?;
+        taken.epoch = epoch.ok_or_else(taken_over)?;
+        Ok(taken)
+    }
+
+    /// How many bytes of the session count, now that its client is told so: a writer on another node, which may have received
+    /// more than its row says, loses the session, and what came after these bytes counts for nothing.
+    pub(super) async fn settle_received(
+        &self,
+        session: &Session,
+        mut row: Option<Upload>,
+    ) -> Result<u64> {
+        while let Some(seen) = row.as_ref() {
+            if self.db().is_exclusive() || !is_held_by_another(seen, self.db().node()) {
+                break;
+            }
+            if self
+                .take_row(session, &seen.repository, Some(seen))
+                .await?
+                .is_some()
+            {
+                break;
+            }
+            row = self.row(session).await?;
+            if row.as_ref().is_some_and(|row| row.finished.is_some()) {
+                return Err(unknown());
+            }
+        }
+        Ok(row.map_or(0, |row| row.received))
+    }
+
+    /// The new epoch, unless the row is another than was `seen`.
+    async fn take_row(
+        &self,
+        session: &Session,
+        repository: &str,
+        seen: Option<&Upload>,
+    ) -> Result<Option<i64>> {
+        let (key, repository, seen) = (session.key.clone(), repository.to_owned(), seen.cloned());
+        self.db()
             .write(move |tx| {
                 let (key, repository, seen) = (key.clone(), repository.clone(), seen.clone());
                 Box::pin(async move {
@@ -131,9 +169,7 @@ impl Registry {
                     uploads::take(tx, &key, &repository, seen.as_ref(), now).await
                 })
             })
-            .await?;
-        taken.epoch = epoch.ok_or_else(taken_over)?;
-        Ok(taken)
+            .await
     }
 
     /// Opens the session's bytes for appending.
@@ -141,7 +177,9 @@ impl Registry {
         &self,
         taken: Taken<'a>,
     ) -> Result<Open<'a>, (Taken<'a>, Refused)> {
-        let opened = if !self.db().is_exclusive() && taken.is_held_by_another(self.db().node()) {
+        let held = taken.row.as_ref();
+        let is_held = held.is_some_and(|row| is_held_by_another(row, self.db().node()));
+        let opened = if !self.db().is_exclusive() && is_held {
             self.open_own(&taken).await
         } else {
             self.open_file(&taken).await.map_err(Refused::Store)

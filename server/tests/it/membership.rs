@@ -10,7 +10,10 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Client, Image, Seawall, on_both_with, server::on_sqlite_with},
+    harness::{
+        Client, Image, Seawall,
+        server::{on_each_with, on_sqlite_with},
+    },
     nodes::{first, run},
 };
 
@@ -126,7 +129,7 @@ fn nodes_are_listed_drained_and_resumed_from_each_other() {
 
 #[test]
 fn one_node_alone_is_drained_too() {
-    on_both_with(&[("SEAWALL_SERVER__NODE", "one")], async |seawall| {
+    on_each_with(&[("SEAWALL_SERVER__NODE", "one")], async |seawall| {
         let admin = seawall.admin();
         until(async || nodes(seawall)[0]["state"] == "ready").await;
         seawall.run(&["node", "drain", "one"]);

@@ -45,6 +45,11 @@ pub fn on_both_with(settings: &[(&str, &str)], test: impl AsyncFn(&mut Seawall))
         one.peer = Some(Box::new(one.start_beside(&own)));
         return run("two nodes", one, &test);
     }
+    on_each_with(settings, test);
+}
+
+/// One node alone on each database, whatever the others run against.
+pub fn on_each_with(settings: &[(&str, &str)], test: impl AsyncFn(&mut Seawall)) {
     run("sqlite", Seawall::start(settings, None), &test);
     if let Some(server) = testkit::postgres() {
         run(
@@ -260,6 +265,15 @@ impl Seawall {
     pub fn stranger(&self) -> Client {
         let peer = self.peer.iter().map(|peer| peer.address.clone());
         Client::of_many(std::iter::once(self.address.clone()).chain(peer).collect())
+    }
+
+    /// A client for each node that asks no other, and brings nothing.
+    pub fn nodes(&self) -> Vec<Client> {
+        let peer = self.peer.iter().map(|peer| &peer.address);
+        std::iter::once(&self.address)
+            .chain(peer)
+            .map(|address| Client::new(address))
+            .collect()
     }
 
     /// How many changes were told, and how many lines the audit has, read beside the server.

@@ -8,7 +8,7 @@ use std::{fs, fs::File, io, os::unix::fs::MetadataExt, path::Path, sync::Arc};
 use oci::digest::Digest;
 use parking_lot::Mutex;
 
-use crate::{
+use crate::files::{
     Error, Result, Store,
     durable::{place, sync_names},
     hash::Hasher,

@@ -18,7 +18,7 @@ use oci::digest::Algorithm;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::{
+use crate::files::{
     Error, HashState, Result, Store, Writer, hash::Hasher, store::Shared, verify::hash_on,
     writer::Upload,
 };

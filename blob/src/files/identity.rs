@@ -12,7 +12,7 @@ use std::{
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use crate::{
+use crate::files::{
     Error, Result, Store,
     durable::sync_dir,
     layout::Layout,
@@ -76,7 +76,7 @@ impl Store {
             shared.probing.store(false, Ordering::Release);
             done
         });
-        answer.await.map_err(crate::lane::stopped)?
+        answer.await.map_err(crate::files::lane::stopped)?
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use oci::digest::Digest;
 
-use crate::{
+use crate::files::{
     Error, Result, Store, digest_of,
     durable::{place, sync_dir, sync_names},
     staged::settled_elsewhere,

@@ -20,7 +20,7 @@ use bytes::{Bytes, BytesMut};
 use oci::digest::Digest;
 use tokio::task::JoinHandle;
 
-use crate::{
+use crate::files::{
     Error, HashState, Result, Staged,
     durable::sync_dir,
     hash::Hasher,

@@ -18,7 +18,7 @@ use oci::digest::Digest;
 use rustix::{fs::Advice, io::ReadWriteFlags};
 use tokio::task::JoinHandle;
 
-use crate::{
+use crate::files::{
     Error, Result, Store,
     buffers::BUFFER,
     store::Shared,

@@ -11,7 +11,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::{Error, Result, Store};
+use crate::files::{Error, Result, Store};
 
 const FRESH: Duration = Duration::from_secs(1);
 const MAX_RESERVE: u64 = 1 << 30;

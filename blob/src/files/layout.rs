@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use oci::digest::{Algorithm, Digest};
 
-use crate::{Error, Result};
+use crate::files::{Error, Result};
 
 const BLOBS: &str = "docker/registry/v2/blobs";
 const MAX_KEY: usize = 64;

@@ -10,7 +10,7 @@ use tokio::{
     task::{JoinError, JoinHandle, spawn_blocking},
 };
 
-use crate::{Error, Result};
+use crate::files::{Error, Result};
 
 pub(crate) struct Lane {
     permits: Arc<Semaphore>,

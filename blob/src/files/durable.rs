@@ -14,7 +14,7 @@ use std::{
 use oci::digest::{Algorithm, Digest};
 use rustix::io::Errno;
 
-use crate::{Error, Result, layout::Layout};
+use crate::files::{Error, Result, layout::Layout};
 
 /// A collector may remove a digest's empty directory between our `mkdir` and our rename; that often is out of the question,
 /// also on a busy machine where both wait for the same directory's lock.

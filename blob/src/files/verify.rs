@@ -13,7 +13,7 @@ use oci::digest::Digest;
 use rustix::fs::Advice;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Error, Result, Store, error::is_away, hash::Hasher, lane::Lane};
+use crate::files::{Error, Result, Store, error::is_away, hash::Hasher, lane::Lane};
 
 const STEP: u64 = 4 << 20;
 const BUFFER: usize = 256 << 10;

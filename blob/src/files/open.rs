@@ -13,7 +13,7 @@ use rustix::{
     io::Errno,
 };
 
-use crate::{Error, Result, store::Shared};
+use crate::files::{Error, Result, store::Shared};
 
 impl Shared {
     /// Opens content: at once when the kernel has its path in memory, else on a blocking thread.

@@ -13,7 +13,7 @@ use std::{
 
 use oci::digest::{Algorithm, Digest};
 
-use crate::{Error, Result, Store, error::is_away, layout::is_location, store::Shared};
+use crate::files::{Error, Result, Store, error::is_away, layout::is_location, store::Shared};
 
 const BATCH: usize = 1024;
 

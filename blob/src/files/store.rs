@@ -16,7 +16,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::{
+use crate::files::{
     Config, Error, Result,
     buffers::Buffers,
     durable::{Known, sync_dir},
@@ -67,7 +67,7 @@ impl Store {
     pub async fn open(config: Config) -> Result<Self> {
         let opened = tokio::task::spawn_blocking(move || Shared::open(config)).await;
         Ok(Self {
-            shared: Arc::new(opened.map_err(crate::lane::stopped)??),
+            shared: Arc::new(opened.map_err(crate::files::lane::stopped)??),
         })
     }
 

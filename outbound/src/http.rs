@@ -17,6 +17,8 @@ pub struct Limits {
     pub whole: Option<Duration>,
     /// How many redirects are followed; with 0 the caller gets the redirect.
     pub redirects: usize,
+    /// Not HTTP/2: large transfers to object stores are slower over one connection.
+    pub http1_only: bool,
 }
 
 impl Limits {
@@ -26,6 +28,7 @@ impl Limits {
         silence: Duration::from_secs(30),
         whole: Some(Duration::from_mins(1)),
         redirects: 0,
+        http1_only: false,
     };
     /// Contents of any size: registries send on to their stores.
     pub const TRANSFER: Self = Self {
@@ -33,6 +36,15 @@ impl Limits {
         silence: Duration::from_mins(1),
         whole: None,
         redirects: 5,
+        http1_only: false,
+    };
+    /// Calls to an object store, which are signed for one address.
+    pub const STORE: Self = Self {
+        connect: Duration::from_secs(5),
+        silence: Duration::from_mins(1),
+        whole: None,
+        redirects: 0,
+        http1_only: true,
     };
 }
 
@@ -89,7 +101,11 @@ impl Outbound {
 
     fn build(&self, limits: Limits, roots: &Roots) -> reqwest::Result<Client> {
         let mut tls = (*roots.tls).clone();
-        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        tls.alpn_protocols = if limits.http1_only {
+            vec![b"http/1.1".to_vec()]
+        } else {
+            vec![b"h2".to_vec(), b"http/1.1".to_vec()]
+        };
         let proxy = self.proxy.clone();
         let way = move |url: &Url| proxy.for_url(url).map(|proxy| proxy.expose().clone());
         let mut client = Client::builder()

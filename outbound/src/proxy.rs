@@ -55,7 +55,8 @@ impl Proxy {
         }?;
         let host = url.host_str()?;
         let port = url.port_or_known_default()?;
-        (!is_this_machine(host) && !self.direct.holds(host, port)).then_some(proxy)
+        (!is_this_machine(host) && !tells_of_this_machine(host) && !self.direct.holds(host, port))
+            .then_some(proxy)
     }
 }
 
@@ -212,6 +213,20 @@ fn plain(host: &str) -> String {
     host.trim_matches(['[', ']'])
         .trim_end_matches('.')
         .to_ascii_lowercase()
+}
+
+/// Where clouds tell a machine who it is and what it may do: addresses that mean another machine behind a proxy.
+const TELLERS: &[&str] = &[
+    "169.254.169.254",
+    "169.254.170.2",
+    "169.254.170.23",
+    "fd00:ec2::254",
+    "fd00:ec2::23",
+    "metadata.google.internal",
+];
+
+fn tells_of_this_machine(host: &str) -> bool {
+    TELLERS.contains(&plain(host).as_str())
 }
 
 fn is_this_machine(host: &str) -> bool {

@@ -64,6 +64,9 @@ fn this_machine_is_never_asked_through_a_proxy() {
         "http://127.0.0.1/",
         "http://127.3.4.5/",
         "http://[::1]/",
+        "http://169.254.169.254/latest/",
+        "http://[fd00:ec2::254]/latest/",
+        "http://metadata.google.internal/",
     ] {
         assert!(is_direct("", url), "{url}");
     }

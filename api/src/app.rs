@@ -6,6 +6,7 @@ use auth::Auth;
 use bytes::Bytes;
 use db::users::Forget;
 use http::HeaderValue;
+use ipnet::IpNet;
 use outbound::Outbound;
 use registry::Registry;
 use tokio_util::task::TaskTracker;
@@ -43,6 +44,8 @@ pub struct Config {
     pub body_idle: Duration,
     /// What of a deleted user does not stay: for `db::users::forget`, beside `delete`.
     pub forget: Forget,
+    /// Which clients are sent to the store for what they pull, where any are; empty: all.
+    pub redirect_clients: Vec<IpNet>,
     /// This node's name, when answers tell it.
     pub node: Option<HeaderValue>,
 }

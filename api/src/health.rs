@@ -107,7 +107,11 @@ impl Health {
             found.degraded.extend(database);
         }
         found.failed.extend(clock);
-        found.failed.extend(store);
+        match store {
+            Some((fault, Whose::Nodes)) => found.failed.push(fault),
+            Some((fault, Whose::All)) => found.degraded.push(fault),
+            None => {}
+        }
         found.unfit.extend(unwritable);
         let mut state = self.state.write();
         found.draining = state.draining;
@@ -201,15 +205,34 @@ async fn database_fault(registry: &Registry) -> Option<Fault> {
     fault_of("database", registry.db().ping()).await.err()
 }
 
-async fn store_fault(registry: &Registry, store_id: &str) -> Option<Fault> {
+/// Who has a fault.
+enum Whose {
+    /// This node: another may do better.
+    Nodes,
+    /// A part that all share.
+    All,
+}
+
+/// A bucket that does not answer is away for all nodes; one that is another's is this node's own mistake.
+async fn store_fault(registry: &Registry, store_id: &str) -> Option<(Fault, Whose)> {
+    let store = registry.store();
+    let mut whose = match store.bucket() {
+        Some(_) => Whose::All,
+        None => Whose::Nodes,
+    };
     let probe = async {
-        match registry.store().probe(store_id).await {
+        match store.probe(store_id).await {
             // Full is no reason to send clients elsewhere: pulls and deletes go on.
             Err(blob::Error::Full) => Ok(()),
+            Err(error @ (blob::Error::Foreign { .. } | blob::Error::Unusable { .. })) => {
+                whose = Whose::Nodes;
+                Err(error)
+            }
             answer => answer,
         }
     };
-    fault_of("storage", probe).await.err()
+    let fault = fault_of("storage", probe).await.err();
+    fault.map(|fault| (fault, whose))
 }
 
 /// Tokens, leases and expiry go by it. SQLite has no clock but ours.

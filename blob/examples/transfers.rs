@@ -17,7 +17,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use blob::{Config, ReadMode, Store, digest_of};
+use blob::{
+    ReadMode, digest_of,
+    files::{Config, Store},
+};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use oci::digest::{Algorithm, Digest};

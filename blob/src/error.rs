@@ -72,6 +72,13 @@ pub enum Error {
     /// A location, key or saved state that this crate never gave out.
     #[error("`{0}` is not a valid {1}")]
     Invalid(String, &'static str),
+    /// An object store did not do what it was asked to.
+    #[error("cannot {what} `{key}`: {why}")]
+    Remote {
+        what: &'static str,
+        key: String,
+        why: String,
+    },
     #[error("{what} `{path}`: {source}")]
     Io {
         what: &'static str,

@@ -7,7 +7,7 @@ mod durable;
 pub mod identity;
 mod kernel;
 mod lane;
-mod layout;
+pub(crate) mod layout;
 pub mod list;
 pub mod network;
 mod open;
@@ -26,11 +26,13 @@ use crate::{
 };
 
 pub use config::Config;
+pub(crate) use lane::stopped;
 pub use list::{Batch, Found, Listing};
 pub use read::{ReadMode, Reader};
 pub use space::Space;
 pub use staged::Staged;
 pub use store::Store;
 pub use upload::Unfinished;
+pub(crate) use verify::pause;
 pub use verify::{Damage, Verdict};
 pub use writer::Writer;

@@ -64,6 +64,16 @@ pub fn digest_of(algorithm: Algorithm, bytes: &[u8]) -> Digest {
     hasher.digest()
 }
 
+pub(crate) fn expect_digest(expected: &Digest, actual: Digest) -> Result<()> {
+    if actual == *expected {
+        return Ok(());
+    }
+    Err(Error::DigestMismatch {
+        expected: Box::new(*expected),
+        actual: Box::new(actual),
+    })
+}
+
 #[derive(Clone)]
 pub(crate) struct Hasher {
     running: Running,

@@ -1,15 +1,22 @@
-//! Bytes by digest, and uploads in parts, on a file system. No database.
+//! Bytes by digest, and uploads in parts: in a directory ([`files`]) or in a bucket ([`objects`]). No database.
 //!
 //! Callers name content by digest and location, and uploads by key; paths stay inside. Which location of a digest
 //! counts, and which uploads exist, is the database's knowledge: this crate never decides it.
 
 pub mod error;
 pub mod files;
+mod frames;
 pub mod hash;
+pub mod objects;
+mod reader;
+mod staged;
+mod store;
+mod writer;
 
 pub use error::{Error, Result};
-pub use files::{
-    Batch, Config, Damage, Found, Listing, ReadMode, Reader, Space, Staged, Store, Unfinished,
-    Verdict, Writer, network,
-};
+pub use files::{Batch, Damage, Found, ReadMode, Space, Unfinished, Verdict, network};
 pub use hash::{HashState, digest_of};
+pub use reader::Reader;
+pub use staged::Staged;
+pub use store::{Config, Listing, Store};
+pub use writer::{Saved, Writer};

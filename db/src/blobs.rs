@@ -138,16 +138,23 @@ pub async fn insert(
 }
 
 /// Its bytes have just been written: whatever was wrong with it is over. Hold it exclusively.
-pub async fn set_written(tx: &mut Tx, id: BlobId, size: u64, now: Timestamp) -> Result<()> {
+pub async fn set_written(
+    tx: &mut Tx,
+    id: BlobId,
+    size: u64,
+    location: &str,
+    now: Timestamp,
+) -> Result<()> {
     count_resized(tx, id, size).await?;
     tx.execute(
         "UPDATE blobs SET
              state      = 0,
              state_at   = CASE WHEN state_at >= $2 THEN state_at + 1 ELSE $2 END,
              checked_at = $2,
-             size       = $3
+             size       = $3,
+             location   = $4
           WHERE id = $1 AND state <> 2",
-        &[id.into(), now.into(), (size as i64).into()],
+        &[id.into(), now.into(), (size as i64).into(), location.into()],
     )
     .await?;
     tx.touch(Touch::Blobs);

@@ -190,7 +190,8 @@ pub async fn abandon(tx: &mut Tx, id: &str, epoch: i64, now: Timestamp) -> Resul
     Ok(changed > 0)
 }
 
-/// Notes under which digest the upload was finished; the row stays a while, so that the same PUT is answered again.
+/// Notes under which digest the upload was finished; the row stays a while, so that the same PUT is answered again. False when
+/// somebody else has taken the session since, or ended it. `epoch` is 0 for one that has no row yet.
 pub async fn finish(
     tx: &mut Tx,
     id: &str,
@@ -201,15 +202,35 @@ pub async fn finish(
     now: Timestamp,
 ) -> Result<bool> {
     let (node, digest) = (tx.node(), digest.to_string());
-    let changed = tx
-        .execute(
+    let changed = if epoch == 0 {
+        tx.execute(
             "INSERT INTO uploads (id, repository, node, file, epoch, received, finished, started_at, updated_at)
-             VALUES ($1, $2, $3, $1, $4, $5, $6, $7, $7)
-             ON CONFLICT (id) DO UPDATE SET received = excluded.received, finished = excluded.finished, hash_state = NULL, updated_at = excluded.updated_at
-              WHERE uploads.epoch = excluded.epoch AND uploads.finished IS NULL AND NOT uploads.cancelled",
-            &[id.into(), repository.into(), (&*node).into(), epoch.into(), (received as i64).into(), (&digest).into(), now.into()],
+             VALUES ($1, $2, $3, $1, 1, $4, $5, $6, $6)
+             ON CONFLICT (id) DO NOTHING",
+            &[
+                id.into(),
+                repository.into(),
+                (&*node).into(),
+                (received as i64).into(),
+                (&digest).into(),
+                now.into(),
+            ],
         )
-        .await?;
+        .await?
+    } else {
+        tx.execute(
+            "UPDATE uploads SET received = $3, finished = $4, hash_state = NULL, updated_at = $5
+              WHERE id = $1 AND epoch = $2 AND finished IS NULL AND NOT cancelled",
+            &[
+                id.into(),
+                epoch.into(),
+                (received as i64).into(),
+                (&digest).into(),
+                now.into(),
+            ],
+        )
+        .await?
+    };
     Ok(changed > 0)
 }
 

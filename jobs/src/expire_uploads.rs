@@ -6,7 +6,10 @@ mod tests;
 
 use std::time::Duration;
 
-use db::uploads::{self, Upload};
+use db::{
+    blobs,
+    uploads::{self, Upload},
+};
 use model::Result;
 use registry::store_error;
 
@@ -43,6 +46,9 @@ async fn end_sessions(cx: &Context) -> Result<Option<(u64, u64)>> {
         if batch.is_empty() {
             return Ok(Some((unfinished, finished)));
         }
+        for upload in &batch {
+            tidy(cx, upload).await?;
+        }
         for gone in forget(cx, batch).await? {
             if gone.finished.is_some() {
                 finished += 1;
@@ -57,6 +63,18 @@ async fn end_sessions(cx: &Context) -> Result<Option<(u64, u64)>> {
         }
     }
     Ok(None)
+}
+
+/// What a finished upload left in a bucket goes before its row does, which alone tells of it.
+async fn tidy(cx: &Context, upload: &Upload) -> Result<()> {
+    let store = cx.registry.store();
+    let Some(digest) = upload.finished.filter(|_| store.shares_uploads()) else {
+        return Ok(());
+    };
+    let rows = blobs::find_all(&mut *cx.db().reader().await?, &[digest]).await?;
+    let kept = rows.into_iter().map(|row| row.location).collect();
+    let tidied = store.tidy(&upload.file, &(digest, kept)).await;
+    tidied.map_err(store_error)
 }
 
 /// Those whose rows went; one that was continued meanwhile stays.

@@ -272,7 +272,7 @@ impl<P: Fn(&CollectProgress) + Send + Sync> Run<'_, P> {
 }
 
 impl Registry {
-    /// Each as `Store::delete` answers it, in order.
+    /// How many bytes each freed, in order; of a bucket, what its row says.
     async fn delete_bytes(&self, claimed: &[Blob]) -> Vec<blob::Result<u64>> {
         let places: Vec<(Digest, String)> = claimed
             .iter()
@@ -282,10 +282,10 @@ impl Registry {
         let parts = places
             .chunks(places.len().div_ceil(PARALLEL).max(1))
             .map(|part| store.delete(part));
-        futures_util::future::join_all(parts)
-            .await
-            .into_iter()
-            .flatten()
+        let answers = futures_util::future::join_all(parts).await;
+        let answers = answers.into_iter().flatten().zip(claimed);
+        answers
+            .map(|(freed, blob)| freed.map(|freed| freed.unwrap_or(blob.size)))
             .collect()
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use blob::ReadMode;
 use bytes::Bytes;
 use db::{
     Tx,
@@ -154,7 +155,10 @@ impl Registry {
         };
         if self.0.remembered.manifest(digest).is_some() {
             let file = self.store().open_blob(digest, &blob.location, blob.size);
-            return file.await.is_ok();
+            return match file.await {
+                Ok(file) => file.start(0..blob.size, ReadMode::Copied).await.is_ok(),
+                Err(_) => false,
+            };
         }
         let stored = self.store().read(digest, &blob.location, bytes.len()).await;
         let same = stored.is_ok_and(|stored| stored == *bytes);
@@ -178,6 +182,7 @@ impl Registry {
                 let (target, parsed, place) = (target.clone(), parsed.clone(), place.clone());
                 Box::pin(async move {
                     let now = tx.now().await?;
+                    let wrote = wrote.then_some(place.location.as_str());
                     let repository =
                         repositories::ensure(tx, target.project, &target.name, now).await?;
                     // Its own bytes and all it names at once, in order: one after the other would be two orders.

@@ -37,6 +37,7 @@ pub struct Target {
 #[derive(Debug, Clone)]
 pub(crate) struct Finished {
     pub key: String,
+    /// The row's; 0 while there is none.
     pub epoch: i64,
 }
 
@@ -101,13 +102,7 @@ impl Registry {
                 place
             };
             if self
-                .link_upload(
-                    staged.digest,
-                    staged.size,
-                    place,
-                    target.clone(),
-                    finished.clone(),
-                )
+                .link_upload(staged, place, target.clone(), finished.clone())
                 .await?
             {
                 return Ok(());
@@ -127,23 +122,26 @@ impl Registry {
     /// False when the place is not the right one any more.
     async fn link_upload(
         &self,
-        digest: Digest,
-        size: u64,
+        staged: &Staged,
         place: Place,
         target: Target,
         finished: Option<Finished>,
     ) -> Result<bool> {
+        let (digest, size) = (staged.digest, staged.size);
         let expire = self.config().uploads_expire;
+        let wrote = staged.location(&place.location).to_owned();
         self.db()
             .write(move |tx| {
                 let (place, target, finished) = (place.clone(), target.clone(), finished.clone());
+                let wrote = wrote.clone();
                 Box::pin(async move {
                     let now = tx.now().await?;
                     // Before the content, as with manifests: the order in which everybody waits for others.
                     let repository =
                         repositories::ensure(tx, target.project, &target.name, now).await?;
                     blobs::hold(tx, &[digest], place.lock).await?;
-                    let Some(blob) = settle(tx, &digest, size, &place, true, now).await? else {
+                    let Some(blob) = settle(tx, &digest, size, &place, Some(&wrote), now).await?
+                    else {
                         return Ok(false);
                     };
                     links::add(tx, &repository, blob, Some(now.plus(expire)), now).await?;
@@ -177,14 +175,14 @@ pub(crate) fn collected(digest: &Digest) -> Error {
     ))
 }
 
-/// The row of a content at `place`; `wrote` says that its bytes were just published there. Hold it first, as the place
+/// The row of a content at `place`; `wrote` says that its bytes were just published, and where. Hold it first, as the place
 /// says. `None` when another place is right by now, or when bytes are needed after all: look again.
 pub(crate) async fn settle(
     tx: &mut Tx,
     digest: &Digest,
     size: u64,
     place: &Place,
-    wrote: bool,
+    wrote: Option<&str>,
     now: Timestamp,
 ) -> Result<Option<BlobId>> {
     let newest = blobs::newest(tx, digest).await?;
@@ -199,17 +197,21 @@ pub(crate) async fn settle(
     match newest {
         Some(blob) if blob.state != State::Deleting => match (blob.state, wrote) {
             (State::Live, _) if blob.size == size => Ok(Some(blob.id)),
-            (State::Condemned, false) => {
+            (State::Condemned, None) => {
                 blobs::revive(tx, blob.id, now).await?;
                 Ok(Some(blob.id))
             }
-            (_, true) => {
-                blobs::set_written(tx, blob.id, size, now).await?;
+            (_, Some(location)) => {
+                blobs::set_written(tx, blob.id, size, location, now).await?;
                 Ok(Some(blob.id))
             }
-            (_, false) => Ok(None),
+            (_, None) => Ok(None),
         },
-        _ if wrote => blobs::insert(tx, digest, place.generation, size, &place.location, now).await,
-        _ => Ok(None),
+        _ => match wrote {
+            Some(location) => {
+                blobs::insert(tx, digest, place.generation, size, location, now).await
+            }
+            None => Ok(None),
+        },
     }
 }

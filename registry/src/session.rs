@@ -6,7 +6,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use blob::HashState;
+use blob::Saved;
 use hmac::{Hmac, KeyInit, Mac};
 use model::{Error, Result, What, time::Timestamp};
 use oci::{
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 /// Bytes of an id: version, algorithm, expiry (seconds, big endian), node, key, seal.
 const LENGTH: usize = 1 + 1 + 4 + 8 + 16 + 16;
 const VERSION: u8 = 1;
-/// Hash states kept for sessions that wait for their next chunk.
+/// States kept for sessions that wait for their next chunk.
 const PARKED: usize = 4096;
 /// How long a new writer waits for the one it has cut off.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -43,7 +43,7 @@ pub(crate) struct Sessions {
     /// Writers at work, by key.
     writers: Mutex<HashMap<String, Writing>>,
     /// With the epoch of the row they belong to.
-    parked: Cache<String, (i64, Arc<HashState>)>,
+    parked: Cache<String, (i64, Arc<Saved>)>,
     /// What uploads were found to be, from then until their commit: a commit that failed is repeated from here.
     checked: Cache<String, (Digest, u64)>,
 }
@@ -179,17 +179,17 @@ impl Sessions {
         })
     }
 
-    /// Remembers how far the hash has come, for the next chunk in this process.
-    pub(crate) fn park(&self, key: &str, epoch: i64, state: HashState) {
-        self.parked.insert(key.to_owned(), (epoch, Arc::new(state)));
+    /// Remembers how far the upload has come, for the next chunk in this process.
+    pub(crate) fn park(&self, key: &str, epoch: i64, saved: Saved) {
+        self.parked.insert(key.to_owned(), (epoch, Arc::new(saved)));
     }
 
     /// What was parked for exactly these bytes: nobody had the session in between, and it stands where it stood.
-    pub(crate) fn unpark(&self, key: &str, epoch: i64, at: u64) -> Option<Arc<HashState>> {
+    pub(crate) fn unpark(&self, key: &str, epoch: i64, at: u64) -> Option<Arc<Saved>> {
         self.parked
             .remove(key)
-            .filter(|(_, (then, state))| *then == epoch && state.offset == at)
-            .map(|(_, (_, state))| state)
+            .filter(|(_, (then, saved))| *then == epoch && saved.offset() == at)
+            .map(|(_, (_, saved))| saved)
     }
 
     /// The upload's bytes are these, and its commit is about to be tried.
@@ -336,11 +336,11 @@ mod tests {
     #[test]
     fn a_hash_state_counts_only_where_it_was_parked() {
         let sessions = Sessions::new(b"key");
-        let state = HashState {
+        let state = Saved::Hash(blob::HashState {
             algorithm: Algorithm::Sha256,
             offset: 7,
             bytes: Vec::new(),
-        };
+        });
         for (epoch, at, counts) in [(3, 7, true), (4, 7, false), (3, 8, false)] {
             sessions.park("k", 3, state.clone());
             assert_eq!(sessions.unpark("k", epoch, at).is_some(), counts);

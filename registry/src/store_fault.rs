@@ -21,6 +21,7 @@ pub fn store_error(error: blob::Error) -> Error {
         | blob::Error::Hung
         | blob::Error::Withdrawn
         | blob::Error::Io { .. }
+        | blob::Error::Remote { .. }
         | blob::Error::Cancelled => {
             Error::Unavailable(anyhow::Error::new(error).context("storage"))
         }

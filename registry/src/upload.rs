@@ -224,7 +224,7 @@ impl Registry {
     ) -> Result<()> {
         let finished = Finished {
             key: taken.session.key.clone(),
-            epoch: taken.epoch.max(1),
+            epoch: taken.epoch,
         };
         self.keep_upload(staged, published, target, Some(finished))
             .await?;
@@ -243,17 +243,26 @@ impl Registry {
             .begin(&key, digest.algorithm())
             .await
             .map_err(store_error)?;
-        let kept = async {
+        let ended = async {
             copy(body, &mut writer).await?;
             let (staged, published) = self.end(&mut writer, digest).await?;
-            self.keep_upload(&staged, published?, target, None).await
-        }
-        .await;
-        if kept.is_err() {
-            // Nobody knows its name, so nobody will continue it.
-            let _ = self.store().discard(&key).await;
-        }
-        kept
+            Ok((staged, published?))
+        };
+        let (staged, published) = match ended.await {
+            Ok(ended) => ended,
+            Err(error) => {
+                // Nobody knows its name, so nobody will continue it.
+                let _ = self.store().discard(&key).await;
+                return Err(error);
+            }
+        };
+        // In a bucket its row says what to tidy up later.
+        let finished = self
+            .store()
+            .shares_uploads()
+            .then_some(Finished { key, epoch: 0 });
+        // After an error the bytes stay: the commit may have been done all the same.
+        self.keep_upload(&staged, published, target, finished).await
     }
 
     /// Ends a session and forgets its bytes.

@@ -16,10 +16,10 @@ use db::{
     users::{self, Forget},
 };
 use model::{name, time::Clock};
-use outbound::Trust;
+use outbound::{Outbound, Trust};
 use registry::Registry;
 
-use crate::config::{Config, DatabaseUrl, StorageUrl};
+use crate::config::{Config, DatabaseUrl};
 
 /// The variables that give the administrator's first password; Harbor's name works too.
 const PASSWORD_VARIABLES: [&str; 2] = ["SEAWALL_ADMIN_PASSWORD", "HARBOR_ADMIN_PASSWORD"];
@@ -185,11 +185,11 @@ pub struct Opened {
 }
 
 /// Opens everything for a server. The schema is brought up to date and first rows are made.
-pub async fn open(config: &Config, data: DataDir, trust: &Trust) -> Result<Opened> {
-    let db = open_database(config, trust).await?;
+pub async fn open(config: &Config, data: DataDir, outbound: &Outbound) -> Result<Opened> {
+    let db = open_database(config, outbound.trust()).await?;
     migrate_schema(&db).await?;
     let key = open_key(&db, &config.server.secret_key_file).await?;
-    let store = open_store(config).await?;
+    let store = open_store(config, outbound).await?;
     let store_id = settle_identity(&db, &store).await?;
     let mut opened = put_together(config, data, db, store, &key, store_id).await?;
     opened.new_password = first_rows(opened.registry.db(), &opened.auth).await?;
@@ -215,7 +215,8 @@ pub async fn open_made(config: &Config) -> Result<Opened> {
             file.display()
         );
     }
-    let db = open_database(config, config.outbound().trust()).await?;
+    let outbound = config.outbound();
+    let db = open_database(config, outbound.trust()).await?;
     let status = migrate::status(&db, migrate::ALL).await?;
     if status.version == 0 {
         bail!("the database is empty: `seawall serve` makes a registry in it at its first start");
@@ -227,7 +228,7 @@ pub async fn open_made(config: &Config) -> Result<Opened> {
         );
     }
     let key = open_key(&db, &config.server.secret_key_file).await?;
-    let store = open_store(config).await?;
+    let store = open_store(config, &outbound).await?;
     let store_id = settle_identity(&db, &store).await?;
     put_together(config, data, db, store, &key, store_id).await
 }
@@ -235,7 +236,8 @@ pub async fn open_made(config: &Config) -> Result<Opened> {
 /// Opens a new database for the store of one that was lost.
 pub async fn open_to_rebuild(config: &Config) -> Result<Opened> {
     let data = DataDir::open(config)?;
-    let db = open_database(config, config.outbound().trust()).await?;
+    let outbound = config.outbound();
+    let db = open_database(config, outbound.trust()).await?;
     migrate_schema(&db).await?;
     // One that was interrupted goes on; a database that has lost nothing is not for this.
     let mut reader = db.reader().await?;
@@ -252,7 +254,7 @@ pub async fn open_to_rebuild(config: &Config) -> Result<Opened> {
         );
     }
     let key = open_key(&db, &config.server.secret_key_file).await?;
-    let store = open_store(config).await?;
+    let store = open_store(config, &outbound).await?;
     let store_id = registry::fsck::adopt_store(&db, &store).await?;
     let mut opened = put_together(config, data, db, store, &key, store_id).await?;
     opened.new_password = first_rows(opened.registry.db(), &opened.auth).await?;
@@ -360,11 +362,8 @@ async fn open_key(db: &Db, path: &Path) -> Result<SecretKey> {
     Ok(key)
 }
 
-pub async fn open_store(config: &Config) -> Result<Store> {
-    let StorageUrl::File(root) = &config.storage.url;
-    let mut store = blob::Config::new(root.clone());
-    store.reserve = config.storage.reserve;
-    Ok(Store::open(store).await?)
+pub async fn open_store(config: &Config, outbound: &Outbound) -> Result<Store> {
+    Ok(Store::open(config.storage.store(outbound.clone())).await?)
 }
 
 /// A store belongs to one database: a fresh database puts its mark into an empty store, and no other store is ever used.

@@ -65,7 +65,7 @@ pub async fn run(config: Config, outbound: Outbound, telemetry: Arc<Telemetry>) 
     // A drain may begin meanwhile: a migration that is not over by then is undone with the process.
     let opening = stop
         .shutdown
-        .run_until_cancelled(boot::open(&config, data, outbound.trust()))
+        .run_until_cancelled(boot::open(&config, data, &outbound))
         .await;
     let Some(opened) = opening.transpose()? else {
         tracing::info!("asked to stop before the registry was open");
@@ -217,6 +217,7 @@ fn app(
             external_url: config.server.external_url.as_ref().map(ToString::to_string),
             body_idle: config.limits.body_idle,
             forget: opened.forget,
+            redirect_clients: config.storage.redirect_clients.clone(),
             node: config
                 .server
                 .node_header

@@ -8,8 +8,8 @@ use std::{
 /// Each crate with what it may import of ours. Imports only go down the stair.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("oci", &[]),
-    ("blob", &["oci"]),
     ("outbound", &[]),
+    ("blob", &["oci", "outbound"]),
     ("model", &["oci"]),
     ("db", &["oci", "model", "outbound"]),
     ("auth", &["oci", "model", "db"]),

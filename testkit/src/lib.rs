@@ -1,12 +1,14 @@
 //! What tests need around them: fresh databases on both engines, and programs that end with the test. Never shipped.
 //! What is not installed is left out loudly; `SEAWALL_TEST_REQUIRE` names what must not be left out (`postgres,pgbouncer`).
 
+mod buckets;
 mod database;
 mod postgres;
 mod process;
 
 use std::io::Write;
 
+pub use buckets::{S3, s3};
 pub use database::{TestDatabase, databases, on_both, on_both_empty, on_postgres, on_sqlite};
 pub use postgres::{Database, Private, Server, postgres, private_postgres};
 pub use process::{Companion, free_port, program, scratch_directory, unprivileged};

@@ -126,7 +126,8 @@ fn text(settings: &Settings, name: &str) -> String {
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct SystemInfo {
-    storage: [Storage; 1],
+    /// One file system; none where contents lie in a bucket.
+    storage: Vec<Storage>,
 }
 
 /// The file system that holds the store, in bytes.
@@ -141,10 +142,13 @@ pub(super) async fn volumes(call: Call) -> Result<Json<SystemInfo>> {
     let space = call.app().registry.store().space();
     let space = space.map_err(registry::store_error)?;
     Ok(Json(SystemInfo {
-        storage: [Storage {
-            total: space.total,
-            free: space.free,
-        }],
+        storage: space
+            .map(|space| Storage {
+                total: space.total,
+                free: space.free,
+            })
+            .into_iter()
+            .collect(),
     }))
 }
 

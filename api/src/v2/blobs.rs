@@ -1,5 +1,7 @@
 //! Content by digest: pull with ranges, and take away.
 
+use std::net::IpAddr;
+
 use blob::ReadMode;
 use db::blobs::Blob;
 use http::{HeaderValue, Response, StatusCode, Version, header};
@@ -47,7 +49,6 @@ pub(super) async fn get(
     if asked == RangeRequest::Unsatisfiable {
         return Ok(unsatisfiable(blob.size));
     }
-    let reader = open(ask, name, digest, &blob).await?;
     // Bytes of a mapped file may only be handed to the kernel: over plain HTTP/1 they go nowhere else.
     let plain = ask
         .connection
@@ -59,20 +60,46 @@ pub(super) async fn get(
     } else {
         ReadMode::Copied
     };
-    Ok(with_identity(
-        content(reader, &asked, blob.size, mode, room),
-        &told,
-    ))
+    let reader = match open(ask, digest, &blob).await {
+        Ok(reader) => reader,
+        Err(failed) => return Err(not_readable(ask, name, digest, failed).await),
+    };
+    if let Some(address) = elsewhere(ask, &reader).await? {
+        return Ok(sent_on(&address, &told));
+    }
+    match content(reader, &asked, blob.size, mode, room).await {
+        Ok(response) => Ok(with_identity(response, &told)),
+        Err(failed) => Err(not_readable(ask, name, digest, failed).await),
+    }
+}
+
+/// Where this client gets the bytes from the store itself; none where they come through here.
+async fn elsewhere(ask: &Ask, reader: &blob::Reader) -> Result<Option<String>> {
+    let clients = &ask.app.config.redirect_clients;
+    let is_meant = |client: IpAddr| clients.iter().any(|network| network.contains(&client));
+    if !clients.is_empty() && !ask.client().is_some_and(is_meant) {
+        return Ok(None);
+    }
+    reader.signed().await.map_err(registry::store_error)
+}
+
+/// The address ends soon, so nobody is to remember it.
+fn sent_on(address: &str, digest: &str) -> Response<Body> {
+    let mut response = with_identity(empty(StatusCode::TEMPORARY_REDIRECT), digest);
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, text(address));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// The whole, one range of it, or several with their heads.
-fn content(
+async fn content(
     reader: blob::Reader,
     asked: &RangeRequest,
     size: u64,
     mode: ReadMode,
     room: Permit,
-) -> Response<Body> {
+) -> blob::Result<Response<Body>> {
     let (range, content_type, length, body) = match asked {
         RangeRequest::Parts(parts) if parts.len() > 1 => {
             let answer = multipart::Answer::new(parts, size);
@@ -82,11 +109,12 @@ fn content(
         }
         RangeRequest::Parts(parts) => {
             let (part, length) = (parts[0], parts[0].len());
-            let body = Body::streamed(reader.stream(part.start..part.end + 1, mode), length, room);
+            let bytes = reader.start(part.start..part.end + 1, mode).await?;
+            let body = Body::streamed(bytes, length, room);
             (Some(part.content_range(size)), OCTETS, length, body)
         }
         _ => {
-            let body = Body::streamed(reader.stream(0..size, mode), size, room);
+            let body = Body::streamed(reader.start(0..size, mode).await?, size, room);
             (None, OCTETS, size, body)
         }
     };
@@ -100,7 +128,7 @@ fn content(
     if let Some(range) = range {
         headers.insert(header::CONTENT_RANGE, text(&range));
     }
-    response
+    Ok(response)
 }
 
 pub(super) async fn delete(
@@ -128,22 +156,20 @@ fn asked_range(ask: &Ask, digest: &str, size: u64) -> RangeRequest {
     }
 }
 
+async fn open(ask: &Ask, digest: &Digest, blob: &Blob) -> blob::Result<blob::Reader> {
+    let store = ask.app.registry.store();
+    store.open_blob(digest, &blob.location, blob.size).await
+}
+
 /// Content that is missing or damaged in the store is not there: the next push heals it.
-async fn open(ask: &Ask, name: NameRef<'_>, digest: &Digest, blob: &Blob) -> Result<blob::Reader> {
-    match ask
-        .app
-        .registry
-        .store()
-        .open_blob(digest, &blob.location, blob.size)
-        .await
-    {
-        Ok(reader) => Ok(reader),
-        Err(failed @ (blob::Error::NotFound | blob::Error::Damaged(_))) => {
-            tracing::error!(%digest, error = %failed, "stored content is missing or damaged: push it again to heal it");
-            ask.app.registry.suspect(digest).await?;
-            Err(not_found(name, digest))
-        }
-        Err(failed) => Err(registry::store_error(failed)),
+async fn not_readable(ask: &Ask, name: NameRef<'_>, digest: &Digest, failed: blob::Error) -> Error {
+    if !matches!(failed, blob::Error::NotFound | blob::Error::Damaged(_)) {
+        return registry::store_error(failed);
+    }
+    tracing::error!(%digest, error = %failed, "stored content is missing or damaged: push it again to heal it");
+    match ask.app.registry.suspect(digest).await {
+        Ok(()) => not_found(name, digest),
+        Err(error) => error,
     }
 }
 

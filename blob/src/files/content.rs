@@ -13,11 +13,11 @@ use oci::digest::Digest;
 use crate::files::{
     Error, Result, Store, digest_of,
     durable::{place, sync_dir, sync_names},
+    hash::expect_digest,
     staged::settled_elsewhere,
     store::Shared,
     upload::{create, remove},
     windows::FileId,
-    writer::expect_digest,
 };
 
 /// Deletes in one turn of a blocking thread.

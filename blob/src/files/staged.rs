@@ -11,11 +11,11 @@ use parking_lot::Mutex;
 use crate::files::{
     Error, Result, Store,
     durable::{place, sync_names},
-    hash::Hasher,
+    hash::{Hasher, expect_digest},
     store::Shared,
     upload::{create, remove},
     verify::{hash_file, hash_on},
-    writer::{Upload, expect_digest},
+    writer::Upload,
 };
 
 /// A whole upload, checked and flushed. Dropped without [`Staged::publish`] it stays an upload.

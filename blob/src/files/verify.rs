@@ -101,7 +101,7 @@ impl Store {
 }
 
 /// How long to wait so that `done` bytes took as long as they should.
-fn pause(rate: Option<u64>, done: u64, elapsed: Duration) -> Duration {
+pub(crate) fn pause(rate: Option<u64>, done: u64, elapsed: Duration) -> Duration {
     let Some(rate) = rate.filter(|rate| *rate > 0) else {
         return Duration::ZERO;
     };

@@ -16,14 +16,14 @@ use std::{
     },
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use oci::digest::Digest;
 use tokio::task::JoinHandle;
 
 use crate::files::{
     Error, HashState, Result, Staged,
     durable::sync_dir,
-    hash::Hasher,
+    hash::{Hasher, expect_digest},
     kernel,
     lane::stopped,
     staged::publish,
@@ -31,19 +31,18 @@ use crate::files::{
     upload::{Claim, create_over},
     verify::hash_on,
 };
+use crate::frames::Frames;
 
 /// A batch goes to the disk when it has this size and the one before is written.
 const BATCH: usize = 256 << 10;
 /// No batch grows beyond this (unless one frame alone does): two of them are an upload's memory.
 const MAX_BATCH: usize = 512 << 10;
-/// Smaller frames are copied together: they would pin a receive buffer each.
-const COPY_BELOW: usize = 32 << 10;
 const WRITEBACK_STEP: u64 = 8 << 20;
 
 /// One upload that is being appended to. Holds at most 1 MiB of it in memory.
 pub struct Writer {
     upload: Arc<Upload>,
-    tail: Tail,
+    tail: Frames,
     /// Bytes in the file.
     written: u64,
     /// With the running batch while there is one.
@@ -79,7 +78,7 @@ impl Writer {
     pub(crate) fn new(upload: Upload, hasher: Hasher) -> Self {
         Self {
             upload: Arc::new(upload),
-            tail: Tail::default(),
+            tail: Frames::default(),
             written: hasher.offset(),
             hasher: Some(hasher),
             running: None,
@@ -98,12 +97,12 @@ impl Writer {
                 return Err(Error::Full);
             }
         }
-        if !self.tail.is_empty() && self.tail.len + frame.len() > MAX_BATCH {
+        if !self.tail.is_empty() && self.tail.len() + frame.len() > MAX_BATCH {
             self.hand_on().await?;
         }
         self.tail.push(frame);
         let is_idle = self.running.as_ref().is_none_or(JoinHandle::is_finished);
-        if self.tail.len >= BATCH && is_idle {
+        if self.tail.len() >= BATCH && is_idle {
             self.hand_on().await?;
         }
         Ok(())
@@ -111,7 +110,7 @@ impl Writer {
 
     /// All bytes accepted.
     pub fn offset(&self) -> u64 {
-        self.written + self.leaving + self.tail.len as u64
+        self.written + self.leaving + self.tail.len() as u64
     }
 
     /// Waits until everything accepted is in the file, and says how much that is. Not yet safe from a power cut.
@@ -179,7 +178,7 @@ impl Writer {
         let shared = Arc::clone(self.shared());
         let turn = shared.writes.turn().await;
         let hasher = self.hasher.take().expect("no batch is running");
-        shared.gauge.accept(self.tail.len as u64);
+        shared.gauge.accept(self.tail.len() as u64);
         let (upload, frames) = (Arc::clone(&self.upload), self.tail.take());
         let (expected, to) = (*expected, location.map(str::to_owned));
         let last = move || upload.end(hasher, &frames, &expected, to.as_deref());
@@ -215,7 +214,7 @@ impl Writer {
         let shared = Arc::clone(self.shared());
         let turn = shared.writes.turn().await;
         let hasher = self.hasher.take().expect("the batch before gave it back");
-        self.leaving = self.tail.len as u64;
+        self.leaving = self.tail.len() as u64;
         shared.gauge.accept(self.leaving);
         let (upload, frames) = (Arc::clone(&self.upload), self.tail.take());
         self.running = Some(turn.start(move || upload.append(hasher, &frames)));
@@ -236,7 +235,7 @@ impl Writer {
                 self.hasher = Some(hasher);
                 if result.is_err() {
                     // What follows a gap cannot be written.
-                    self.tail = Tail::default();
+                    self.tail = Frames::default();
                 }
                 result
             }
@@ -349,47 +348,6 @@ impl Upload {
     }
 }
 
-/// Frames that wait for their batch.
-#[derive(Default)]
-struct Tail {
-    frames: Vec<Bytes>,
-    small: BytesMut,
-    len: usize,
-}
-
-impl Tail {
-    fn push(&mut self, frame: Bytes) {
-        self.len += frame.len();
-        if frame.len() < COPY_BELOW {
-            if self.len > COPY_BELOW {
-                // More will follow: grow once and not by doubling.
-                self.small
-                    .reserve(BATCH.saturating_sub(self.small.len()).max(frame.len()));
-            }
-            self.small.extend_from_slice(&frame);
-            return;
-        }
-        self.close_small();
-        self.frames.push(frame);
-    }
-
-    fn close_small(&mut self) {
-        if !self.small.is_empty() {
-            self.frames.push(self.small.split().freeze());
-        }
-    }
-
-    fn take(&mut self) -> Vec<Bytes> {
-        self.close_small();
-        self.len = 0;
-        std::mem::take(&mut self.frames)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-}
-
 fn append(file: &File, hasher: &mut Hasher, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match file.write_at(bytes, hasher.offset()) {
@@ -404,14 +362,4 @@ fn append(file: &File, hasher: &mut Hasher, mut bytes: &[u8]) -> io::Result<()> 
         }
     }
     Ok(())
-}
-
-pub(crate) fn expect_digest(expected: &Digest, actual: Digest) -> Result<()> {
-    if actual == *expected {
-        return Ok(());
-    }
-    Err(Error::DigestMismatch {
-        expected: Box::new(*expected),
-        actual: Box::new(actual),
-    })
 }

@@ -6,7 +6,10 @@ use std::{
     process::Command,
 };
 
-use blob::{Config, Error, Store};
+use blob::{
+    Error,
+    files::{Config, Store},
+};
 use bytes::Bytes;
 use oci::digest::Algorithm::Sha256;
 use tempfile::TempDir;

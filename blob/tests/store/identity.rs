@@ -2,7 +2,10 @@
 
 use std::{fs, time::UNIX_EPOCH};
 
-use blob::{Config, Error, Store};
+use blob::{
+    Error,
+    files::{Config, Store},
+};
 use tokio::task::JoinSet;
 
 use crate::{Home, sha256};

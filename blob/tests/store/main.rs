@@ -11,7 +11,10 @@ mod uploads;
 
 use std::path::PathBuf;
 
-use blob::{Batch, Config, Staged, Store, digest_of};
+use blob::{
+    Batch, digest_of,
+    files::{Config, Staged, Store},
+};
 use bytes::Bytes;
 use oci::digest::{Algorithm, Digest};
 use tempfile::TempDir;

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use blob::{Config, Error, Store};
+use blob::{
+    Error,
+    files::{Config, Store},
+};
 use oci::digest::Algorithm::Sha256;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;

@@ -8,7 +8,10 @@ use std::{
     thread,
 };
 
-use blob::{Config, Error, ReadMode, Store};
+use blob::{
+    Error, ReadMode,
+    files::{Config, Store},
+};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 

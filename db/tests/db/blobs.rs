@@ -296,8 +296,11 @@ fn lost_and_damaged_contents_are_healed_by_the_next_push() {
         let lost = async |suspicion| {
             transact!(test.db, |tx| blobs::mark_lost(tx, id, suspicion, NOW).await).unwrap()
         };
-        let push =
-            async || transact!(test.db, |tx| blobs::set_written(tx, id, 100, NOW).await).unwrap();
+        let push = async || {
+            transact!(test.db, |tx| blobs::set_written(tx, id, 100, "data", NOW)
+                .await)
+            .unwrap();
+        };
         let first = suspect().await.unwrap();
         assert!(newest().await.state.is_readable());
         assert_eq!(suspect().await, Some(first), "two share a suspicion");

@@ -124,7 +124,7 @@ fn a_push_after_the_claim_stores_elsewhere_and_survives_the_late_delete() {
             .store()
             .delete(&[(digest, claimed[0].location.clone())])
             .await;
-        assert_eq!(answers.into_iter().next().unwrap().unwrap(), 5);
+        assert_eq!(answers.into_iter().next().unwrap().unwrap(), Some(5));
         world.registry.set_freed(vec![claimed[0].id]).await.unwrap();
         assert!(world.serves("library/a", &digest).await);
         assert!(world.fsck(true, false).await.is_clean());

@@ -236,7 +236,7 @@ fn a_push_under_way_stores_again_when_its_place_was_found_damaged() {
             let place = place.clone();
             Box::pin(async move {
                 let now = tx.now().await?;
-                settle(tx, &digest, 5, &place, true, now).await
+                settle(tx, &digest, 5, &place, Some("data"), now).await
             })
         });
         assert_eq!(settled.await.unwrap(), None);

@@ -4,7 +4,7 @@
 //! be on their way from another node. So a file belongs to a node until that lets go of it, and who takes the session
 //! before goes on in a file of his own.
 
-use blob::{HashState, Writer};
+use blob::{Saved, Writer};
 use db::{
     Tx,
     uploads::{self, Upload},
@@ -72,10 +72,16 @@ impl Taken<'_> {
         }
     }
 
-    fn hash_state(&self) -> Option<HashState> {
-        let state = self.row.as_ref()?.hash_state.as_deref()?;
-        let state = HashState::from_bytes(state).ok()?;
-        (state.offset <= self.received()).then_some(state)
+    /// What its row says of how to go on. In a bucket somebody may have gone on who has not let go of it.
+    fn saved(&self) -> Option<Saved> {
+        let row = self.row.as_ref()?;
+        let saved = Saved::from_bytes(row.hash_state.as_deref()?).ok()?;
+        let saved = if row.node.is_empty() {
+            saved
+        } else {
+            saved.doubted()
+        };
+        (saved.offset() <= row.received).then_some(saved)
     }
 }
 
@@ -89,8 +95,10 @@ impl Open<'_> {
     pub(super) fn is_due(&self) -> bool {
         let offset = self.writer.offset();
         match self.taken.epoch {
-            0 => offset >= FIRST_NOTE,
-            _ => offset.saturating_sub(self.flushed) >= NOTE_EVERY,
+            0 => self.writer.is_due(offset, FIRST_NOTE),
+            _ => self
+                .writer
+                .is_due(offset.saturating_sub(self.flushed), NOTE_EVERY),
         }
     }
 }
@@ -117,7 +125,7 @@ impl Registry {
             let have = self.settle_received(&taken.session, taken.row).await?;
             return Err(Error::RangeMismatch { have });
         }
-        if self.db().is_exclusive() {
+        if !self.takes_rows() {
             return Ok(taken);
         }
         let epoch = self
@@ -135,7 +143,7 @@ impl Registry {
         mut row: Option<Upload>,
     ) -> Result<u64> {
         while let Some(seen) = row.as_ref() {
-            if self.db().is_exclusive() || !is_held_by_another(seen, self.db().node()) {
+            if !self.takes_rows() || !is_held_by_another(seen, self.db().node()) {
                 break;
             }
             if self
@@ -179,7 +187,7 @@ impl Registry {
     ) -> Result<Open<'a>, (Taken<'a>, Refused)> {
         let held = taken.row.as_ref();
         let is_held = held.is_some_and(|row| is_held_by_another(row, self.db().node()));
-        let opened = if !self.db().is_exclusive() && is_held {
+        let opened = if !self.db().is_exclusive() && is_held && !self.store().shares_uploads() {
             self.open_own(&taken).await
         } else {
             self.open_file(&taken).await.map_err(Refused::Store)
@@ -202,13 +210,13 @@ impl Registry {
         }
         let before = taken.row.as_ref().map_or(0, |row| row.epoch);
         let parked = self.0.sessions.unpark(key, before, have);
-        let stored = taken.hash_state();
+        let stored = taken.saved();
         let saved = parked.as_deref().or(stored.as_ref());
         let writer = self
             .store()
             .resume(taken.file(), have, saved, *algorithm)
             .await?;
-        Ok((writer, stored.map_or(0, |state| state.offset)))
+        Ok((writer, stored.map_or(0, |saved| saved.offset())))
     }
 
     /// Goes on in a file of this node, with a copy of what was counted. The one before is removed by its age.
@@ -224,7 +232,7 @@ impl Registry {
         let mut writer = opened.map_err(Refused::Store)?;
         let mut state = None;
         if have >= NOTE_SHARED {
-            state = Some(writer.flush().await.map_err(Refused::Store)?.to_bytes());
+            state = Some(writer.save().await.map_err(Refused::Store)?.to_bytes());
         }
         let flushed = if state.is_some() { have } else { 0 };
         let (key, epoch) = (taken.session.key.clone(), taken.epoch);
@@ -256,7 +264,7 @@ impl Registry {
         let blob::Error::Short { have, .. } = error else {
             return store_error(error);
         };
-        let whole = taken.hash_state().map(|state| state.offset);
+        let whole = taken.saved().map(|saved| saved.offset());
         let have = whole.filter(|whole| *whole <= have).unwrap_or(0);
         let back = self.note(target, taken, have, None, true).await;
         match back {
@@ -267,8 +275,8 @@ impl Registry {
 
     /// Brings what came to the disk and into the row, in mid-request.
     pub(super) async fn note_flushed(&self, target: &Target, open: &mut Open<'_>) -> Result<()> {
-        let state = open.writer.flush().await.map_err(store_error)?;
-        let (received, state) = (state.offset, Some(state.to_bytes()));
+        let saved = open.writer.save().await.map_err(store_error)?;
+        let (received, state) = (saved.offset(), Some(saved.to_bytes()));
         open.taken.epoch = self
             .note(target, &open.taken, received, state, false)
             .await?;
@@ -284,7 +292,7 @@ impl Registry {
             saved => saved,
         };
         let Open { taken, .. } = &open;
-        let (state, is_flushed) = match saved {
+        let (saved, is_flushed) = match saved {
             Ok(saved) => saved,
             Err(error) => {
                 if matches!(error, blob::Error::Lost(_)) {
@@ -293,28 +301,30 @@ impl Registry {
                 return Err(store_error(error));
             }
         };
-        let (received, mut epoch) = (state.offset, taken.epoch);
+        let (received, mut epoch) = (saved.offset(), taken.epoch);
         // Letting go is worth a write only where somebody else might take it.
-        if received > open.noted || !self.db().is_exclusive() {
-            let hash_state = is_flushed.then(|| state.to_bytes());
+        if received > open.noted || self.takes_rows() {
+            let hash_state = is_flushed.then(|| saved.to_bytes());
             epoch = self.note(target, taken, received, hash_state, true).await?;
         }
-        self.0.sessions.park(&taken.session.key, epoch, state);
+        self.0.sessions.park(&taken.session.key, epoch, saved);
         Ok(received)
     }
 
-    /// The state of the hash, and whether the bytes it stands for are on the disk.
-    async fn save(&self, open: &mut Open<'_>) -> blob::Result<(HashState, bool)> {
+    /// How to go on, and whether another node may.
+    async fn save(&self, open: &mut Open<'_>) -> blob::Result<(Saved, bool)> {
         let every = if self.db().is_exclusive() {
             NOTE_EVERY
         } else {
             NOTE_SHARED
         };
-        let received = open.writer.settle().await?;
-        if received.saturating_sub(open.flushed) >= every {
-            return Ok((open.writer.flush().await?, true));
-        }
-        Ok((open.writer.state().await?, false))
+        open.writer.put_aside(open.flushed, every).await
+    }
+
+    /// Whether a session is taken by its row before anything is written: where other nodes may write too; and of a bucket, since
+    /// what an upload left there is found by its row.
+    fn takes_rows(&self) -> bool {
+        !self.db().is_exclusive() || self.store().shares_uploads()
     }
 
     /// Ends a session whose bytes are gone, so that nobody is told they are there.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
-use outbound::Trust;
+use outbound::Outbound;
 
 use super::{
     Told, block_on,
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     boot::{self, DataDir},
     checks::{self, Finding, State},
-    config::{Config, DatabaseUrl, Flags, Sources, StorageUrl},
+    config::{Config, DatabaseUrl, Flags, Sources},
     control::{Session, request::Request},
 };
 
@@ -78,7 +78,7 @@ async fn look(args: &Args) -> Vec<Finding> {
     let is_served = matches!(served, Ok(true));
     match served {
         Ok(true) => findings.extend(ask(&config, key).await),
-        Ok(false) => findings.extend(open(&config, outbound.trust(), key.as_deref()).await),
+        Ok(false) => findings.extend(open(&config, &outbound, key.as_deref()).await),
         Err(error) => findings.push(Finding::error("server", &error)),
     }
     findings.extend(checks::addresses(&config.listening(), is_served));
@@ -92,7 +92,6 @@ async fn look(args: &Args) -> Vec<Finding> {
 
 fn files(config: &Config) -> Vec<Finding> {
     let data = &config.server.data;
-    let StorageUrl::File(storage) = &config.storage.url;
     let mut findings = vec![checks::data_directory(data)];
     if let DatabaseUrl::Sqlite(path) = &config.database.url {
         let folder = path
@@ -101,8 +100,10 @@ fn files(config: &Config) -> Vec<Finding> {
             .unwrap_or(Path::new("."));
         findings.push(checks::file_system("database files", folder, true));
     }
-    findings.push(checks::file_system("store files", storage, false));
-    findings.push(checks::space("room", storage, config.storage.reserve));
+    if let Some(storage) = config.storage.directory() {
+        findings.push(checks::file_system("store files", storage, false));
+        findings.push(checks::space("room", storage, config.storage.reserve));
+    }
     findings.extend(checks::log_target(&config.log.target));
     findings.extend(
         config
@@ -132,7 +133,7 @@ async fn ask(config: &Config, key: Option<String>) -> Vec<Finding> {
 }
 
 /// No server runs: each part is opened here, as far as it is there.
-async fn open(config: &Config, trust: &Trust, key: Option<&str>) -> Vec<Finding> {
+async fn open(config: &Config, outbound: &Outbound, key: Option<&str>) -> Vec<Finding> {
     let mut findings = vec![Finding::ok("server", "does not run on this data directory")];
     // Held while the database is open, so that no server starts on it meanwhile.
     let _data = match DataDir::hold(config) {
@@ -151,7 +152,7 @@ async fn open(config: &Config, trust: &Trust, key: Option<&str>) -> Vec<Finding>
         ));
         return findings;
     }
-    let db = match boot::open_database(config, trust).await {
+    let db = match boot::open_database(config, outbound.trust()).await {
         Ok(db) => db,
         Err(error) => {
             findings.push(Finding::failed(
@@ -162,16 +163,20 @@ async fn open(config: &Config, trust: &Trust, key: Option<&str>) -> Vec<Finding>
             return findings;
         }
     };
-    let StorageUrl::File(storage) = &config.storage.url;
-    if storage.exists() {
-        match boot::open_store(config).await {
+    match config
+        .storage
+        .directory()
+        .filter(|storage| !storage.exists())
+    {
+        None => match boot::open_store(config, outbound).await {
             Ok(store) => findings.extend(checks::of_parts(&db, &store, key).await),
             Err(error) => findings.push(Finding::error("store", &error)),
+        },
+        Some(storage) => {
+            findings.extend(checks::database(&db).await);
+            findings.push(checks::key(&db, key).await);
+            findings.push(checks::missing_store(&db, storage).await);
         }
-    } else {
-        findings.extend(checks::database(&db).await);
-        findings.push(checks::key(&db, key).await);
-        findings.push(checks::missing_store(&db, storage).await);
     }
     db.close().await;
     findings

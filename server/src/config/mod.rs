@@ -8,6 +8,7 @@ mod error;
 mod pins;
 mod sections;
 mod sources;
+pub mod storage;
 mod tree;
 mod urls;
 pub mod values;
@@ -22,10 +23,11 @@ pub use self::{
     error::ConfigError,
     sections::{
         Audit, Auth, Cache, Database, Gc, Gdpr, Jobs, Limits, Metrics, Proxy, Redis, Scrub, Server,
-        Storage, Trash, Trust, Uploads,
+        Trash, Trust, Uploads,
     },
     sources::{Flags, Sources},
-    urls::{DatabaseUrl, StorageUrl},
+    storage::{Storage, StorageUrl},
+    urls::DatabaseUrl,
 };
 use self::{
     tree::{Kind, Node, Origin},
@@ -99,10 +101,13 @@ impl Config {
     pub fn load(sources: Sources) -> Result<Self, ConfigError> {
         let host_name = sources.host_name.clone();
         let overwrite = sources.overwrite();
+        let environment = sources.of_stores();
         // One who tries a configuration on another port may leave its TLS aside.
         let replaced = !sources.flags.listen.is_empty();
         let root = Node::new(Kind::Table(sources.merged()?), Origin::Flag("--config"));
         let mut config = Self::deserialize(&root)?;
+        config.storage.environment = environment;
+        config.storage.check()?;
         config.complete(&host_name);
         pins::complete(&mut config, overwrite.as_deref())?;
         let node = &config.server.node;
@@ -193,8 +198,9 @@ impl Config {
         if let DatabaseUrl::Sqlite(path) = &mut self.database.url {
             *path = in_data(path, &data);
         }
-        let StorageUrl::File(path) = &mut self.storage.url;
-        *path = in_data(path, &data);
+        if let StorageUrl::File(path) = &mut self.storage.url {
+            *path = in_data(path, &data);
+        }
         for file in &mut self.trust.ca_files {
             *file = in_data(file, &data);
         }

@@ -8,11 +8,8 @@ use outbound::proxy::{NoProxy, ProxyUrl};
 use serde::Deserialize;
 
 use super::{
-    urls::{DatabaseUrl, ExternalUrl, StorageUrl, no_proxy, proxy_url},
-    values::{
-        NotYet, duration, head_size, networks, optional_period, optional_size, period, positive,
-        size,
-    },
+    urls::{DatabaseUrl, ExternalUrl, no_proxy, proxy_url},
+    values::{NotYet, duration, head_size, networks, optional_period, period, positive, size},
 };
 use crate::listen;
 
@@ -71,35 +68,6 @@ impl Default for Database {
             pool_size: 16,
             timeout: Duration::from_secs(10),
             failover_window: Duration::from_mins(10),
-        }
-    }
-}
-
-/// `[storage]`: where the blobs are.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Storage {
-    pub url: StorageUrl,
-    /// Uploads are refused while less than this is free; without it the store decides by the size of the file system.
-    #[serde(deserialize_with = "optional_size")]
-    pub reserve: Option<u64>,
-    pub endpoint: NotYet,
-    pub region: NotYet,
-    pub access_key: NotYet,
-    pub secret_key: NotYet,
-    pub redirect: NotYet,
-}
-
-impl Default for Storage {
-    fn default() -> Self {
-        Self {
-            url: StorageUrl::File(PathBuf::from("DATA/storage")),
-            reserve: None,
-            endpoint: NotYet,
-            region: NotYet,
-            access_key: NotYet,
-            secret_key: NotYet,
-            redirect: NotYet,
         }
     }
 }

@@ -13,6 +13,14 @@ const DEFAULT_FILE: &str = "/etc/seawall/seawall.toml";
 /// Harbor's variable that says settings for good (see `pins.rs`).
 pub(super) const OVERWRITE: &str = "CONFIG_OVERWRITE_JSON";
 
+/// Where object stores' own programs look for credentials.
+const STORES: &str = "AWS_";
+const HOME: &str = "HOME";
+
+fn is_of_stores(name: &str) -> bool {
+    name.starts_with(STORES) || name == HOME
+}
+
 /// Where other programs look for a proxy, and which of our keys it stands for. The first that is set counts.
 const PROXY_VARIABLES: [(&str, [&str; 2]); 3] = [
     ("http", ["HTTP_PROXY", "http_proxy"]),
@@ -105,6 +113,13 @@ impl Sources {
             .filter(|value| !value.trim().is_empty())
     }
 
+    /// What object stores' own programs look for in the environment.
+    pub(super) fn of_stores(&self) -> Vec<(String, String)> {
+        let variables = self.variables.iter();
+        let known = variables.filter(|(name, value)| is_of_stores(name) && !value.is_empty());
+        known.cloned().collect()
+    }
+
     /// One tree of all sources.
     pub(super) fn merged(self) -> Result<Table, ConfigError> {
         let mut root = match &self.file {
@@ -193,7 +208,7 @@ fn key_variable(name: OsString, value: OsString) -> Option<Result<(String, Strin
     let is_proxy = PROXY_VARIABLES
         .iter()
         .any(|(_, names)| names.contains(&name.as_str()));
-    if !is_proxy && name != OVERWRITE {
+    if !is_proxy && !is_of_stores(&name) && name != OVERWRITE {
         key_of(&name)?;
     }
     let refused = |_| ConfigError::new(format!("variable {name}: the value is not UTF-8"));

@@ -286,24 +286,12 @@ fn tls_that_no_listener_serves_is_refused() {
 fn what_this_version_lacks_is_refused_and_says_so() {
     for (file, words) in [
         (
-            "storage.url = 's3://bucket/prefix'",
-            "this version has no object stores yet",
-        ),
-        (
             "storage.url = 'swift://container/prefix'",
-            "this version has no object stores yet",
+            "this version does not speak to such stores yet",
         ),
         (
             "redis.url = 'redis://:geheim@host'",
             "`redis.url` is *** (seawall.toml, line 1): this key is not available in this version yet",
-        ),
-        (
-            "storage.secret_key = 'geheim'",
-            "`storage.secret_key` is *** (seawall.toml, line 1): this key is not available",
-        ),
-        (
-            "storage.redirect = true",
-            "this key is not available in this version yet",
         ),
     ] {
         let refused = refusal(file, &[]);
@@ -312,7 +300,7 @@ fn what_this_version_lacks_is_refused_and_says_so() {
             "{refused}"
         );
     }
-    load("storage.redirect = false\nredis.url = ''", &[]);
+    load("redis.url = ''", &[]);
 }
 
 #[test]
@@ -591,4 +579,5 @@ fn what_listening_needs_is_taken_from_all_its_sections() {
 
 mod pins;
 mod sample;
+mod storage;
 mod way_out;

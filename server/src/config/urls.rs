@@ -55,32 +55,6 @@ impl<'de> Deserialize<'de> for DatabaseUrl {
     }
 }
 
-/// Where the blobs are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StorageUrl {
-    File(PathBuf),
-}
-
-impl<'de> Deserialize<'de> for StorageUrl {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        match text.split_once("://") {
-            Some(("file", path)) if path.starts_with('/') || path.starts_with("DATA/") => {
-                Ok(Self::File(PathBuf::from(path)))
-            }
-            Some((scheme @ ("s3" | "azure" | "gs" | "swift"), _)) => {
-                Err(de::Error::custom(format_args!(
-                    "this version has no object stores yet, so `{scheme}://` cannot be used; name a directory as `file:///DIR`"
-                )))
-            }
-            _ => Err(de::Error::invalid_value(
-                Unexpected::Str(&text),
-                &"`file:///DIR` with an absolute path, or `file://DATA/DIR`",
-            )),
-        }
-    }
-}
-
 /// What clients call this registry: scheme and host, without a slash at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExternalUrl {

@@ -214,6 +214,14 @@ pub(super) fn optional_size<'de, D: Deserializer<'de>>(
     Ok(Option::<Bytes>::deserialize(deserializer)?.map(|Bytes(bytes)| bytes))
 }
 
+/// For a part of an upload to an object store: two of them are held in memory by each upload.
+pub(super) fn part_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    deserializer.deserialize_any(Size {
+        form: "a size from `5MiB` to `256MiB`",
+        range: 5 << 20..=256 << 20,
+    })
+}
+
 /// For a number that must not be zero.
 pub(super) fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     struct Form;

@@ -1,0 +1,121 @@
+//! The store in a bucket: an upload is parts that become one object, or one object at once.
+//!
+//! Nothing here rests on conditional writes, on the tags of completed uploads, or on the order of lists: not every vendor
+//! keeps those. A name is given once, so that what is sent twice or late hits nothing that counts.
+
+mod bucket;
+mod calls;
+pub mod config;
+mod credentials;
+mod fault;
+mod keys;
+mod list;
+mod progress;
+mod reader;
+mod s3;
+mod staged;
+mod stored;
+mod wire;
+mod writer;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use oci::digest::Algorithm;
+
+use crate::{Error, Result, hash::Hasher};
+
+pub use config::Config;
+pub(crate) use list::Listing;
+pub use progress::Progress;
+pub(crate) use reader::Reader;
+pub(crate) use staged::Staged;
+pub(crate) use writer::Writer;
+
+/// A store's identity is short.
+const IDENTITY_LENGTH: u64 = 256;
+/// How long two who give a store its identity at once may be apart.
+const SETTLING: Duration = Duration::from_millis(500);
+
+pub(crate) struct Objects {
+    bucket: bucket::Bucket,
+    /// Bytes of the first parts.
+    part_size: u64,
+    busy: stored::BusyKeys,
+}
+
+impl Objects {
+    /// Asks the bucket for a list, which tells whether it exists and may be read.
+    pub(crate) async fn open(config: &Config) -> Result<Self> {
+        let bucket = match config.vendor {
+            config::Vendor::S3 => s3::open(config)?,
+        };
+        let opened = Self {
+            bucket,
+            part_size: config.part_size.max(writer::LEAST_PART),
+            busy: stored::BusyKeys::default(),
+        };
+        opened.identity().await?;
+        Ok(opened)
+    }
+
+    /// As a person knows it.
+    pub(crate) fn shown(&self) -> &str {
+        &self.bucket.shown
+    }
+
+    pub(crate) async fn identity(&self) -> Result<Option<String>> {
+        let read = self.bucket.read(keys::IDENTITY, IDENTITY_LENGTH).await?;
+        let text = read.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned());
+        Ok(text.filter(|id| !id.is_empty()))
+    }
+
+    pub(crate) async fn is_empty(&self) -> Result<bool> {
+        Ok(self.bucket.list("", None).await?.found.is_empty())
+    }
+
+    /// Gives the store its identity. Of two at once one is told that it is another's.
+    pub(crate) async fn adopt(&self, id: &str) -> Result<()> {
+        let text = Bytes::from(format!("{id}\n"));
+        if self.identity().await?.is_none() {
+            self.bucket.put_new(keys::IDENTITY, text).await?;
+            // Where the condition is not looked at, both have written: the later one stands.
+            tokio::time::sleep(SETTLING).await;
+        }
+        self.expect_identity(id).await
+    }
+
+    pub(crate) async fn probe(&self, expected: &str) -> Result<()> {
+        self.expect_identity(expected).await
+    }
+
+    async fn expect_identity(&self, expected: &str) -> Result<()> {
+        let found = self.identity().await?;
+        if found.as_deref() == Some(expected) {
+            return Ok(());
+        }
+        Err(Error::Foreign {
+            root: self.bucket.shown.clone(),
+            found,
+            expected: expected.to_owned(),
+        })
+    }
+
+    pub(crate) fn begin(self: &Arc<Self>, key: &str, algorithm: Algorithm) -> Writer {
+        Writer::new(self.clone(), key.to_owned(), Hasher::new(algorithm))
+    }
+
+    /// Goes on at byte `at`, which is where `saved` stands.
+    pub(crate) async fn resume(
+        self: &Arc<Self>,
+        key: &str,
+        at: u64,
+        saved: Option<&Progress>,
+    ) -> Result<Writer> {
+        let have = saved.map_or(0, Progress::offset);
+        match saved {
+            Some(saved) if have == at => Writer::resume(self.clone(), key.to_owned(), saved).await,
+            _ => Err(Error::Short { have, want: at }),
+        }
+    }
+}

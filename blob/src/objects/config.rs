@@ -1,0 +1,72 @@
+//! What a store in a bucket can be told.
+
+use outbound::Outbound;
+
+/// A bucket, and how it is reached.
+#[derive(Clone)]
+pub struct Config {
+    pub vendor: Vendor,
+    pub bucket: String,
+    /// Below which all keys lie; empty, or without a slash at its end.
+    pub prefix: String,
+    /// `https://HOST[:PORT]`; the vendor's own without it.
+    pub endpoint: Option<String>,
+    pub region: Option<String>,
+    /// Whether the bucket stands in the path and not in the host; by default where there is an endpoint.
+    pub path_style: Option<bool>,
+    /// Without them they come from the environment, from files, or from the machine.
+    pub keys: Option<Keys>,
+    /// Variables that the vendors' own programs look at, by name.
+    pub environment: Vec<(String, String)>,
+    /// Bytes of a part, and of what is stored with one call; at least 5 MiB.
+    pub part_size: u64,
+    pub storage_class: Option<String>,
+    pub encryption: Option<Encryption>,
+    /// Whether clients are sent to the store for what they pull, and under which address.
+    pub redirect: Redirect,
+    pub outbound: Outbound,
+}
+
+/// Whose interface it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vendor {
+    S3,
+}
+
+/// A name and its secret.
+#[derive(Clone)]
+pub struct Keys {
+    pub id: String,
+    pub secret: String,
+    /// Of credentials that end.
+    pub session_token: Option<String>,
+}
+
+/// How the store encrypts what it keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Encryption {
+    /// With keys of its own (SSE-S3).
+    Own,
+    /// With a key of the site's key management (SSE-KMS); the bucket's default key without a name.
+    Kms(Option<String>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Redirect {
+    Never,
+    /// To the endpoint, or to another address under which clients reach it.
+    To(Option<String>),
+}
+
+pub const PART_SIZE: u64 = 8 << 20;
+
+impl Config {
+    /// As a person writes it.
+    pub fn shown(&self) -> String {
+        let scheme = match self.vendor {
+            Vendor::S3 => "s3",
+        };
+        let slash = if self.prefix.is_empty() { "" } else { "/" };
+        format!("{scheme}://{}{slash}{}", self.bucket, self.prefix)
+    }
+}

@@ -1,0 +1,85 @@
+//! Pulls from a bucket: a range of an object as it comes.
+
+use std::{io, ops::Range, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use oci::digest::Digest;
+
+use super::{Objects, keys::Location, stored::SIGNED};
+use crate::{Error, Result};
+
+/// Content whose object was not asked for yet.
+#[derive(Clone)]
+pub(crate) struct Reader {
+    pub(crate) len: u64,
+    objects: Arc<Objects>,
+    object: String,
+}
+
+impl Reader {
+    pub(crate) fn new(
+        objects: Arc<Objects>,
+        digest: &Digest,
+        location: &str,
+        len: u64,
+    ) -> Result<Self> {
+        let object = Location::parse(location)?.object(digest);
+        Ok(Self {
+            len,
+            objects,
+            object,
+        })
+    }
+
+    /// Asks for a range; whether the object is there, and as long as it should be, is known when this returns.
+    pub(crate) async fn start(
+        self,
+        range: Range<u64>,
+    ) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + 'static> {
+        let (begin, end) = (range.start.min(self.len), range.end.min(self.len));
+        let asked = (begin < end).then_some(begin..end);
+        let bucket = &self.objects.bucket;
+        let (size, bytes) = if let Some(range) = asked {
+            let (size, bytes) = bucket.get(&self.object, Some(range)).await?;
+            (size, bytes.boxed())
+        } else {
+            // No vendor has a range of no bytes.
+            let size = bucket.head(&self.object).await?;
+            (size.ok_or(Error::NotFound)?, stream::empty().boxed())
+        };
+        if size != self.len {
+            let shown = bucket.shown(&self.object);
+            let why = format!("`{shown}` has {size} bytes, not {}", self.len);
+            return Err(Error::Damaged(why));
+        }
+        // Whoever is told a length gets it, or an error.
+        let left = end - begin;
+        let bytes = bytes.map_err(io::Error::other).scan(left, |left, bytes| {
+            if let Ok(bytes) = &bytes {
+                *left = left.saturating_sub(bytes.len() as u64);
+            }
+            std::future::ready(Some((bytes, *left)))
+        });
+        let mut last = left;
+        Ok(bytes
+            .map(Some)
+            .chain(stream::once(std::future::ready(None)))
+            .filter_map(move |next| {
+                let told = match next {
+                    Some((bytes, left)) => {
+                        last = left;
+                        Some(bytes)
+                    }
+                    None if last > 0 => Some(Err(io::ErrorKind::UnexpectedEof.into())),
+                    None => None,
+                };
+                std::future::ready(told)
+            }))
+    }
+
+    /// An address that a client may be sent to, where clients are.
+    pub(crate) async fn signed(&self) -> Result<Option<String>> {
+        self.objects.bucket.sign(&self.object, SIGNED).await
+    }
+}

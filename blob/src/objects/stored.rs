@@ -1,0 +1,283 @@
+//! Stored content in a bucket: put, read, check, delete; and what uploads left.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use oci::digest::{Algorithm, Digest};
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::{Objects, keys, keys::Location};
+use crate::{
+    Damage, Error, Result, Unfinished, Verdict, digest_of,
+    hash::{Hasher, expect_digest},
+};
+
+/// How much one call reads of what is hashed.
+const STEP: u64 = 32 << 20;
+
+impl Objects {
+    /// Stores small content in one step. Replaces what lies there.
+    pub(crate) async fn put(&self, digest: &Digest, location: &str, bytes: Bytes) -> Result<()> {
+        expect_digest(digest, digest_of(digest.algorithm(), &bytes))?;
+        let object = Location::parse(location)?.object(digest);
+        self.bucket.put(&object, vec![bytes]).await
+    }
+
+    /// Reads content of at most `max` bytes whole and checks its digest.
+    pub(crate) async fn read(&self, digest: &Digest, location: &str, max: usize) -> Result<Bytes> {
+        let object = Location::parse(location)?.object(digest);
+        let read = self.bucket.read(&object, max as u64).await?;
+        let bytes = read.ok_or(Error::NotFound)?;
+        let actual = digest_of(digest.algorithm(), &bytes);
+        if actual != *digest {
+            return Err(Error::Damaged(format!("`{digest}` reads as `{actual}`")));
+        }
+        Ok(bytes)
+    }
+
+    /// Reads stored content and compares its digest, at most `rate` bytes a second.
+    pub(crate) async fn verify(
+        &self,
+        digest: &Digest,
+        location: &str,
+        rate: Option<u64>,
+        cancel: &CancellationToken,
+    ) -> Result<Verdict> {
+        let object = Location::parse(location)?.object(digest);
+        let Some(size) = self.bucket.head(&object).await? else {
+            return Ok(Verdict::Missing);
+        };
+        let mut hasher = Hasher::new(digest.algorithm());
+        let start = Instant::now();
+        while hasher.offset() < size {
+            let step = self.hash_step(&object, hasher, size);
+            let stepped = tokio::select! {
+                stepped = step => stepped,
+                () = cancel.cancelled() => return Err(Error::Cancelled),
+            };
+            hasher = match stepped {
+                Ok(hasher) => hasher,
+                Err(Error::NotFound) => return Ok(Verdict::Missing),
+                Err(Error::Damaged(why)) => {
+                    return Ok(Verdict::Damaged(Damage::Unreadable(why)));
+                }
+                Err(error) => return Err(error),
+            };
+            let pause = crate::files::pause(rate, hasher.offset(), start.elapsed());
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = cancel.cancelled() => return Err(Error::Cancelled),
+            }
+        }
+        let actual = hasher.digest();
+        if actual == *digest {
+            return Ok(Verdict::Good { size });
+        }
+        Ok(Verdict::Damaged(Damage::Digest { size, actual }))
+    }
+
+    async fn hash_step(&self, object: &str, mut hasher: Hasher, size: u64) -> Result<Hasher> {
+        let end = size.min(hasher.offset() + STEP);
+        let range = hasher.offset()..end;
+        let (whole, stream) = self.bucket.get(object, Some(range)).await?;
+        if whole != size {
+            return Err(Error::Damaged(
+                "its size changed while it was read".to_owned(),
+            ));
+        }
+        let mut stream = std::pin::pin!(stream);
+        while let Some(bytes) = stream.try_next().await? {
+            hasher = hash_frames(hasher, vec![bytes]).await?;
+        }
+        if hasher.offset() != end {
+            return Err(Error::Damaged(format!(
+                "it ends at byte {}",
+                hasher.offset()
+            )));
+        }
+        Ok(hasher)
+    }
+
+    /// Deletes; what is not there is deleted already. How many bytes that frees is not asked for.
+    pub(crate) async fn delete(&self, items: &[(Digest, String)]) -> Vec<Result<()>> {
+        let mut keys = Vec::with_capacity(items.len());
+        let mut parsed = Vec::with_capacity(items.len());
+        for (digest, location) in items {
+            let location_read = Location::parse(location);
+            if let Ok(read) = &location_read {
+                keys.push(read.object(digest));
+                // After its object: while the mark stands, the object is found.
+                if matches!(read, Location::Own { .. }) {
+                    keys.push(format!("{}{location}", keys::dir(digest)));
+                }
+            }
+            parsed.push(location_read);
+        }
+        let mut deleted = self.bucket.delete(&keys).await.into_iter();
+        parsed
+            .into_iter()
+            .map(|location| match location? {
+                Location::Digest(_) => deleted.next().transpose().map(drop),
+                Location::Own { .. } => {
+                    let (object, mark) = (deleted.next(), deleted.next());
+                    object.transpose()?;
+                    mark.transpose().map(drop)
+                }
+            })
+            .collect()
+    }
+
+    /// Uploads in parts that have not ended, also those of other nodes and what crashes left behind.
+    pub(crate) async fn uploads(&self) -> Result<Vec<Unfinished>> {
+        let mut found = Vec::new();
+        let mut token = None;
+        loop {
+            let page = self
+                .bucket
+                .begun(keys::all_owned(), token.as_deref())
+                .await?;
+            for begun in page.found {
+                if let Some((key, _)) = keys::owner(&begun.key) {
+                    found.push(Unfinished {
+                        is_busy: self.busy.has(key),
+                        key: key.to_owned(),
+                        size: 0,
+                        modified: begun.begun,
+                    });
+                }
+            }
+            token = page.next;
+            if token.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Removes what an upload has in the store, but for an object that is content: `kept` is what it ended as, and the
+    /// locations of that content.
+    pub(crate) async fn discard(
+        &self,
+        key: &str,
+        kept: Option<&(Digest, Vec<String>)>,
+    ) -> Result<()> {
+        if !crate::files::layout::is_key(key) {
+            return Err(Error::Invalid(key.to_owned(), "upload key"));
+        }
+        let prefix = keys::owned_by(key);
+        let mut token = None;
+        loop {
+            let page = self.bucket.begun(&prefix, token.as_deref()).await?;
+            for begun in &page.found {
+                self.bucket.abort(&begun.key, &begun.id).await?;
+            }
+            token = page.next;
+            if token.is_none() {
+                break;
+            }
+        }
+        loop {
+            let page = self.bucket.list(&prefix, token.as_deref()).await?;
+            let mut keys = Vec::new();
+            for object in page.found {
+                if let (Some((digest, locations)), Some((key, name))) =
+                    (kept, keys::owner(&object.key))
+                {
+                    let location = keys::own_location(key, name, object.size);
+                    if locations.contains(&location) {
+                        continue;
+                    }
+                    // It may have been marked: somebody else's bytes were content first.
+                    keys.push(format!("{}{location}", keys::dir(digest)));
+                }
+                keys.push(object.key);
+            }
+            for deleted in self.bucket.delete(&keys).await {
+                deleted?;
+            }
+            token = page.next;
+            if token.is_none() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Reads an object of this size and hashes it.
+pub(crate) async fn hash_object(
+    objects: &Objects,
+    object: &str,
+    algorithm: Algorithm,
+    size: u64,
+) -> Result<Hasher> {
+    let mut hasher = Hasher::new(algorithm);
+    while hasher.offset() < size {
+        hasher = objects.hash_step(object, hasher, size).await?;
+    }
+    Ok(hasher)
+}
+
+/// Below this a hash is not worth a thread.
+const AT_ONCE: usize = 64 << 10;
+
+pub(crate) async fn hash_frames(mut hasher: Hasher, frames: Vec<Bytes>) -> Result<Hasher> {
+    let len: usize = frames.iter().map(Bytes::len).sum();
+    if len <= AT_ONCE {
+        for frame in &frames {
+            hasher.update(frame);
+        }
+        return Ok(hasher);
+    }
+    let hash = move || {
+        for frame in &frames {
+            hasher.update(frame);
+        }
+        hasher
+    };
+    let hashed = tokio::task::spawn_blocking(hash).await;
+    hashed.map_err(crate::files::stopped)
+}
+
+/// Which uploads this process works on, and how many requests do.
+#[derive(Clone, Default)]
+pub(crate) struct BusyKeys(Arc<Mutex<HashMap<String, usize>>>);
+
+/// One who works on an upload, until dropped.
+pub(crate) struct Busy {
+    keys: BusyKeys,
+    key: String,
+}
+
+impl BusyKeys {
+    pub(crate) fn enter(&self, key: &str) -> Busy {
+        *self.0.lock().entry(key.to_owned()).or_default() += 1;
+        Busy {
+            keys: self.clone(),
+            key: key.to_owned(),
+        }
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.0.lock().contains_key(key)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let mut keys = self.keys.0.lock();
+        if let Some(count) = keys.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                keys.remove(&self.key);
+            }
+        }
+    }
+}
+
+/// How long an address signed for a client lasts.
+pub(crate) const SIGNED: Duration = Duration::from_mins(20);

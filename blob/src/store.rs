@@ -1,0 +1,327 @@
+//! The store as everybody else sees it: in a directory, or in a bucket. What differs stays below.
+
+use std::{path::PathBuf, sync::Arc};
+
+use bytes::Bytes;
+use oci::digest::{Algorithm, Digest};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Batch, Reader, Result, Saved, Space, Unfinished, Verdict, Writer, files,
+    objects::{self, Objects},
+    staged::Staged,
+};
+
+/// Where the bytes live.
+#[derive(Clone)]
+pub enum Config {
+    Files(files::Config),
+    Objects(Box<objects::Config>),
+}
+
+impl Config {
+    /// A directory, with what is usual.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self::Files(files::Config::new(root))
+    }
+}
+
+impl From<files::Config> for Config {
+    fn from(config: files::Config) -> Self {
+        Self::Files(config)
+    }
+}
+
+/// Content by digest, and uploads by key. Opened once, cloned freely.
+#[derive(Clone)]
+pub struct Store(pub(crate) Kind);
+
+#[derive(Clone)]
+pub(crate) enum Kind {
+    Files(files::Store),
+    Objects(Arc<Objects>),
+}
+
+/// A walk over all stored content.
+pub struct Listing(Walk);
+
+enum Walk {
+    Files(files::Listing),
+    Objects(objects::Listing),
+}
+
+impl Store {
+    /// Looks at the directory or the bucket, and refuses one that cannot be used.
+    pub async fn open(config: impl Into<Config>) -> Result<Self> {
+        Ok(Self(match config.into() {
+            Config::Files(config) => Kind::Files(files::Store::open(config).await?),
+            Config::Objects(config) => Kind::Objects(Arc::new(Objects::open(&config).await?)),
+        }))
+    }
+
+    /// As a person knows it: a bucket's address; none for a directory.
+    pub fn bucket(&self) -> Option<&str> {
+        match &self.0 {
+            Kind::Files(_) => None,
+            Kind::Objects(objects) => Some(objects.shown()),
+        }
+    }
+
+    /// The kind of network file system that the store lies on.
+    pub fn network(&self) -> Option<&'static str> {
+        match &self.0 {
+            Kind::Files(files) => files.network(),
+            Kind::Objects(_) => None,
+        }
+    }
+
+    /// Whether pulls may map files here.
+    pub fn is_mapped(&self) -> bool {
+        match &self.0 {
+            Kind::Files(files) => files.is_mapped(),
+            Kind::Objects(_) => false,
+        }
+    }
+
+    /// Whose store this is, if anybody's.
+    pub async fn identity(&self) -> Result<Option<String>> {
+        match &self.0 {
+            Kind::Files(files) => files.identity().await,
+            Kind::Objects(objects) => objects.identity().await,
+        }
+    }
+
+    /// Whether nothing is stored here.
+    pub async fn is_empty(&self) -> Result<bool> {
+        match &self.0 {
+            Kind::Files(files) => files.is_empty().await,
+            Kind::Objects(objects) => objects.is_empty().await,
+        }
+    }
+
+    /// Gives the store its identity, durably; never replaces another.
+    pub async fn adopt(&self, id: &str) -> Result<()> {
+        match &self.0 {
+            Kind::Files(files) => files.adopt(id).await,
+            Kind::Objects(objects) => objects.adopt(id).await,
+        }
+    }
+
+    /// Whether this is still our store and takes bytes. The caller sets the time-out.
+    pub async fn probe(&self, expected_id: &str) -> Result<()> {
+        match &self.0 {
+            Kind::Files(files) => files.probe(expected_id).await,
+            Kind::Objects(objects) => objects.probe(expected_id).await,
+        }
+    }
+
+    /// Room in the file system; none in a bucket, which has no end.
+    pub fn space(&self) -> Result<Option<Space>> {
+        match &self.0 {
+            Kind::Files(files) => files.space().map(Some),
+            Kind::Objects(_) => Ok(None),
+        }
+    }
+
+    /// Whether `bytes` more fit without touching the reserve. When it cannot be told, it is for the write to find out.
+    pub fn has_room(&self, bytes: u64) -> bool {
+        match &self.0 {
+            Kind::Files(files) => files.has_room(bytes),
+            Kind::Objects(_) => true,
+        }
+    }
+
+    /// Whether a session that another node had may go on in that node's file. In a bucket nothing is appended to, so that
+    /// what another node still sends is in nobody's way; in a directory it goes on in a copy.
+    pub fn shares_uploads(&self) -> bool {
+        matches!(self.0, Kind::Objects(_))
+    }
+
+    /// Begins an upload; costs no write.
+    pub async fn begin(&self, key: &str, algorithm: Algorithm) -> Result<Writer> {
+        match &self.0 {
+            Kind::Files(files) => files.begin(key, algorithm).await.map(Writer::from),
+            Kind::Objects(objects) => Ok(objects.begin(key, algorithm).into()),
+        }
+    }
+
+    /// Goes on with an upload at byte `at`; `Short` when the store does not reach it.
+    pub async fn resume(
+        &self,
+        key: &str,
+        at: u64,
+        saved: Option<&Saved>,
+        algorithm: Algorithm,
+    ) -> Result<Writer> {
+        match (&self.0, saved) {
+            (Kind::Files(files), saved) => {
+                let hash = saved.and_then(Saved::hash);
+                let resumed = files.resume(key, at, hash, algorithm).await;
+                resumed.map(Writer::from)
+            }
+            (Kind::Objects(objects), Some(Saved::Parts(progress))) => {
+                let resumed = objects.resume(key, at, Some(progress)).await;
+                resumed.map(Writer::from)
+            }
+            (Kind::Objects(objects), _) => objects.resume(key, at, None).await.map(Writer::from),
+        }
+    }
+
+    /// In a directory: goes on with the first `at` bytes of the upload `from` under the fresh key `key`.
+    pub async fn resume_copy(
+        &self,
+        from: &str,
+        key: &str,
+        at: u64,
+        algorithm: Algorithm,
+    ) -> Result<Writer> {
+        match &self.0 {
+            Kind::Files(files) => {
+                let resumed = files.resume_copy(from, key, at, algorithm).await;
+                resumed.map(Writer::from)
+            }
+            Kind::Objects(_) => Err(crate::Error::Invalid(
+                key.to_owned(),
+                "upload: in a bucket nothing is copied",
+            )),
+        }
+    }
+
+    /// For a PUT that is repeated after a failed commit: the upload is gone because its bytes lie at `location` already.
+    pub async fn restage(
+        &self,
+        key: &str,
+        digest: &Digest,
+        location: &str,
+        size: u64,
+    ) -> Result<Option<Staged>> {
+        match &self.0 {
+            Kind::Files(files) => {
+                let staged = files.restage(key, digest, location, size).await?;
+                Ok(staged.map(Staged::from))
+            }
+            // There the upload goes on as it was.
+            Kind::Objects(_) => Ok(None),
+        }
+    }
+
+    /// Removes an upload that did not become content; one that is not there is removed already.
+    pub async fn discard(&self, key: &str) -> Result<()> {
+        match &self.0 {
+            Kind::Files(files) => files.discard(key).await,
+            Kind::Objects(objects) => objects.discard(key, None).await,
+        }
+    }
+
+    /// Removes what an upload left that became content, or ended as content that was here already. `kept` is its digest and
+    /// where that content lies. Whether somebody asked before, nobody writes to it any more.
+    pub async fn tidy(&self, key: &str, kept: &(Digest, Vec<String>)) -> Result<()> {
+        match &self.0 {
+            // Its file was renamed.
+            Kind::Files(_) => Ok(()),
+            Kind::Objects(objects) => objects.discard(key, Some(kept)).await,
+        }
+    }
+
+    /// Uploads that lie in the store, also those of other nodes and what crashes left behind. Of a bucket those in parts.
+    pub async fn uploads(&self) -> Result<Vec<Unfinished>> {
+        match &self.0 {
+            Kind::Files(files) => files.uploads().await,
+            Kind::Objects(objects) => objects.uploads().await,
+        }
+    }
+
+    /// Opens content whose length the caller knows; `Damaged` when it is another. In a bucket it is looked for
+    /// when its first bytes are asked for.
+    pub async fn open_blob(
+        &self,
+        digest: &Digest,
+        location: &str,
+        expected_len: u64,
+    ) -> Result<Reader> {
+        match &self.0 {
+            Kind::Files(files) => {
+                let opened = files.open_blob(digest, location, expected_len).await;
+                opened.map(Reader::from)
+            }
+            Kind::Objects(objects) => {
+                objects::Reader::new(objects.clone(), digest, location, expected_len)
+                    .map(Reader::from)
+            }
+        }
+    }
+
+    /// Stores small content (manifests) in one step, durable on return. Replaces what lies there. `Withdrawn` when a
+    /// delete of that location was faster, `Full` when only the reserve is left.
+    pub async fn put(&self, digest: &Digest, location: &str, bytes: Bytes) -> Result<()> {
+        match &self.0 {
+            Kind::Files(files) => files.put(digest, location, bytes).await,
+            Kind::Objects(objects) => objects.put(digest, location, bytes).await,
+        }
+    }
+
+    /// Reads content of at most `max` bytes whole and checks its digest.
+    pub async fn read(&self, digest: &Digest, location: &str, max: usize) -> Result<Bytes> {
+        match &self.0 {
+            Kind::Files(files) => files.read(digest, location, max).await,
+            Kind::Objects(objects) => objects.read(digest, location, max).await,
+        }
+    }
+
+    /// Deletes, and says for each how many bytes that freed; what is not there freed none. Of a bucket that is not known.
+    pub async fn delete(&self, items: &[(Digest, String)]) -> Vec<Result<Option<u64>>> {
+        match &self.0 {
+            Kind::Files(files) => {
+                let deleted = files.delete(items).await;
+                deleted.into_iter().map(|freed| freed.map(Some)).collect()
+            }
+            Kind::Objects(objects) => {
+                let deleted = objects.delete(items).await;
+                deleted
+                    .into_iter()
+                    .map(|gone| gone.map(|()| None))
+                    .collect()
+            }
+        }
+    }
+
+    /// Takes damaged content out of the way, so that the next push heals it, and keeps it for a person to look at. In a bucket
+    /// it stays where it is: a push heals it there, or beside it.
+    pub async fn quarantine(&self, digest: &Digest, location: &str) -> Result<()> {
+        match &self.0 {
+            Kind::Files(files) => files.quarantine(digest, location).await,
+            Kind::Objects(_) => Ok(()),
+        }
+    }
+
+    /// Reads stored content and compares its digest, at most `rate` bytes a second.
+    pub async fn verify(
+        &self,
+        digest: &Digest,
+        location: &str,
+        rate: Option<u64>,
+        cancel: &CancellationToken,
+    ) -> Result<Verdict> {
+        match &self.0 {
+            Kind::Files(files) => files.verify(digest, location, rate, cancel).await,
+            Kind::Objects(objects) => objects.verify(digest, location, rate, cancel).await,
+        }
+    }
+
+    pub fn list(&self) -> Listing {
+        Listing(match &self.0 {
+            Kind::Files(files) => Walk::Files(files.list()),
+            Kind::Objects(objects) => Walk::Objects(objects::Listing::new(objects.clone())),
+        })
+    }
+}
+
+impl Listing {
+    /// The next batch, in no order; `None` at the end. After an error the walk begins again.
+    pub async fn next(&mut self) -> Result<Option<Batch>> {
+        match &mut self.0 {
+            Walk::Files(walk) => walk.next().await,
+            Walk::Objects(walk) => walk.next().await,
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! `[storage]`: where the blobs are, and how an object store is reached.
+
+use std::path::PathBuf;
+
+use blob::objects::config::{Encryption, Keys, Redirect, Vendor};
+use ipnet::IpNet;
+use outbound::Outbound;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Unexpected},
+};
+
+use super::{
+    ConfigError,
+    values::{Secret, networks, optional_size, part_size},
+};
+
+/// Keys whose values say nothing where the contents lie in a directory.
+type OfBuckets<'a> = [(&'a str, bool); 11];
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Storage {
+    pub url: StorageUrl,
+    /// Uploads are refused while less than this is free; without it the store decides by the size of the file system.
+    #[serde(deserialize_with = "optional_size")]
+    pub reserve: Option<u64>,
+    /// Where the object store is; the vendor's own address without it.
+    pub endpoint: Option<Endpoint>,
+    pub region: Option<String>,
+    pub access_key: Option<Secret>,
+    pub secret_key: Option<Secret>,
+    /// Whether the bucket stands in the path of addresses and not in the host.
+    pub path_style: Option<bool>,
+    /// Bytes of a part of an upload.
+    #[serde(deserialize_with = "part_size")]
+    pub part_size: u64,
+    pub storage_class: Option<String>,
+    pub encryption: Option<Sse>,
+    /// The key's name in the site's key management.
+    pub kms_key: Option<String>,
+    /// Whether clients are sent to the object store for what they pull.
+    pub redirect: bool,
+    /// The object store as clients reach it.
+    pub redirect_endpoint: Option<Endpoint>,
+    /// Which clients; all without it.
+    #[serde(deserialize_with = "networks")]
+    pub redirect_clients: Vec<IpNet>,
+    /// What the environment says that object stores' own programs look for there.
+    #[serde(skip)]
+    pub environment: Vec<(String, String)>,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            url: StorageUrl::File(PathBuf::from("DATA/storage")),
+            reserve: None,
+            endpoint: None,
+            region: None,
+            access_key: None,
+            secret_key: None,
+            path_style: None,
+            part_size: blob::objects::config::PART_SIZE,
+            storage_class: None,
+            encryption: None,
+            kms_key: None,
+            redirect: false,
+            redirect_endpoint: None,
+            redirect_clients: Vec::new(),
+            environment: Vec::new(),
+        }
+    }
+}
+
+/// Where the blobs are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StorageUrl {
+    File(PathBuf),
+    Bucket {
+        vendor: Vendor,
+        bucket: String,
+        /// Without slashes at its ends.
+        prefix: String,
+    },
+}
+
+/// Scheme, host and port, without a slash at the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint(pub String);
+
+/// How the object store encrypts.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+pub enum Sse {
+    #[serde(rename = "AES256")]
+    Own,
+    #[serde(rename = "aws:kms")]
+    Kms,
+}
+
+impl Storage {
+    /// The directory, where the contents lie in one.
+    pub fn directory(&self) -> Option<&std::path::Path> {
+        match &self.url {
+            StorageUrl::File(path) => Some(path),
+            StorageUrl::Bucket { .. } => None,
+        }
+    }
+
+    /// Keys that go together.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let refuse = |text: String| Err(ConfigError::new(text));
+        if matches!(self.url, StorageUrl::File(_)) {
+            let of_buckets: OfBuckets<'_> = [
+                ("endpoint", self.endpoint.is_some()),
+                ("region", self.region.is_some()),
+                ("access_key", self.access_key.is_some()),
+                ("secret_key", self.secret_key.is_some()),
+                ("path_style", self.path_style.is_some()),
+                ("storage_class", self.storage_class.is_some()),
+                ("encryption", self.encryption.is_some()),
+                ("kms_key", self.kms_key.is_some()),
+                ("redirect", self.redirect),
+                ("redirect_endpoint", self.redirect_endpoint.is_some()),
+                ("redirect_clients", !self.redirect_clients.is_empty()),
+            ];
+            return match of_buckets.iter().find(|(_, is_set)| *is_set) {
+                Some((key, _)) => refuse(format!(
+                    "`storage.{key}` is for object stores, and `storage.url` names a directory: remove the one or correct the other"
+                )),
+                None => Ok(()),
+            };
+        }
+        if self.reserve.is_some() {
+            return refuse(
+                "`storage.reserve` is for a directory, and `storage.url` names an object store: remove it"
+                    .to_owned(),
+            );
+        }
+        if self.access_key.is_some() != self.secret_key.is_some() {
+            return refuse(
+                "`storage.access_key` and `storage.secret_key` go together: give both, or none to take them from the environment or the machine"
+                    .to_owned(),
+            );
+        }
+        if self.kms_key.is_some() && self.encryption != Some(Sse::Kms) {
+            return refuse("`storage.kms_key` needs `storage.encryption = \"aws:kms\"`".to_owned());
+        }
+        if !self.redirect && (self.redirect_endpoint.is_some() || !self.redirect_clients.is_empty())
+        {
+            return refuse(
+                "`storage.redirect_endpoint` and `storage.redirect_clients` need `storage.redirect = true`"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+
+    /// As the store takes it.
+    pub fn store(&self, outbound: Outbound) -> blob::Config {
+        let (vendor, bucket, prefix) = match &self.url {
+            StorageUrl::File(root) => {
+                let mut files = blob::files::Config::new(root.clone());
+                files.reserve = self.reserve;
+                return files.into();
+            }
+            StorageUrl::Bucket {
+                vendor,
+                bucket,
+                prefix,
+            } => (*vendor, bucket.clone(), prefix.clone()),
+        };
+        let endpoint = |endpoint: &Option<Endpoint>| {
+            let endpoint = endpoint.as_ref();
+            endpoint.map(|Endpoint(address)| address.clone())
+        };
+        blob::Config::Objects(Box::new(blob::objects::Config {
+            vendor,
+            bucket,
+            prefix,
+            endpoint: endpoint(&self.endpoint),
+            region: self.region.clone(),
+            path_style: self.path_style,
+            keys: match (&self.access_key, &self.secret_key) {
+                (Some(id), Some(secret)) => Some(Keys {
+                    id: id.expose().to_owned(),
+                    secret: secret.expose().to_owned(),
+                    session_token: None,
+                }),
+                _ => None,
+            },
+            environment: self.environment.clone(),
+            part_size: self.part_size,
+            storage_class: self.storage_class.clone(),
+            encryption: self.encryption.map(|encryption| match encryption {
+                Sse::Own => Encryption::Own,
+                Sse::Kms => Encryption::Kms(self.kms_key.clone()),
+            }),
+            redirect: if self.redirect {
+                Redirect::To(endpoint(&self.redirect_endpoint))
+            } else {
+                Redirect::Never
+            },
+            outbound,
+        }))
+    }
+}
+
+impl<'de> Deserialize<'de> for StorageUrl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let refuse = |form: &'static str| de::Error::invalid_value(Unexpected::Str(&text), &form);
+        match text.split_once("://") {
+            Some(("file", path)) if path.starts_with('/') || path.starts_with("DATA/") => {
+                Ok(Self::File(PathBuf::from(path)))
+            }
+            Some(("s3", path)) => {
+                let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
+                let prefix = prefix.trim_matches('/');
+                if !is_bucket(bucket) || !is_prefix(prefix) {
+                    return Err(refuse(
+                        "`s3://BUCKET` or `s3://BUCKET/PREFIX`, where the prefix has letters, digits and `._-/`",
+                    ));
+                }
+                Ok(Self::Bucket {
+                    vendor: Vendor::S3,
+                    bucket: bucket.to_owned(),
+                    prefix: prefix.to_owned(),
+                })
+            }
+            Some((scheme @ ("azure" | "gs" | "swift"), _)) => Err(de::Error::custom(format_args!(
+                "this version does not speak to such stores yet, so `{scheme}://` cannot be used; name a bucket as `s3://BUCKET` or a directory as `file:///DIR`"
+            ))),
+            _ => Err(refuse(
+                "`file:///DIR` with an absolute path, `file://DATA/DIR`, or `s3://BUCKET/PREFIX`",
+            )),
+        }
+    }
+}
+
+fn is_bucket(name: &str) -> bool {
+    let fine = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    (1..=255).contains(&name.len()) && name.bytes().all(fine)
+}
+
+/// Segments that every vendor keeps as they are.
+fn is_prefix(prefix: &str) -> bool {
+    let fine = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    prefix.is_empty()
+        || prefix
+            .split('/')
+            .all(|segment| !matches!(segment, "" | "." | "..") && segment.bytes().all(fine))
+}
+
+impl<'de> Deserialize<'de> for Endpoint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let uri = text.parse::<http::Uri>().ok();
+        let fine = uri.is_some_and(|uri| {
+            matches!(uri.scheme_str(), Some("http" | "https"))
+                && uri.host().is_some_and(|host| !host.is_empty())
+                && !text.contains('@')
+                && uri.path() == "/"
+                && uri.query().is_none()
+        });
+        if !fine {
+            return Err(de::Error::invalid_value(
+                Unexpected::Str(&text),
+                &"`https://HOST[:PORT]` without a path and without the bucket",
+            ));
+        }
+        Ok(Self(text.trim_end_matches('/').to_owned()))
+    }
+}

@@ -1,0 +1,125 @@
+//! `[storage]` with a bucket.
+
+use blob::objects::config::{Encryption, Redirect, Vendor};
+
+use super::{load, refusal};
+use crate::config::StorageUrl;
+
+const BUCKET: &str = "storage.url = 's3://bucket/a/prefix/'\n";
+
+fn bucket(keys: &str) -> blob::objects::Config {
+    let config = load(&format!("{BUCKET}{keys}"), &[]);
+    let store = config.storage.store(config.outbound());
+    let blob::Config::Objects(config) = store else {
+        panic!("a bucket");
+    };
+    *config
+}
+
+#[test]
+fn a_bucket_is_read_with_all_that_belongs_to_it() {
+    let config = load(BUCKET, &[]);
+    let url = StorageUrl::Bucket {
+        vendor: Vendor::S3,
+        bucket: "bucket".to_owned(),
+        prefix: "a/prefix".to_owned(),
+    };
+    assert_eq!(config.storage.url, url);
+    let plain = bucket("");
+    assert_eq!(plain.shown(), "s3://bucket/a/prefix");
+    assert_eq!(
+        (plain.part_size, plain.redirect),
+        (8 << 20, Redirect::Never)
+    );
+    assert!(plain.keys.is_none() && plain.endpoint.is_none());
+    let keys = [
+        "endpoint = 'https://s3.lab:9000/'",
+        "region = 'eu-1'",
+        "access_key = 'id'",
+        "secret_key = 'secret'",
+        "path_style = false",
+        "part_size = '16MiB'",
+        "storage_class = 'STANDARD_IA'",
+        "encryption = 'aws:kms'",
+        "kms_key = 'key'",
+        "redirect = true",
+        "redirect_endpoint = 'https://s3.example.com'",
+        "redirect_clients = ['10.0.0.0/8']",
+    ];
+    let full = bucket(&keys.map(|key| format!("storage.{key}\n")).concat());
+    assert_eq!(full.endpoint.as_deref(), Some("https://s3.lab:9000"));
+    assert_eq!(
+        full.encryption,
+        Some(Encryption::Kms(Some("key".to_owned())))
+    );
+    let public = Some("https://s3.example.com".to_owned());
+    assert_eq!(full.redirect, Redirect::To(public));
+    assert_eq!((full.part_size, full.path_style), (16 << 20, Some(false)));
+    assert_eq!(full.keys.expect("keys").secret, "secret");
+}
+
+#[test]
+fn keys_that_do_not_go_together_are_refused() {
+    let of_bucket = |keys: &str| format!("{BUCKET}{keys}");
+    for (file, words) in [
+        (
+            "storage.endpoint = 'https://s3.lab'".to_owned(),
+            "`storage.endpoint` is for object stores",
+        ),
+        (
+            "storage.secret_key = 'geheim'".to_owned(),
+            "`storage.secret_key` is for object stores",
+        ),
+        (of_bucket("storage.reserve = '1GiB'"), "is for a directory"),
+        (of_bucket("storage.secret_key = 'geheim'"), "go together"),
+        (
+            of_bucket("storage.kms_key = 'k'"),
+            "needs `storage.encryption",
+        ),
+        (
+            of_bucket("storage.redirect_clients = ['::1']"),
+            "need `storage.redirect = true`",
+        ),
+        (
+            of_bucket("storage.part_size = '1MiB'"),
+            "`5MiB` to `256MiB`",
+        ),
+        (
+            of_bucket("storage.endpoint = 'https://s3.lab/bucket'"),
+            "without a path and without the bucket",
+        ),
+        (
+            of_bucket("storage.endpoint = 's3.lab'"),
+            "`https://HOST[:PORT]`",
+        ),
+        ("storage.url = 's3:///prefix'".to_owned(), "`s3://BUCKET`"),
+        ("storage.url = 's3://b/x/../y'".to_owned(), "`s3://BUCKET`"),
+        ("storage.url = 's3://b/ä'".to_owned(), "`s3://BUCKET`"),
+    ] {
+        let refused = refusal(&file, &[]);
+        assert!(
+            refused.contains(words) && !refused.contains("geheim"),
+            "{refused}"
+        );
+    }
+}
+
+#[test]
+fn credentials_may_stand_where_the_vendors_programs_look() {
+    let variables = [
+        ("AWS_ACCESS_KEY_ID", "id"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ("AWS_SESSION_TOKEN", ""),
+        ("OTHER", "x"),
+    ];
+    let config = load(BUCKET, &variables);
+    let mut names: Vec<_> = config.storage.environment.into_iter().collect();
+    names.sort();
+    assert_eq!(
+        names,
+        [
+            ("AWS_ACCESS_KEY_ID".to_owned(), "id".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY".to_owned(), "secret".to_owned()),
+        ]
+    );
+}

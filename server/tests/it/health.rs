@@ -3,7 +3,10 @@
 use std::time::Instant;
 
 use crate::harness::{
-    Answer, Client, Image, Seawall, image::MANIFEST, on_both, server::on_sqlite_with,
+    Answer, Client, Image, Seawall,
+    image::MANIFEST,
+    on_both,
+    server::{on_directories_with, on_sqlite_with},
 };
 
 /// Asks until the answer has this status; bounded, not timed.
@@ -30,7 +33,7 @@ async fn passed_on(seawall: &Seawall, path: &str, header: &str) -> Answer {
 
 #[test]
 fn a_store_that_turns_into_anothers_takes_no_manifest_and_no_mount() {
-    on_both(async |seawall| {
+    on_directories_with(&[], async |seawall| {
         let (admin, image) = (seawall.admin(), Image::new("foreign"));
         admin.push("library/app", "v1", &image).await;
         let mark = seawall.data().join("storage/store-id");

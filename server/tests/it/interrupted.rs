@@ -17,7 +17,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use crate::harness::{Client, Seawall, digest, image::content, on_both, on_both_with};
+use crate::harness::{Client, Seawall, digest, image::content, server::on_directories_with};
 
 const ADMIN: &str = "Basic YWRtaW46SGFyYm9yMTIzNDU=";
 /// Less than what makes a row in the middle of a request.
@@ -101,7 +101,7 @@ fn stalling(
 
 #[test]
 fn an_upload_over_http2_goes_on_after_its_stream_or_its_connection_was_cut() {
-    on_both(async |seawall| {
+    on_directories_with(&[], async |seawall| {
         for what in ["stream", "connection"] {
             let (admin, bytes) = (seawall.admin(), content(what, 4_000_000));
             let location = start(&admin).await;
@@ -137,7 +137,7 @@ fn an_upload_over_http2_goes_on_after_its_stream_or_its_connection_was_cut() {
 
 #[test]
 fn an_upload_that_the_end_of_the_drain_cuts_goes_on_after_the_restart() {
-    on_both_with(&[("SEAWALL_DRAIN__TIMEOUT", "0s")], async |seawall| {
+    on_directories_with(&[("SEAWALL_DRAIN__TIMEOUT", "0s")], async |seawall| {
         let bytes = content("drained", 4_000_000);
         let location = start(&seawall.admin()).await;
         let mut stream = TcpStream::connect(seawall.address())

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use serde_json::Value;
 
 use super::json;
-use crate::harness::{Image, Seawall, on_both_with};
+use crate::harness::{Image, Seawall, on_both_with, server::on_directories_with};
 
 /// What was released may go at once, and nothing goes by itself meanwhile.
 const NOW: &[(&str, &str)] = &[("SEAWALL_GC__GRACE", "0"), ("SEAWALL_GC__INTERVAL", "1h")];
@@ -30,7 +30,7 @@ fn file_of(seawall: &Seawall, digest: &str) -> PathBuf {
 
 #[test]
 fn collection_frees_what_it_said_it_would() {
-    on_both_with(NOW, async |seawall| {
+    on_directories_with(NOW, async |seawall| {
         for is_served in [true, false] {
             let seed = if is_served { "beside" } else { "alone" };
             push_and_delete(seawall, seed).await;
@@ -71,7 +71,7 @@ fn collection_frees_what_it_said_it_would() {
 
 #[test]
 fn damage_is_found_named_and_healed_by_a_push() {
-    on_both_with(NOW, async |seawall| {
+    on_directories_with(NOW, async |seawall| {
         for is_served in [true, false] {
             let image = Image::new(if is_served { "beside" } else { "alone" });
             let admin = seawall.admin();
@@ -123,7 +123,7 @@ fn damage_is_found_named_and_healed_by_a_push() {
 
 #[test]
 fn a_repair_removes_what_nobody_knows_and_then_all_is_well() {
-    on_both_with(NOW, async |seawall| {
+    on_directories_with(NOW, async |seawall| {
         for is_served in [true, false] {
             let stray = crate::harness::digest(if is_served { b"beside" } else { b"alone" });
             let path = file_of(seawall, &stray);

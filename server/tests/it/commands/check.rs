@@ -4,7 +4,7 @@ use std::{fs, net::TcpListener, process::Command};
 
 use serde_json::Value;
 
-use crate::harness::{Seawall, on_both, on_both_with};
+use crate::harness::{Seawall, on_both, on_both_with, server::on_directories_with};
 
 /// The findings, and whether the command was content.
 fn check(seawall: &Seawall, listen: &str) -> (Vec<Value>, bool) {
@@ -57,7 +57,7 @@ fn all_is_well_with_and_without_a_server() {
 
 #[test]
 fn what_is_wrong_is_named_with_what_to_do() {
-    on_both(async |seawall| {
+    on_directories_with(&[], async |seawall| {
         seawall.stop();
         let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = taken.local_addr().expect("bound").to_string();

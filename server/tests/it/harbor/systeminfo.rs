@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{on_both, on_both_with, server::on_sqlite_with};
+use crate::harness::{
+    on_both, on_both_with,
+    server::{on_directories_with, on_sqlite_with},
+};
 
 /// The names of an object's members.
 fn names(value: &Value) -> Vec<&str> {
@@ -59,7 +62,7 @@ fn strangers_hear_what_a_login_page_needs_and_people_the_rest() {
 
 #[test]
 fn administrators_see_the_room_of_the_store() {
-    on_both(async |seawall| {
+    on_directories_with(&[], async |seawall| {
         let told = seawall
             .admin()
             .api_get("/systeminfo/volumes")
@@ -148,7 +151,7 @@ fn health_names_every_part_in_order() {
 
 #[test]
 fn health_answers_200_also_when_a_part_is_away() {
-    on_both(async |seawall| {
+    on_directories_with(&[], async |seawall| {
         let identity = seawall.data().join("storage/store-id");
         std::fs::write(&identity, "of another store\n").expect("written");
         // Looked at every two seconds.

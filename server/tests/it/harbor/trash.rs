@@ -5,7 +5,9 @@ pub mod projects;
 use serde_json::{Value, json};
 
 use super::jobs::until;
-use crate::harness::{Client, Image, Seawall, digest, on_both, on_both_with};
+use crate::harness::{
+    Client, Image, Seawall, digest, on_both, on_both_with, server::on_directories_with,
+};
 
 /// What is deleted stays a day; nothing else does.
 pub const KEPT: &[(&str, &str)] = &[
@@ -311,7 +313,7 @@ fn what_was_there_long_enough_ends_by_itself() {
 /// The report adds up to what really lies in the store.
 #[test]
 fn the_parts_of_the_space_report_add_up_to_the_store() {
-    on_both_with(KEPT, async |seawall| {
+    on_directories_with(KEPT, async |seawall| {
         let admin = seawall.admin();
         let wanted = json!({ "project_name": "other", "public": false });
         admin.api("POST", "/projects", &wanted).await.expect(201);

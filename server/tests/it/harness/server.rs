@@ -30,34 +30,85 @@ pub struct Seawall {
 }
 
 /// Runs a test against a fresh server on SQLite, then on PostgreSQL where there is one. A failure says on which. With
-/// `SEAWALL_TEST_CLUSTER` it runs against two nodes on one PostgreSQL and one store instead, which get the requests in turn.
+/// `SEAWALL_TEST_CLUSTER` it runs against two nodes on one PostgreSQL and one store instead, which get the requests in turn; with
+/// `SEAWALL_TEST_BUCKET` that store, or each of the servers', is a bucket.
 pub fn on_both(test: impl AsyncFn(&mut Seawall)) {
     on_both_with(&[], test);
 }
 
 /// The same with settings, as `SEAWALL_SECTION__KEY` names them.
 pub fn on_both_with(settings: &[(&str, &str)], test: impl AsyncFn(&mut Seawall)) {
-    if std::env::var_os("SEAWALL_TEST_CLUSTER").is_some() {
-        let server = testkit::postgres().expect("a cluster needs PostgreSQL");
-        let mut one = Seawall::start(settings, Some(server.fresh_database()));
-        let mut own = settings.to_vec();
-        own.push(("SEAWALL_SERVER__NODE", "peer"));
-        one.peer = Some(Box::new(one.start_beside(&own)));
-        return run("two nodes", one, &test);
-    }
-    on_each_with(settings, test);
+    on_stores(bucket, settings, test);
+}
+
+/// As [`on_both_with`], for what looks into the store's directory.
+pub fn on_directories_with(settings: &[(&str, &str)], test: impl AsyncFn(&mut Seawall)) {
+    on_stores(Vec::new, settings, test);
 }
 
 /// One node alone on each database, whatever the others run against.
 pub fn on_each_with(settings: &[(&str, &str)], test: impl AsyncFn(&mut Seawall)) {
-    run("sqlite", Seawall::start(settings, None), &test);
+    on_each(Vec::new, settings, test);
+}
+
+/// What a server is told of its store.
+type Store = Vec<(&'static str, String)>;
+
+/// The settings of a fresh bucket, where the tests are to run in one.
+fn bucket() -> Store {
+    if std::env::var_os("SEAWALL_TEST_BUCKET").is_none() {
+        return Store::new();
+    }
+    let s3 = testkit::s3().expect("a bucket needs an S3 server");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let name = runtime.block_on(s3.fresh_bucket());
+    vec![
+        ("SEAWALL_STORAGE__URL", format!("s3://{name}/registry")),
+        ("SEAWALL_STORAGE__ENDPOINT", s3.endpoint),
+        ("SEAWALL_STORAGE__ACCESS_KEY", s3.id),
+        ("SEAWALL_STORAGE__SECRET_KEY", s3.secret),
+    ]
+}
+
+fn on_stores(
+    store: impl Fn() -> Store,
+    settings: &[(&str, &str)],
+    test: impl AsyncFn(&mut Seawall),
+) {
+    if std::env::var_os("SEAWALL_TEST_CLUSTER").is_none() {
+        return on_each(store, settings, test);
+    }
+    let server = testkit::postgres().expect("a cluster needs PostgreSQL");
+    let store = store();
+    let mut one = Seawall::start(&both(&store, settings), Some(server.fresh_database()));
+    let mut own = settings.to_vec();
+    own.push(("SEAWALL_SERVER__NODE", "peer"));
+    one.peer = Some(Box::new(one.start_beside(&own)));
+    run("two nodes", one, &test);
+}
+
+fn on_each(store: impl Fn() -> Store, settings: &[(&str, &str)], test: impl AsyncFn(&mut Seawall)) {
+    run(
+        "sqlite",
+        Seawall::start(&both(&store(), settings), None),
+        &test,
+    );
     if let Some(server) = testkit::postgres() {
+        let database = Some(server.fresh_database());
         run(
             "postgres",
-            Seawall::start(settings, Some(server.fresh_database())),
+            Seawall::start(&both(&store(), settings), database),
             &test,
         );
     }
+}
+
+fn both<'a>(store: &'a Store, settings: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let store = store.iter().map(|(key, value)| (*key, value.as_str()));
+    store.chain(settings.iter().copied()).collect()
 }
 
 /// On SQLite alone, for what has nothing to do with the database.
@@ -132,15 +183,18 @@ impl Seawall {
                 self.database.as_ref().expect("PostgreSQL").url(),
             ),
             (
-                "SEAWALL_STORAGE__URL".to_owned(),
-                format!("file://{}/storage", self.data.display()),
-            ),
-            (
                 "SEAWALL_SERVER__SECRET_KEY_FILE".to_owned(),
                 self.data.join("secretkey").display().to_string(),
             ),
             ("SEAWALL_SERVER__NODE".to_owned(), "beside".to_owned()),
         ];
+        let store = self.settings.iter();
+        let store = store.filter(|(key, _)| key.starts_with("SEAWALL_STORAGE__"));
+        all.extend(store.cloned());
+        if !all.iter().any(|(key, _)| key == "SEAWALL_STORAGE__URL") {
+            let directory = format!("file://{}/storage", self.data.display());
+            all.push(("SEAWALL_STORAGE__URL".to_owned(), directory));
+        }
         // The later count.
         let settings = settings.iter();
         all.extend(settings.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));

@@ -31,6 +31,7 @@ async fn main() -> model::Result<()> {
         timeout: Duration::from_secs(10),
         pinned: model::settings::Pinned::default(),
         trust: outbound::Trust::default(),
+        ways: db::Ways::default(),
     };
     let db = Db::open(&config, Clock::default()).await?;
     migrate::up(&db, migrate::ALL).await?;

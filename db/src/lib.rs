@@ -88,6 +88,16 @@ pub struct Config {
     pub pinned: Pinned,
     /// PostgreSQL over TLS: whom to believe when the URL names no authorities of its own.
     pub trust: Trust,
+    pub ways: Ways,
+}
+
+/// How a PostgreSQL server is reached, beside its URL.
+#[derive(Debug, Clone, Default)]
+pub struct Ways {
+    /// A URL past a pooler that keeps no sessions, for what needs one: LISTEN, and indexes that are built beside writers.
+    pub direct: Option<String>,
+    /// Holds the password; read for each connection, so that a new one counts without a restart.
+    pub password_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone)]

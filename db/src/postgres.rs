@@ -35,6 +35,8 @@ use crate::{
 const READERS: usize = 2;
 /// Writers among the jobs at once.
 const JOB_WRITERS: usize = 4;
+/// Connections past a pooler at once.
+const SESSIONS: usize = 2;
 /// A transaction that lost to a concurrent one is repeated this often.
 const ATTEMPTS: u32 = 5;
 /// Connections that may turn out to be dead when a transaction wants to begin, as after a restart of the server.
@@ -47,8 +49,12 @@ type Slot = tokio::sync::Mutex<Option<Arc<Line>>>;
 
 pub(crate) struct Postgres {
     address: Arc<Address>,
+    /// The same server past a pooler, where one is in between.
+    direct: Arc<Address>,
     pool: Arc<Pool>,
     job_pool: Arc<Pool>,
+    /// For what needs a session.
+    sessions: Arc<Pool>,
     readers: [Slot; READERS],
     job_reader: Slot,
     turn: AtomicUsize,
@@ -74,17 +80,18 @@ impl Client {
 impl Postgres {
     pub(crate) async fn open(url: &str, config: &Config) -> Result<Self> {
         let tasks = TaskTracker::new();
-        let address = Arc::new(Address::parse(
-            url,
-            &config.trust,
-            &config.node,
-            config.timeout,
-            tasks.clone(),
-        )?);
+        let address = |key, url| Address::parse(key, url, config, tasks.clone()).map(Arc::new);
+        let through = address("database.url", url)?;
+        let direct = match &config.ways.direct {
+            Some(url) => address("database.direct_url", url)?,
+            None => through.clone(),
+        };
         let opened = Self {
-            pool: Pool::new(address.clone(), config.pool_size, config.timeout),
-            job_pool: Pool::new(address.clone(), JOB_WRITERS, config.timeout),
-            address,
+            pool: Pool::new(through.clone(), config.pool_size, config.timeout),
+            job_pool: Pool::new(through.clone(), JOB_WRITERS, config.timeout),
+            sessions: Pool::new(direct.clone(), SESSIONS, config.timeout),
+            address: through,
+            direct,
             readers: Default::default(),
             job_reader: Slot::default(),
             turn: AtomicUsize::new(0),
@@ -92,6 +99,9 @@ impl Postgres {
             patience: config.timeout,
         };
         opened.reader(Use::Requests).await?;
+        if config.ways.direct.is_some() {
+            opened.expect_same().await?;
+        }
         Ok(opened)
     }
 
@@ -118,8 +128,22 @@ impl Postgres {
 
     /// A connection for what cannot stand in a transaction.
     pub(crate) async fn alone(&self) -> Result<Conn> {
-        let own = self.job_pool.take().await?;
+        let own = self.sessions.take().await?;
         Ok(Conn::new(Driver::Postgres(Client::Own(own))))
+    }
+
+    /// Both ways must lead to one database: what is locked on the one is seen on the other.
+    async fn expect_same(&self) -> Result<()> {
+        let mut direct = self.alone().await?;
+        let mut through = self.reader(Use::Requests).await?;
+        let (here, there) = (identify(&mut direct).await?, identify(&mut through).await?);
+        if here == there {
+            return Ok(());
+        }
+        Err(Error::Precondition(format!(
+            "database.url and database.direct_url lead to two databases (`{}` and `{}`): correct one of them",
+            there.0, here.0
+        )))
     }
 
     pub(crate) async fn write<T, F>(&self, by: By, work: F) -> Result<T>
@@ -170,19 +194,32 @@ impl Postgres {
 
     /// Hears from other nodes that jobs wait, and tells it here, until it is dropped. `hears` is true while that is sure to work.
     pub(crate) async fn hear_jobs(&self, waiting: &Notify, hears: &AtomicBool) {
-        ears::hear(&self.address, self.patience, waiting, hears).await;
+        ears::hear(&self.direct, &self.address, self.patience, waiting, hears).await;
     }
 
     pub(crate) async fn close(&self) {
         self.tasks.close();
         self.pool.close();
         self.job_pool.close();
+        self.sessions.close();
         for slot in self.readers.iter().chain([&self.job_reader]) {
             slot.lock().await.take();
         }
         // Connections end when their clients are gone; a hung server must not hold up the shutdown.
         let _ = tokio::time::timeout(Duration::from_secs(2), self.tasks.wait()).await;
     }
+}
+
+/// The database's name and what tells it from others of that name, also of a copy of its server's files.
+async fn identify(conn: &mut Conn) -> Result<(String, String)> {
+    let found = conn
+        .row(
+            "SELECT current_database(), d.oid || ' ' || pg_postmaster_start_time() FROM pg_database d WHERE d.datname = current_database()",
+            &[],
+            |row| Ok((row.text(0)?, row.text(1)?)),
+        )
+        .await?;
+    found.ok_or_else(|| Error::Internal(anyhow::anyhow!("the database does not know itself")))
 }
 
 fn no_answer(patience: Duration) -> Error {

@@ -305,6 +305,14 @@ pub async fn open_database(config: &Config, trust: &Trust) -> Result<Db> {
         timeout: config.database.timeout,
         pinned: config.settings.clone(),
         trust: trust.clone(),
+        ways: db::Ways {
+            direct: config
+                .database
+                .direct_url
+                .as_ref()
+                .map(|url| url.expose().to_owned()),
+            password_file: config.database.password_file.clone(),
+        },
     };
     Ok(Db::open(&config, Clock::default()).await?)
 }

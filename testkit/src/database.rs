@@ -88,6 +88,7 @@ impl TestDatabase {
             timeout: Duration::from_secs(10),
             pinned: Pinned::default(),
             trust: outbound::Trust::default(),
+            ways: db::Ways::default(),
         };
         let clock = Clock::default();
         let db = Db::open(&config, clock.clone()).await.expect("opens");

@@ -6,7 +6,7 @@ use std::{
     sync::OnceLock,
 };
 
-use tokio_postgres::NoTls;
+use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 use crate::left_out;
 
@@ -105,14 +105,19 @@ impl Server {
         }
     }
 
-    /// Runs statements as superuser, on a thread of its own, since callers stand inside their own runtimes.
-    fn run(&self, url: &str, sql: &str) {
+    /// Runs statements as superuser, on a thread of its own, since callers stand inside their own runtimes. Answers the first
+    /// value that they give.
+    fn run(&self, url: &str, sql: &str) -> Option<String> {
         let (url, sql) = (url.to_owned(), sql.to_owned());
         let run = async move {
             let (client, connection) = tokio_postgres::connect(&url, NoTls).await?;
             let (done, _) =
-                tokio::join!(async move { client.batch_execute(&sql).await }, connection);
-            done
+                tokio::join!(async move { client.simple_query(&sql).await }, connection);
+            let first = done?.into_iter().find_map(|message| match message {
+                SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+                _ => None,
+            });
+            Ok::<_, tokio_postgres::Error>(first)
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -121,7 +126,7 @@ impl Server {
         let done = std::thread::spawn(move || runtime.block_on(run))
             .join()
             .expect("does not panic");
-        done.unwrap_or_else(|error| panic!("{}: {error:?}", self.url));
+        done.unwrap_or_else(|error| panic!("{}: {error:?}", self.url))
     }
 }
 
@@ -138,6 +143,12 @@ impl Database {
     /// Runs statements as superuser.
     pub fn execute(&self, sql: &str) {
         self.server.run(&self.url(), sql);
+    }
+
+    /// The first value that a query gives, as text.
+    pub fn value(&self, sql: &str) -> String {
+        let value = self.server.run(&self.url(), sql);
+        value.expect("a value")
     }
 
     /// The same on the server's own database, where this one can be altered.

@@ -1,7 +1,9 @@
 //! Where PostgreSQL is: any number of hosts, of which the writable one is used, plain or with TLS.
 
 use std::{
+    borrow::Cow,
     future::poll_fn,
+    path::{Path, PathBuf},
     str::FromStr,
     sync::{
         Arc,
@@ -13,7 +15,7 @@ use std::{
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use model::{Error, Result, error::internal};
 use outbound::Trust;
-use rustls_pki_types::{CertificateDer, pem::PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::mpsc,
@@ -37,45 +39,56 @@ pub(super) type Told = mpsc::Sender<String>;
 pub(super) struct Address {
     /// One for each host.
     hosts: Vec<Config>,
-    tls: Option<Authorities>,
+    tls: Option<Tls>,
+    password_file: Option<PathBuf>,
     patience: Duration,
     tasks: TaskTracker,
     /// Connections made so far, from a number of this node's own on: they take turns at the rows of counters.
     made: AtomicUsize,
 }
 
-/// Whose certificates a server may show.
-enum Authorities {
-    /// Those of `sslrootcert`.
-    Named(MakeRustlsConnect),
-    /// Those that all of Seawall trusts, as they are when a connection is made.
-    Trusted(Trust),
+/// How a connection is encrypted. Files are read for each connection: certificates are renewed.
+struct Tls {
+    /// The authorities that the server's certificate must come from: those of this file, or whom all of Seawall trusts.
+    root: Option<PathBuf>,
+    trust: Trust,
+    /// Our own certificate and its key.
+    own: Option<(PathBuf, PathBuf)>,
 }
 
 impl Address {
+    /// `key` is the configuration's word for the URL.
     pub(super) fn parse(
+        key: &str,
         url: &str,
-        trust: &Trust,
-        node: &str,
-        patience: Duration,
+        settings: &crate::Config,
         tasks: TaskTracker,
     ) -> Result<Self> {
+        let refuse = |why: String| Error::Internal(anyhow::anyhow!("{key}: {why}"));
         let (url, root) = take_option(url, "sslrootcert");
+        let (url, certificate) = take_option(&url, "sslcert");
+        let (url, own_key) = take_option(&url, "sslkey");
         let (url, mode) = take_option(&url, "sslmode");
         let mut config = Config::from_str(&url).map_err(|error| {
             Error::Internal(
-                anyhow::Error::new(error).context("database.url is not a PostgreSQL URL"),
+                anyhow::Error::new(error).context(format!("{key} is not a PostgreSQL URL")),
             )
         })?;
         let encrypted = match mode.as_deref() {
             // An unverified connection would only look safe, so it is plain or verified.
             None | Some("disable" | "allow" | "prefer") => false,
             Some("require" | "verify-ca" | "verify-full") => true,
-            Some(other) => {
-                return Err(Error::Internal(anyhow::anyhow!(
-                    "database.url: unknown sslmode `{other}`"
-                )));
+            Some(other) => return Err(refuse(format!("unknown sslmode `{other}`"))),
+        };
+        let own = match (certificate, own_key) {
+            (None, None) => None,
+            (Some(certificate), Some(own_key)) if encrypted => {
+                Some((certificate.into(), own_key.into()))
             }
+            (Some(_), Some(_)) => {
+                return Err(refuse("`sslcert` needs `sslmode=verify-full`".to_owned()));
+            }
+            _ => return Err(refuse("`sslcert` and `sslkey` go together".to_owned())),
         };
         config.ssl_mode(if encrypted {
             SslMode::Require
@@ -83,22 +96,22 @@ impl Address {
             SslMode::Disable
         });
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-        config.application_name(format!("seawall {node}"));
+        config.application_name(format!("seawall {}", settings.node));
         config.keepalives_idle(SILENCE);
         config.keepalives_interval(SILENCE / 4);
         config.keepalives_retries(4);
         config.tcp_user_timeout(SILENCE * 2);
-        let tls = match root {
-            _ if !encrypted => None,
-            Some(file) => Some(Authorities::Named(only(&file)?)),
-            None => Some(Authorities::Trusted(trust.clone())),
-        };
         Ok(Self {
             hosts: one_each(&config)?,
-            tls,
-            patience,
+            tls: encrypted.then(|| Tls {
+                root: root.map(PathBuf::from),
+                trust: settings.trust.clone(),
+                own,
+            }),
+            password_file: settings.ways.password_file.clone(),
+            patience: settings.timeout,
             tasks,
-            made: AtomicUsize::new(node.bytes().map(usize::from).sum()),
+            made: AtomicUsize::new(settings.node.bytes().map(usize::from).sum()),
         })
     }
 
@@ -110,11 +123,15 @@ impl Address {
     /// those who listen goes to `told`.
     pub(super) async fn connect_with(&self, told: Option<Told>) -> Result<Line> {
         let first = async {
-            let tls = self.connector().await;
+            let tls = match &self.tls {
+                Some(tls) => Some(tls.connector().await?),
+                None => None,
+            };
+            let password = self.password().await?;
             let mut asked: FuturesUnordered<_> = self
                 .hosts
                 .iter()
-                .map(|host| self.open(host, tls.clone(), told.clone()))
+                .map(|host| self.open(host, password.as_deref(), tls.clone(), told.clone()))
                 .collect();
             let mut why = anyhow::anyhow!("database.url names no host");
             while let Some(opened) = asked.next().await {
@@ -132,22 +149,27 @@ impl Address {
             .map_err(|_| no_answer(self.patience))?
     }
 
-    async fn connector(&self) -> Option<MakeRustlsConnect> {
-        match self.tls.as_ref()? {
-            Authorities::Named(tls) => Some(tls.clone()),
-            Authorities::Trusted(trust) => {
-                let roots = trust.roots_soon().await;
-                Some(MakeRustlsConnect::new((*roots.tls).clone()))
-            }
-        }
+    /// As the file has it now.
+    async fn password(&self) -> Result<Option<String>> {
+        let Some(file) = &self.password_file else {
+            return Ok(None);
+        };
+        let text = tokio::fs::read_to_string(file).await;
+        let text = text.map_err(|error| unreadable("database.password_file", file, error))?;
+        Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
     }
 
     async fn open(
         &self,
         host: &Config,
+        password: Option<&str>,
         tls: Option<MakeRustlsConnect>,
         told: Option<Told>,
     ) -> Result<Line, tokio_postgres::Error> {
+        let mut host = Cow::Borrowed(host);
+        if let Some(password) = password {
+            host.to_mut().password(password);
+        }
         let (client, task) = match &tls {
             None => {
                 let (client, connection) = host.connect(NoTls).await?;
@@ -290,24 +312,63 @@ fn take_option(text: &str, name: &str) -> (String, Option<String>) {
     (text, found)
 }
 
-/// TLS verified against the authorities of one file and no others.
-fn only(file: &str) -> Result<MakeRustlsConnect> {
-    let mut roots = rustls::RootCertStore::empty();
-    let context = || format!("reading the certificate authorities in `{file}`");
-    let fault = |error: anyhow::Error| Error::Internal(error.context(context()));
-    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| fault(error.into()))? {
-        let certificate = certificate.map_err(|error| fault(error.into()))?;
-        roots
-            .add(certificate)
-            .map_err(|error| fault(error.into()))?;
+impl Tls {
+    /// As the files are now.
+    async fn connector(&self) -> Result<MakeRustlsConnect> {
+        let mut roots = rustls::RootCertStore::empty();
+        if let Some(file) = &self.root {
+            for certificate in read_certificates("sslrootcert", file).await? {
+                let added = roots.add(certificate);
+                added.map_err(|error| unreadable("sslrootcert", file, error))?;
+            }
+        } else {
+            let trusted = self.trust.roots_soon().await;
+            if self.own.is_none() {
+                return Ok(MakeRustlsConnect::new((*trusted.tls).clone()));
+            }
+            roots.add_parsable_certificates(trusted.certificates.iter().cloned());
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(internal("configuring TLS for PostgreSQL"))?
+            .with_root_certificates(roots);
+        let config = match &self.own {
+            None => config.with_no_client_auth(),
+            Some((certificate, key)) => {
+                let chain = read_certificates("sslcert", certificate).await?;
+                let text = tokio::fs::read(key).await;
+                let text = text.map_err(|error| unreadable("sslkey", key, error))?;
+                let parsed = PrivateKeyDer::from_pem_slice(&text);
+                let parsed = parsed.map_err(|error| unreadable("sslkey", key, error))?;
+                config
+                    .with_client_auth_cert(chain, parsed)
+                    .map_err(|error| unreadable("sslcert", certificate, error))?
+            }
+        };
+        Ok(MakeRustlsConnect::new(config))
     }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(internal("configuring TLS for PostgreSQL"))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(MakeRustlsConnect::new(config))
+}
+
+async fn read_certificates(
+    what: &'static str,
+    file: &Path,
+) -> Result<Vec<CertificateDer<'static>>> {
+    let text = tokio::fs::read(file).await;
+    let text = text.map_err(|error| unreadable(what, file, error))?;
+    CertificateDer::pem_slice_iter(&text)
+        .collect::<Result<_, _>>()
+        .map_err(|error| unreadable(what, file, error))
+}
+
+/// A file that is being replaced may be right the next time.
+fn unreadable(
+    what: &'static str,
+    file: &Path,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> Error {
+    let context = format!("reading `{}` ({what})", file.display());
+    Error::Unavailable(anyhow::Error::new(error).context(context))
 }
 
 #[cfg(test)]

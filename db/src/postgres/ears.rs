@@ -22,14 +22,16 @@ const ECHO: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_secs(10);
 const SURE: Duration = Duration::from_mins(1);
 
+/// `address` is where sessions are kept, `others` where everybody else tells.
 pub(super) async fn hear(
     address: &Address,
+    others: &Address,
     patience: Duration,
     waiting: &Notify,
     hears: &AtomicBool,
 ) {
     loop {
-        if let Err(error) = listen(address, patience, waiting, hears).await {
+        if let Err(error) = listen(address, others, patience, waiting, hears).await {
             tracing::debug!(%error, "other nodes are not heard; their jobs are looked for now and then");
         }
         hears.store(false, Ordering::Relaxed);
@@ -39,6 +41,7 @@ pub(super) async fn hear(
 
 async fn listen(
     address: &Address,
+    others: &Address,
     patience: Duration,
     waiting: &Notify,
     hears: &AtomicBool,
@@ -46,7 +49,7 @@ async fn listen(
     let (told, mut news) = mpsc::channel(16);
     let line = address.connect_with(Some(told)).await?;
     say(&line, patience, LISTEN).await?;
-    while echo(address, &mut news).await? {
+    while echo(others, &mut news).await? {
         hears.store(true, Ordering::Relaxed);
         // Also for what was told before we listened.
         waiting.notify_one();

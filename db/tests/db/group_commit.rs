@@ -183,6 +183,7 @@ fn a_file_that_another_process_holds_is_a_matter_of_time() {
             timeout,
             pinned: Pinned::default(),
             trust: outbound::Trust::default(),
+            ways: db::Ways::default(),
         };
         let db = Db::open(&config, Clock::default()).await.unwrap();
         migrate::up(&db, migrate::ALL).await.unwrap();
@@ -276,6 +277,7 @@ fn a_full_disk_is_said_as_such_and_room_helps() {
             timeout: Duration::from_secs(5),
             pinned: Pinned::default(),
             trust: outbound::Trust::default(),
+            ways: db::Ways::default(),
         };
         let db = Db::open(&config, Clock::default()).await.unwrap();
         migrate::up(&db, migrate::ALL).await.unwrap();

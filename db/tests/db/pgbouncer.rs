@@ -1,6 +1,6 @@
 //! Behind pgbouncer in transaction mode, where two statements of a connection may meet two different servers' sessions.
 
-use db::{Config, Db, Engine, facts, migrate};
+use db::{Config, Db, Engine, Ways, facts, migrate};
 use futures_util::future::join_all;
 use model::time::Clock;
 use testkit::{Companion, Database};
@@ -91,6 +91,23 @@ fn all_goes_through_pgbouncer_in_transaction_mode() {
         let hearing = tokio::time::timeout(std::time::Duration::from_secs(7), db.hear_jobs());
         assert!(hearing.await.is_err());
         assert!(!db.hears_all_jobs());
+        db.close().await;
+        // Past it they are heard.
+        let ways = Ways {
+            direct: Some(database.url()),
+            password_file: None,
+        };
+        let db = Db::open(&Config { ways, ..config }, Clock::default()).await;
+        let db = db.unwrap();
+        let heard = async {
+            while !db.hears_all_jobs() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = db.hear_jobs() => panic!("it listens until it is dropped"),
+            heard = tokio::time::timeout(std::time::Duration::from_secs(10), heard) => heard.unwrap(),
+        }
         db.close().await;
     });
 }

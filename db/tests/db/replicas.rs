@@ -37,6 +37,7 @@ fn a_replica_that_is_behind_is_seen_while_it_is_there() {
             timeout: std::time::Duration::from_secs(5),
             pinned: Pinned::default(),
             trust: outbound::Trust::default(),
+            ways: db::Ways::default(),
         };
         let db = Db::open(&config, Clock::default()).await.unwrap();
         let position = async || {

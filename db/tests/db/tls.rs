@@ -1,8 +1,8 @@
-//! PostgreSQL over TLS: verified against the authority that the URL names, or refused.
+//! Who PostgreSQL is, and who we are to it: TLS verified against the authority that the URL names, client certificates, passwords that change.
 
 use std::{path::Path, process::Command, time::Duration};
 
-use db::{Config, Db, Engine};
+use db::{Config, Db, Engine, Ways};
 use model::{Error, settings::Pinned, time::Clock};
 use outbound::Trust;
 
@@ -21,6 +21,13 @@ fn certificates(dir: &Path) {
         .unwrap()
         .signed_by(&key, &authority)
         .unwrap();
+    let own_key = rcgen::KeyPair::generate().unwrap();
+    let mut own = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    own.distinguished_name
+        .push(rcgen::DnType::CommonName, "postgres");
+    let own = own.signed_by(&own_key, &authority).unwrap();
+    std::fs::write(dir.join("own.pem"), own.pem()).unwrap();
+    std::fs::write(dir.join("own.key"), own_key.serialize_pem()).unwrap();
     std::fs::write(dir.join("ca.pem"), authority.pem()).unwrap();
     std::fs::write(dir.join("server.pem"), server.pem()).unwrap();
     std::fs::write(dir.join("server.key"), key.serialize_pem()).unwrap();
@@ -36,17 +43,16 @@ fn certificates(dir: &Path) {
     }
 }
 
-#[test]
-fn a_connection_that_must_be_encrypted_is_verified() {
-    let Some(server) = testkit::private_postgres() else {
-        return;
-    };
+/// A server with TLS, and the files of [`certificates`].
+fn with_tls() -> Option<(testkit::Private, testkit::Database, tempfile::TempDir)> {
+    let server = testkit::private_postgres()?;
     let database = server.server.fresh_database();
     let dir = testkit::scratch_directory().unwrap();
     certificates(dir.path());
     for (setting, file) in [
         ("ssl_cert_file", "server.pem"),
         ("ssl_key_file", "server.key"),
+        ("ssl_ca_file", "ca.pem"),
     ] {
         database.execute(&format!(
             "ALTER SYSTEM SET {setting} = '{}'",
@@ -56,22 +62,46 @@ fn a_connection_that_must_be_encrypted_is_verified() {
     database.execute("ALTER SYSTEM SET ssl = on");
     server.crash();
     server.start();
+    Some((server, database, dir))
+}
+
+/// Lets in whom these lines say, from now on.
+fn admit(database: &testkit::Database, lines: &str) {
+    let file = database.value("SHOW hba_file");
+    std::fs::write(file, lines).unwrap();
+    database.execute("SELECT pg_reload_conf()");
+}
+
+async fn open(url: String, trust: Trust, ways: Ways) -> model::Result<Db> {
+    let config = Config {
+        engine: Engine::Postgres(url),
+        node: "one".to_owned(),
+        pool_size: 2,
+        timeout: Duration::from_secs(5),
+        pinned: Pinned::default(),
+        trust,
+        ways,
+    };
+    Db::open(&config, Clock::default()).await
+}
+
+fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .unwrap();
-    runtime.block_on(async {
+    runtime.block_on(test);
+}
+
+#[test]
+fn a_connection_that_must_be_encrypted_is_verified() {
+    let Some((_server, database, dir)) = with_tls() else {
+        return;
+    };
+    run(async {
         let open_trusting = async |options: &str, trust: Trust| {
-            let engine = Engine::Postgres(format!("{}?{options}", database.url()));
-            let config = Config {
-                engine,
-                node: "one".to_owned(),
-                pool_size: 2,
-                timeout: Duration::from_secs(5),
-                pinned: Pinned::default(),
-                trust,
-            };
-            Db::open(&config, Clock::default()).await
+            let url = format!("{}?{options}", database.url());
+            open(url, trust, Ways::default()).await
         };
         let open = async |options: &str| open_trusting(options, Trust::default()).await;
         let root = format!("sslrootcert={}", dir.path().join("ca.pem").display());
@@ -95,12 +125,103 @@ fn a_connection_that_must_be_encrypted_is_verified() {
         let ours = Trust::new(&[dir.path().join("ca.pem")]);
         let db = open_trusting("sslmode=require", ours).await.unwrap();
         db.close().await;
-        assert_kind(open("sslmode=perhaps").await.map(|_| ()), |error| {
-            matches!(error, Error::Internal(_))
+        for (options, words) in [
+            ("sslmode=perhaps", "unknown sslmode"),
+            ("sslmode=require&sslrootcert=/nowhere.pem", "/nowhere.pem"),
+            ("sslmode=require&sslcert=/nowhere.pem", "go together"),
+            ("sslcert=/a.pem&sslkey=/a.key", "sslmode=verify-full"),
+        ] {
+            let refused = open(options).await.map(|_| ()).unwrap_err();
+            assert!(format!("{refused:?}").contains(words), "{refused:?}");
+        }
+    });
+}
+
+#[test]
+fn a_server_that_wants_a_certificate_of_ours_gets_it() {
+    let Some((_server, database, dir)) = with_tls() else {
+        return;
+    };
+    // The socket stays open to the tests themselves.
+    admit(
+        &database,
+        "local all all trust\nhostssl all all 127.0.0.1/32 cert\n",
+    );
+    run(async {
+        let path = |file: &str| dir.path().join(file).display().to_string();
+        let trust = || Trust::new(&[dir.path().join("ca.pem")]);
+        let mode = format!("{}?sslmode=verify-full", database.url());
+        let own = format!("&sslcert={}&sslkey={}", path("own.pem"), path("own.key"));
+        let db = open(format!("{mode}{own}"), trust(), Ways::default());
+        let db = db.await.unwrap();
+        transact!(db, |tx| tx.execute("SELECT 1", &[]).await).unwrap();
+        db.close().await;
+        let root = format!("&sslrootcert={}", path("ca.pem"));
+        let db = open(
+            format!("{mode}{root}{own}"),
+            Trust::default(),
+            Ways::default(),
+        );
+        db.await.unwrap().close().await;
+        let refused = open(mode.clone(), trust(), Ways::default()).await;
+        assert_kind(refused.map(|_| ()), |error| {
+            matches!(error, Error::Unavailable(_))
         });
-        let missing = open("sslmode=require&sslrootcert=/nowhere.pem")
-            .await
-            .map(|_| ());
-        assert_kind(missing, |error| error.to_string().contains("/nowhere.pem"));
+    });
+}
+
+#[test]
+fn a_password_that_changes_counts_without_a_restart() {
+    let Some(server) = testkit::private_postgres() else {
+        return;
+    };
+    let database = server.server.fresh_database();
+    database.execute("ALTER ROLE postgres PASSWORD 'first'");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("password");
+    std::fs::write(&file, "first\n").unwrap();
+    run(async {
+        let ways = Ways {
+            password_file: Some(file.clone()),
+            direct: Some(database.url()),
+        };
+        let db = open(database.url(), Trust::default(), ways).await.unwrap();
+        // What the tests themselves do has no password, so that comes first.
+        database.execute("ALTER ROLE postgres PASSWORD 'second'");
+        std::fs::write(&file, "second").unwrap();
+        admit(&database, "host all all 127.0.0.1/32 scram-sha-256\n");
+        server.crash();
+        server.start();
+        let one = async || transact!(db, |tx| tx.execute("SELECT 1", &[]).await);
+        one().await.unwrap();
+        std::fs::write(&file, "wrong").unwrap();
+        server.crash();
+        server.start();
+        let refused = one().await.unwrap_err();
+        assert!(matches!(refused, Error::Unavailable(_)), "{refused:?}");
+        std::fs::write(&file, "second").unwrap();
+        one().await.unwrap();
+        db.close().await;
+    });
+}
+
+#[test]
+fn both_ways_lead_to_one_database() {
+    let Some(server) = testkit::postgres() else {
+        return;
+    };
+    let (database, other) = (server.fresh_database(), server.fresh_database());
+    run(async {
+        let ways = |url: String| Ways {
+            direct: Some(url),
+            password_file: None,
+        };
+        let refused = open(database.url(), Trust::default(), ways(other.url())).await;
+        assert_kind(
+            refused.map(|_| ()),
+            |error| matches!(error, Error::Precondition(why) if why.contains("two databases")),
+        );
+        let db = open(database.url(), Trust::default(), ways(database.url()));
+        db.await.unwrap().close().await;
     });
 }

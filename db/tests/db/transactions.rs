@@ -320,6 +320,7 @@ fn after_a_crash_of_the_server_reads_and_writes_recover_by_themselves() {
             timeout,
             pinned: Pinned::default(),
             trust: outbound::Trust::default(),
+            ways: db::Ways::default(),
         };
         let db = Db::open(&config, Clock::default()).await.unwrap();
         migrate::up(&db, migrate::ALL).await.unwrap();

@@ -108,6 +108,7 @@ impl Config {
         let mut config = Self::deserialize(&root)?;
         config.storage.environment = environment;
         config.storage.check()?;
+        config.database.check()?;
         config.complete(&host_name);
         pins::complete(&mut config, overwrite.as_deref())?;
         let node = &config.server.node;
@@ -197,6 +198,9 @@ impl Config {
         }
         if let DatabaseUrl::Sqlite(path) = &mut self.database.url {
             *path = in_data(path, &data);
+        }
+        if let Some(file) = &mut self.database.password_file {
+            *file = in_data(file, &data);
         }
         if let StorageUrl::File(path) = &mut self.storage.url {
             *path = in_data(path, &data);

@@ -8,8 +8,11 @@ use outbound::proxy::{NoProxy, ProxyUrl};
 use serde::Deserialize;
 
 use super::{
+    ConfigError,
     urls::{DatabaseUrl, ExternalUrl, no_proxy, proxy_url},
-    values::{NotYet, duration, head_size, networks, optional_period, period, positive, size},
+    values::{
+        NotYet, Secret, duration, head_size, networks, optional_period, period, positive, size,
+    },
 };
 use crate::listen;
 
@@ -50,6 +53,10 @@ impl Default for Server {
 #[serde(default, deny_unknown_fields)]
 pub struct Database {
     pub url: DatabaseUrl,
+    /// The same PostgreSQL database past a pooler in transaction mode.
+    pub direct_url: Option<Secret>,
+    /// Holds the password of both.
+    pub password_file: Option<PathBuf>,
     /// Connections kept to a PostgreSQL server.
     #[serde(deserialize_with = "positive")]
     pub pool_size: usize,
@@ -65,9 +72,30 @@ impl Default for Database {
     fn default() -> Self {
         Self {
             url: DatabaseUrl::Sqlite(PathBuf::from("DATA/seawall.sqlite")),
+            direct_url: None,
+            password_file: None,
             pool_size: 16,
             timeout: Duration::from_secs(10),
             failover_window: Duration::from_mins(10),
+        }
+    }
+}
+
+impl Database {
+    /// Keys that go together.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if matches!(self.url, DatabaseUrl::Postgres(_)) {
+            return Ok(());
+        }
+        let of_postgres = [
+            ("direct_url", self.direct_url.is_some()),
+            ("password_file", self.password_file.is_some()),
+        ];
+        match of_postgres.iter().find(|(_, is_set)| *is_set) {
+            Some((key, _)) => Err(ConfigError::new(format!(
+                "`database.{key}` is for PostgreSQL, and `database.url` names an SQLite file: remove the one or correct the other"
+            ))),
+            None => Ok(()),
         }
     }
 }

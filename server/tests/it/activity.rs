@@ -16,6 +16,7 @@ async fn counted(data: &std::path::Path) -> Counts {
         timeout: std::time::Duration::from_secs(5),
         pinned: model::settings::Pinned::default(),
         trust: outbound::Trust::default(),
+        ways: db::Ways::default(),
     };
     let db = Db::open(&config, Clock::default()).await.expect("opened");
     let points = {

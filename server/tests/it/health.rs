@@ -113,7 +113,7 @@ fn a_refused_method_is_told_which_ones_work() {
 #[test]
 fn an_upload_that_runs_keeps_no_mount_and_no_other_small_request_out() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    crate::harness::on_both_with(&[("SEAWALL_LIMITS__UPLOADS", "1")], async |seawall| {
+    crate::harness::server::on_each_with(&[("SEAWALL_LIMITS__UPLOADS", "1")], async |seawall| {
         let (admin, image) = (seawall.admin(), Image::new("room"));
         admin.push("library/app", "v1", &image).await;
         let start = async || {

@@ -343,6 +343,7 @@ impl Seawall {
             timeout: Duration::from_secs(10),
             pinned: model::settings::Pinned::default(),
             trust: outbound::Trust::default(),
+            ways: db::Ways::default(),
         };
         let db = db::Db::open(&config, model::time::Clock::default())
             .await

@@ -1,6 +1,7 @@
 //! What a caller may do in a project: his role there, what everybody may in a public one, or a robot's own permissions. A
 //! token's scopes narrow that further, see [`scope_allows`].
 
+use db::last_known::LastKnown;
 use model::{
     Result,
     id::{ProjectId, RobotId, UserId},
@@ -79,11 +80,14 @@ impl Equivalent<(Holder, Box<str>)> for Place<'_> {
     }
 }
 
-pub(crate) struct Standings(Remembered<(Holder, Box<str>), Rights>);
+pub(crate) struct Standings(
+    Remembered<(Holder, Box<str>), Rights>,
+    LastKnown<(Holder, Box<str>), Rights>,
+);
 
 impl Default for Standings {
     fn default() -> Self {
-        Self(Remembered::new(20_000))
+        Self(Remembered::new(20_000), LastKnown::new(20_000))
     }
 }
 
@@ -95,6 +99,24 @@ impl Auth {
         if let Some(rights) = self.0.standings.0.get(generation, &Place(holder, project)) {
             return Ok(Some(rights));
         }
+        let place = Place(holder, project);
+        let read = || self.read_standing(caller, holder, project);
+        let last = &self.0.standings.1;
+        let rights = last.read(&self.0.db, &place, || (holder, project.into()), read);
+        let rights = rights.await?;
+        if let Some(rights) = &rights {
+            let key = (holder, project.into());
+            self.0.standings.0.keep(generation, key, rights);
+        }
+        Ok(rights)
+    }
+
+    async fn read_standing(
+        &self,
+        caller: &Caller,
+        holder: Holder,
+        project: &str,
+    ) -> Result<Option<Rights>> {
         let mut reader = self.0.db.reader().await?;
         let user = if let Holder::User(id) = holder {
             Some(id)
@@ -118,10 +140,6 @@ impl Auth {
             (Holder::Nobody, _) => {}
             _ => of_person(&standing.roles, standing.public, &mut rights),
         }
-        self.0
-            .standings
-            .0
-            .keep(generation, (holder, project.into()), &rights);
         Ok(Some(rights))
     }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use db::{robots, users};
+use db::{last_known::LastKnown, robots, users};
 use model::{
     Result,
     robot::{full_name, parse_full_name},
@@ -21,6 +21,8 @@ pub(crate) struct Login {
 pub(crate) struct Subjects {
     by_identity: Remembered<Identity, Subject>,
     by_login: Remembered<Box<str>, Arc<Login>>,
+    last_by_identity: LastKnown<Identity, Subject>,
+    last_by_login: LastKnown<Box<str>, Arc<Login>>,
 }
 
 impl Default for Subjects {
@@ -28,6 +30,8 @@ impl Default for Subjects {
         Self {
             by_identity: Remembered::new(10_000),
             by_login: Remembered::new(10_000),
+            last_by_identity: LastKnown::new(10_000),
+            last_by_login: LastKnown::new(10_000),
         }
     }
 }
@@ -39,7 +43,20 @@ impl Auth {
         if let Some(subject) = self.0.subjects.by_identity.get(generation, &identity) {
             return Ok(Some(subject));
         }
-        let subject = match identity {
+        let last = &self.0.subjects.last_by_identity;
+        let read = || self.read_subject(identity);
+        let subject = last.read(&self.0.db, &identity, || identity, read).await?;
+        if let Some(subject) = &subject {
+            self.0
+                .subjects
+                .by_identity
+                .keep(generation, identity, subject);
+        }
+        Ok(subject)
+    }
+
+    async fn read_subject(&self, identity: Identity) -> Result<Option<Subject>> {
+        Ok(match identity {
             Identity::Anonymous => Some(Subject::Anonymous),
             Identity::User(id) => users::find(&mut *self.0.db.reader().await?, id)
                 .await?
@@ -55,14 +72,7 @@ impl Auth {
                     None => None,
                 }
             }
-        };
-        if let Some(subject) = &subject {
-            self.0
-                .subjects
-                .by_identity
-                .keep(generation, identity, subject);
-        }
-        Ok(subject)
+        })
     }
 
     /// By what people type: a user's name or e-mail address, or a robot's full name.
@@ -71,6 +81,19 @@ impl Auth {
         if let Some(found) = self.0.subjects.by_login.get(generation, login) {
             return Ok(Some(found));
         }
+        let last = &self.0.subjects.last_by_login;
+        let read = || self.read_login(login);
+        let found = last.read(&self.0.db, login, || login.into(), read).await?;
+        if let Some(found) = &found {
+            self.0
+                .subjects
+                .by_login
+                .keep(generation, login.into(), found);
+        }
+        Ok(found)
+    }
+
+    async fn read_login(&self, login: &str) -> Result<Option<Arc<Login>>> {
         let settings = self.0.db.settings().await?;
         let prefix = settings.robot_name_prefix();
         let found = if login.starts_with(prefix) {
@@ -86,14 +109,7 @@ impl Auth {
                 secret: found.password,
             })
         };
-        let found = found.map(Arc::new);
-        if let Some(found) = &found {
-            self.0
-                .subjects
-                .by_login
-                .keep(generation, login.into(), found);
-        }
-        Ok(found)
+        Ok(found.map(Arc::new))
     }
 
     /// By the exact name of a user or the full one of a robot.

@@ -5,6 +5,7 @@ pub mod conn;
 mod dialect;
 mod errors;
 pub mod generations;
+pub mod last_known;
 pub mod migrate;
 mod postgres;
 pub mod query;
@@ -66,6 +67,7 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use generations::Generations;
+use last_known::{LastKnown, Reach};
 use model::{
     Result,
     actor::Actor,
@@ -73,6 +75,9 @@ use model::{
     time::{Clock, Hlc, Timestamp},
 };
 use outbound::Trust;
+
+/// How long a trivial query may take.
+const PING: Duration = Duration::from_secs(4);
 
 /// Where the database is and how many connections it may have.
 #[derive(Debug, Clone)]
@@ -98,6 +103,8 @@ pub struct Ways {
     pub direct: Option<String>,
     /// Holds the password; read for each connection, so that a new one counts without a restart.
     pub password_file: Option<PathBuf>,
+    /// How long what was read last is served while the server is away; zero: not at all.
+    pub stale: Duration,
 }
 
 #[derive(Debug, Clone)]
@@ -123,6 +130,9 @@ struct Inner {
     engine: Opened,
     shared: Shared,
     settings: settings::Remembered,
+    last_settings: LastKnown<(), Arc<Settings>>,
+    reach: Reach,
+    stale: Duration,
 }
 
 enum Opened {
@@ -183,6 +193,9 @@ impl Db {
                 engine,
                 shared,
                 settings: settings::Remembered::default(),
+                last_settings: LastKnown::new(1),
+                reach: Reach::default(),
+                stale: config.ways.stale,
             }),
             Use::Requests,
             None,
@@ -239,7 +252,11 @@ impl Db {
                     who: self.1,
                     actor: self.2.clone(),
                 };
-                postgres.write(by, work).await
+                let written = postgres.write(by, work).await;
+                if written.is_ok() {
+                    self.0.reach.set_away(false);
+                }
+                written
             }
         }
     }
@@ -261,6 +278,20 @@ impl Db {
         matches!(self.0.engine, Opened::Sqlite(_))
     }
 
+    /// How long what was read last is served while the database is away; none where it cannot be, being a file of this node.
+    fn stale_for(&self) -> Option<Duration> {
+        (!self.is_exclusive() && !self.0.stale.is_zero()).then_some(self.0.stale)
+    }
+
+    fn reach(&self) -> &Reach {
+        &self.0.reach
+    }
+
+    /// How many answers were what was read last, since the database was away.
+    pub fn stale_answers(&self) -> u64 {
+        self.0.reach.answers()
+    }
+
     /// What invalidates remembered reads.
     pub fn generations(&self) -> &Generations {
         &self.0.shared.generations
@@ -273,8 +304,12 @@ impl Db {
         if let Some(settings) = remembered.flatten() {
             return Ok(settings);
         }
-        let read = settings::load(&mut *self.reader().await?, &self.0.shared.pinned).await?;
-        let read = Arc::new(read);
+        let read = async || {
+            let read = settings::load(&mut *self.reader().await?, &self.0.shared.pinned).await?;
+            Ok(Some(Arc::new(read)))
+        };
+        let read = self.0.last_settings.read(self, &(), || (), read).await?;
+        let read = read.expect("there are always settings");
         if self.is_exclusive() {
             self.0.settings.keep(generation, &read);
         }
@@ -324,11 +359,18 @@ impl Db {
 
     /// Answers when a trivial query does; an error says why the database cannot be used.
     pub async fn ping(&self) -> Result<()> {
-        self.reader()
-            .await?
-            .exists("SELECT 1", &[])
-            .await
-            .map(|_| ())
+        let answer = tokio::time::timeout(PING, async {
+            let mut reader = self.reader().await?;
+            reader.exists("SELECT 1", &[]).await.map(|_| ())
+        });
+        let answer = answer.await.unwrap_or_else(|_| {
+            Err(model::Error::Unavailable(anyhow::anyhow!(
+                "no answer within {PING:?}"
+            )))
+        });
+        let is_away = matches!(answer, Err(model::Error::Unavailable(_)));
+        self.0.reach.set_away(is_away);
+        answer
     }
 
     /// Waits for running transactions, then lets go of the connections. On SQLite the log is folded into the file.

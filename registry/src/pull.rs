@@ -8,6 +8,7 @@ use db::{
     artifacts::{self, Artifact},
     blobs::{Blob, State},
     generations::Seen,
+    last_known::LastKnown,
     links, repositories,
 };
 use model::{Result, id::RepositoryId};
@@ -23,6 +24,8 @@ use crate::Registry;
 /// Names and contents remembered; each entry is a few hundred bytes.
 const REPOSITORIES: usize = 16_384;
 const CONTENTS: usize = 65_536;
+/// What tags and digests stood for last, for while the database is away; each is about a kilobyte.
+const ARTIFACTS: usize = 16_384;
 /// What a remembered manifest takes beside its bytes, about.
 const OVERHEAD: u64 = 512;
 
@@ -62,6 +65,9 @@ pub struct Remembered {
     references: Cache<Key, Known, ByLength>,
     contents: Cache<(RepositoryId, Digest), (Seen, Arc<Blob>)>,
     manifests: Cache<Digest, Bytes, ByLength>,
+    last_repositories: LastKnown<Box<str>, RepositoryId>,
+    last_artifacts: LastKnown<Key, Artifact>,
+    last_contents: LastKnown<(RepositoryId, Digest), Arc<Blob>>,
 }
 
 /// What a name and a reference stood for when it was read.
@@ -120,6 +126,9 @@ impl Remembered {
             references: Cache::with_weighter(about, half, ByLength),
             contents: Cache::new(CONTENTS),
             manifests: Cache::with_weighter(about, half, ByLength),
+            last_repositories: LastKnown::new(REPOSITORIES),
+            last_artifacts: LastKnown::new(ARTIFACTS),
+            last_contents: LastKnown::new(CONTENTS),
         }
     }
 
@@ -146,8 +155,13 @@ impl Registry {
         {
             return Ok(Some(id));
         }
-        let found = repositories::find(&mut *self.db().reader().await?, name.as_str()).await?;
-        let found = found.map(|repository| repository.id);
+        let read = async || {
+            let mut reader = self.db().reader().await?;
+            let found = repositories::find(&mut reader, name.as_str()).await?;
+            Ok(found.map(|repository| repository.id))
+        };
+        let (last, text) = (&self.0.remembered.last_repositories, name.as_str());
+        let found = last.read(self.db(), text, || text.into(), read).await?;
         if let (Some(generation), Some(id)) = (generation, found) {
             remembered.insert(name.as_str().into(), (generation, id));
         }
@@ -162,7 +176,7 @@ impl Registry {
     ) -> Result<Option<Arc<Manifest>>> {
         if !self.db().is_exclusive() {
             return match self.find_repository(name).await? {
-                Some(repository) => self.read_manifest(repository, reference).await,
+                Some(repository) => self.read_manifest(name, repository, reference).await,
                 None => Ok(None),
             };
         }
@@ -181,7 +195,7 @@ impl Registry {
             return Ok(None);
         };
         let seen = generations.of(repository);
-        let found = self.read_manifest(repository, reference).await?;
+        let found = self.read_manifest(name, repository, reference).await?;
         // What the name stands for was asked before `seen`: it must not have changed in between.
         if let Some(manifest) = &found
             && rights == generations.rights()
@@ -202,20 +216,32 @@ impl Registry {
 
     async fn read_manifest(
         &self,
+        name: NameRef<'_>,
         repository: RepositoryId,
         reference: &ReferenceRef<'_>,
     ) -> Result<Option<Arc<Manifest>>> {
-        let found = {
+        let read = async || {
             let mut reader = self.db().reader().await?;
-            match reference {
+            let found = match reference {
                 ReferenceRef::Tag(tag) => {
                     artifacts::find_tagged(&mut reader, repository, tag.as_str()).await?
                 }
                 ReferenceRef::Digest(digest) => {
                     artifacts::find(&mut reader, repository, digest).await?
                 }
-            }
+            };
+            Ok(found)
         };
+        let key = KeyRef {
+            name,
+            reference: *reference,
+        };
+        let own = || Key {
+            name: name.owned(),
+            reference: reference.owned(),
+        };
+        let last = &self.0.remembered.last_artifacts;
+        let found = last.read(self.db(), &key, own, read).await?;
         let Some(artifact) = found.filter(|artifact| artifact.state != State::Lost) else {
             return Ok(None);
         };
@@ -263,8 +289,13 @@ impl Registry {
         {
             return Ok(Some(blob));
         }
-        let found = links::find(&mut *self.db().reader().await?, repository, digest).await?;
-        let Some(blob) = found.filter(|blob| blob.state.is_readable()).map(Arc::new) else {
+        let read = async || {
+            let mut reader = self.db().reader().await?;
+            let found = links::find(&mut reader, repository, digest).await?;
+            Ok(found.filter(|blob| blob.state.is_readable()).map(Arc::new))
+        };
+        let (last, key) = (&self.0.remembered.last_contents, (repository, *digest));
+        let Some(blob) = last.read(self.db(), &key, || key, read).await? else {
             return Ok(None);
         };
         if let Some(seen) = seen {

@@ -312,6 +312,7 @@ pub async fn open_database(config: &Config, trust: &Trust) -> Result<Db> {
                 .as_ref()
                 .map(|url| url.expose().to_owned()),
             password_file: config.database.password_file.clone(),
+            stale: config.cache.stale,
         },
     };
     Ok(Db::open(&config, Clock::default()).await?)

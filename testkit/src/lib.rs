@@ -5,6 +5,7 @@ mod buckets;
 mod database;
 mod postgres;
 mod process;
+mod replica;
 
 use std::io::Write;
 
@@ -12,6 +13,7 @@ pub use buckets::{S3, s3};
 pub use database::{TestDatabase, databases, on_both, on_both_empty, on_postgres, on_sqlite};
 pub use postgres::{Database, Private, Server, postgres, private_postgres};
 pub use process::{Companion, free_port, program, scratch_directory, unprivileged};
+pub use replica::Replica;
 
 /// Says that a part of a test did not run because this machine has not got `what`; fails where it is required. Written
 /// past the test runner, which would keep the words of a test that passes to itself.

@@ -15,7 +15,7 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/with-postgres.sh");
 /// A server on which tests may make databases.
 #[derive(Debug, Clone)]
 pub struct Server {
-    url: String,
+    pub(crate) url: String,
 }
 
 /// A server of one test alone, which may stop it.
@@ -107,7 +107,7 @@ impl Server {
 
     /// Runs statements as superuser, on a thread of its own, since callers stand inside their own runtimes. Answers the first
     /// value that they give.
-    fn run(&self, url: &str, sql: &str) -> Option<String> {
+    pub(crate) fn run(&self, url: &str, sql: &str) -> Option<String> {
         let (url, sql) = (url.to_owned(), sql.to_owned());
         let run = async move {
             let (client, connection) = tokio_postgres::connect(&url, NoTls).await?;
@@ -138,6 +138,13 @@ impl Database {
             .rsplit_once('/')
             .map_or(self.server.url.as_str(), |(server, _)| server);
         format!("{server}/{}", self.name)
+    }
+
+    /// The address at which two servers have this database, whichever may be written.
+    pub fn url_with(&self, other: &crate::Replica) -> String {
+        let url = self.url();
+        let (host, name) = url.rsplit_once('/').expect("made above");
+        format!("{host},127.0.0.1:{}/{name}", other.port())
     }
 
     /// Runs statements as superuser.

@@ -35,11 +35,22 @@ use guard::{Refusal, check};
 
 type Answer = Result<Response<Body>, Refusal>;
 
+/// RFC 7234, section 5.5.
+const STALE: HeaderValue = HeaderValue::from_static(
+    "299 - \"the registry's database is away: this is what it said a moment ago\"",
+);
+
 pub(crate) async fn serve(ask: &Ask, notes: &mut Notes, body: RequestBody) -> Response<Body> {
+    let stale_before = ask.app.registry.db().stale_answers();
     let mut response = match answer(ask, notes, body).await {
         Ok(response) => response,
         Err(refusal) => refuse(ask, refusal),
     };
+    // While the database is away that holds of whoever asks at the same time too.
+    if ask.app.registry.db().stale_answers() != stale_before {
+        metrics::counter!("seawall_stale_answers_total").increment(1);
+        response.headers_mut().insert(header::WARNING, STALE);
+    }
     headers::add_api_version(&mut response);
     response
 }

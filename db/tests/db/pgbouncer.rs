@@ -95,7 +95,7 @@ fn all_goes_through_pgbouncer_in_transaction_mode() {
         // Past it they are heard.
         let ways = Ways {
             direct: Some(database.url()),
-            password_file: None,
+            ..Ways::default()
         };
         let db = Db::open(&Config { ways, ..config }, Clock::default()).await;
         let db = db.unwrap();

@@ -225,6 +225,7 @@ const PARTS: &[(&str, &str)] = &[
 /// Texts that only PostgreSQL understands.
 const POSTGRES: &[&str] = &[
     "clock_timestamp",
+    "pg_postmaster_start_time",
     "pg_advisory",
     "to_regclass",
     "LOCK TABLE",

@@ -184,6 +184,7 @@ fn a_password_that_changes_counts_without_a_restart() {
         let ways = Ways {
             password_file: Some(file.clone()),
             direct: Some(database.url()),
+            ..Ways::default()
         };
         let db = open(database.url(), Trust::default(), ways).await.unwrap();
         // What the tests themselves do has no password, so that comes first.
@@ -214,7 +215,7 @@ fn both_ways_lead_to_one_database() {
     run(async {
         let ways = |url: String| Ways {
             direct: Some(url),
-            password_file: None,
+            ..Ways::default()
         };
         let refused = open(database.url(), Trust::default(), ways(other.url())).await;
         assert_kind(

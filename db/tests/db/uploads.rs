@@ -254,19 +254,23 @@ fn a_cancelled_session_cannot_be_continued() {
 #[test]
 fn a_monolithic_upload_needs_no_row_before() {
     testkit::on_both(async |test| {
-        assert!(
+        let finish = async |epoch| {
             transact!(test.db, |tx| uploads::finish(
                 tx,
                 ID,
                 APP,
-                1,
+                epoch,
                 7,
                 &digest(1),
                 NOW
             )
             .await)
             .unwrap()
-        );
+        };
+        // A session that had a row and has none any more has expired.
+        assert!(!finish(1).await);
+        assert!(finish(0).await);
+        assert!(!finish(0).await, "it is finished once");
         let row = uploads::find(&mut test.db.reader().await.unwrap(), ID)
             .await
             .unwrap()
@@ -285,7 +289,7 @@ fn sessions_expire_by_their_own_time_and_finished_ones_by_theirs() {
             tx,
             "d",
             APP,
-            1,
+            0,
             7,
             &digest(1),
             later(5)

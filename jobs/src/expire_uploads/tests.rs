@@ -77,7 +77,7 @@ fn a_finished_upload_answers_for_an_hour() {
         let finished = world.write(move |tx| {
             Box::pin(async move {
                 let now = tx.now().await?;
-                uploads::finish(tx, "finished", "library/a", 1, 7, &digest, now).await
+                uploads::finish(tx, "finished", "library/a", 0, 7, &digest, now).await
             })
         });
         assert!(finished.await);

@@ -213,12 +213,16 @@ pub struct Cache {
     /// Memory for manifests.
     #[serde(deserialize_with = "size")]
     pub manifests: u64,
+    /// How long what was resolved last is served while PostgreSQL is away.
+    #[serde(deserialize_with = "duration")]
+    pub stale: Duration,
 }
 
 impl Default for Cache {
     fn default() -> Self {
         Self {
             manifests: 64 << 20,
+            stale: Duration::from_mins(10),
         }
     }
 }

@@ -21,6 +21,7 @@ mod collection;
 mod commands;
 mod crash;
 mod crowd;
+mod database_away;
 mod disks;
 mod frozen;
 mod harbor;

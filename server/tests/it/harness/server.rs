@@ -140,8 +140,11 @@ impl Seawall {
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect();
-        if let Some(database) = &database {
-            settings.push(("SEAWALL_DATABASE__URL".to_owned(), database.url()));
+        let key = "SEAWALL_DATABASE__URL";
+        if let Some(database) = &database
+            && !settings.iter().any(|(given, _)| given == key)
+        {
+            settings.push((key.to_owned(), database.url()));
         }
         let mut server = Self {
             child: None,

@@ -351,6 +351,10 @@ where
 {
     while let Some(bytes) = body.next().await {
         writer.write(bytes?).await.map_err(store_error)?;
+        // It has no row that would have to be told.
+        if writer.is_due(0, u64::MAX) {
+            writer.save().await.map_err(store_error)?;
+        }
     }
     Ok(())
 }

@@ -53,7 +53,9 @@ impl Refusal {
                 why: "the bucket does not exist".to_owned(),
             };
         }
-        if self.status == StatusCode::NOT_FOUND {
+        // Of the parts that were named one is another by now: what was sent is not there any more.
+        let is_gone = self.is(&["InvalidPart", "InvalidPartOrder"]);
+        if self.status == StatusCode::NOT_FOUND || is_gone {
             return Error::NotFound;
         }
         if self.status == StatusCode::INSUFFICIENT_STORAGE || self.is(FULL) {

@@ -77,10 +77,11 @@ fn builder(
     patience: Duration,
 ) -> Result<AmazonS3Builder> {
     let retry = RetryConfig {
-        max_retries: 20,
+        // The time alone ends it.
+        max_retries: 10_000,
         retry_timeout: patience,
         backoff: BackoffConfig {
-            init_backoff: Duration::from_millis(100),
+            init_backoff: Duration::from_millis(200),
             max_backoff: Duration::from_secs(4),
             base: 2.0,
         },

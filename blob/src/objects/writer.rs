@@ -128,16 +128,38 @@ impl Writer {
     /// Accepts bytes; waits while one part is under way and the next is full.
     pub(crate) async fn write(&mut self, mut frame: Bytes) -> Result<()> {
         self.check()?;
-        while !frame.is_empty() {
+        while self.make_room().await? {
             let room = self.part_size() - self.frames.len() as u64;
-            self.frames
-                .push(frame.split_to(frame.len().min(room as usize)));
-            self.is_aside = false;
-            if self.frames.len() as u64 == self.part_size() {
-                self.send_part().await?;
+            let taken = frame.split_to(frame.len().min(room as usize));
+            if taken.is_empty() {
+                return Ok(());
             }
+            self.push(taken);
         }
+        // Its row is told before the next write.
+        self.push(frame);
         Ok(())
+    }
+
+    fn push(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.is_aside = false;
+            self.frames.push(bytes);
+        }
+    }
+
+    /// Sends what is a full part. False when its row has to be told of the one before first: a node that was frozen, and whose
+    /// upload went on elsewhere, learns of that before it sends anything.
+    async fn make_room(&mut self) -> Result<bool> {
+        if (self.frames.len() as u64) < self.part_size() {
+            return Ok(true);
+        }
+        self.collect().await?;
+        if self.has_news {
+            return Ok(false);
+        }
+        self.send_part().await?;
+        Ok(true)
     }
 
     /// Whether its row should learn how far this has come.
@@ -290,11 +312,9 @@ impl Writer {
         }
     }
 
-    /// Starts a part of what was gathered, once the one before is done.
+    /// Starts a part of what was gathered; the one before is done.
     async fn send_part(&mut self) -> Result<()> {
-        self.collect().await?;
-        let number = self.next_number();
-        if number > PARTS {
+        if self.next_number() > PARTS {
             return Err(Error::TooLarge {
                 len: self.offset(),
                 max: self.sent.offset,
@@ -314,7 +334,9 @@ impl Writer {
             }
         };
         let (object, id) = (keys::own(&self.key, &multipart.name), multipart.id.clone());
-        let (size, frames) = (self.frames.len() as u64, self.frames.take());
+        // Cut where any node would cut it: whoever sends it again sends the same.
+        let (size, number) = (self.part_size(), self.next_number());
+        let frames = self.frames.split_to(size as usize);
         let hasher = self.hasher.take().expect("the part before gave it back");
         let objects = self.objects.clone();
         self.sending.number = number;

@@ -25,7 +25,12 @@ use serde::{
     Deserialize, Deserializer,
     de::{self, Unexpected},
 };
-use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    Layer,
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use self::{
     events::Events,
@@ -61,7 +66,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            level: Filter(Targets::new().with_default(tracing::Level::INFO)),
+            level: Filter(quiet(Targets::new().with_default(tracing::Level::INFO))),
             format: Format::Text,
             target: Target::Stderr,
             access: true,
@@ -101,10 +106,27 @@ impl<'de> Deserialize<'de> for Filter {
             )
         });
         match text.parse::<Targets>() {
-            Ok(targets) if well_formed => Ok(Self(targets)),
+            Ok(targets) if well_formed => Ok(Self(quiet(targets))),
             Ok(_) | Err(_) => Err(de::Error::invalid_value(Unexpected::Str(&text), &form)),
         }
     }
+}
+
+/// Libraries that tell of every repetition and of what PostgreSQL remarks, unless somebody looks for it.
+const TALKATIVE: [&str; 2] = ["object_store", "log"];
+
+/// Who asks for `info` does not mean them. What is said of them by name counts.
+fn quiet(targets: Targets) -> Targets {
+    if targets.default_level() != Some(LevelFilter::INFO) {
+        return targets;
+    }
+    let named: Vec<_> = targets.iter().map(|(name, _)| name.to_owned()).collect();
+    let unnamed = TALKATIVE
+        .iter()
+        .filter(|name| !named.iter().any(|n| n == *name));
+    unnamed.fold(targets, |targets, name| {
+        targets.with_target(*name, LevelFilter::WARN)
+    })
 }
 
 /// The logs and metrics of this process.

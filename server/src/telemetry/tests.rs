@@ -240,6 +240,12 @@ fn a_filter_names_levels_and_nothing_else() {
     let filter = read("warn,db=debug").unwrap().0;
     assert!(filter.would_enable("db::uploads", &tracing::Level::DEBUG));
     assert!(!filter.would_enable("api", &tracing::Level::INFO));
+    let libraries = |text: &str| {
+        let filter = read(text).unwrap().0;
+        filter.would_enable("object_store::client::retry", &tracing::Level::INFO)
+    };
+    assert!(!libraries("info") && !libraries("info,db=debug"));
+    assert!(libraries("info,object_store=info") && libraries("debug"));
 }
 
 #[test]

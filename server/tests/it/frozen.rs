@@ -2,11 +2,22 @@
 
 use std::process::Command;
 
-use crate::harness::{Seawall, digest, image::content};
+use crate::harness::{
+    Seawall, digest,
+    image::content,
+    server::{Store, both, bucket_on},
+};
 
 /// Contents whose collection has been decided and whose bytes are still there.
 fn decided(url: &str) -> u64 {
-    let sql = "SELECT COUNT(*) FROM blobs WHERE state = 2 AND freed_at IS NULL";
+    count(
+        url,
+        "SELECT COUNT(*) FROM blobs WHERE state = 2 AND freed_at IS NULL",
+    )
+}
+
+/// The one number that a query gives.
+pub fn count(url: &str, sql: &str) -> u64 {
     let output = Command::new("psql")
         .args([url, "-tAc", sql])
         .output()
@@ -19,18 +30,27 @@ fn decided(url: &str) -> u64 {
 
 #[test]
 fn what_is_pushed_while_a_collector_is_frozen_survives_its_late_deletes() {
+    survives(400, &[]);
+}
+
+#[test]
+fn what_is_pushed_into_a_bucket_survives_them_too() {
+    if let Some(s3) = testkit::s3() {
+        survives(60, &bucket_on(s3));
+    }
+}
+
+fn survives(count: usize, store: &Store) {
     let Some(server) = testkit::postgres() else {
         return;
     };
     let database = server.fresh_database();
     let url = database.url();
-    let mut collector = Seawall::start_on(
-        database,
-        &[
-            ("SEAWALL_UPLOADS__EXPIRE", "1s"),
-            ("SEAWALL_GC__INTERVAL", "1h"),
-        ],
-    );
+    let settings = [
+        ("SEAWALL_UPLOADS__EXPIRE", "1s"),
+        ("SEAWALL_GC__INTERVAL", "1h"),
+    ];
+    let mut collector = Seawall::start_on(database, &both(store, &settings));
     let mut other = collector.start_beside(&[
         ("SEAWALL_UPLOADS__EXPIRE", "1h"),
         ("SEAWALL_GC__INTERVAL", "1h"),
@@ -41,7 +61,7 @@ fn what_is_pushed_while_a_collector_is_frozen_survives_its_late_deletes() {
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let contents: Vec<_> = (0..400)
+        let contents: Vec<_> = (0..count)
             .map(|n| content(&format!("frozen-{n}"), 1000))
             .collect();
         for bytes in &contents {

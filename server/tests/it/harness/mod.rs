@@ -2,6 +2,7 @@
 
 pub mod browser;
 pub mod client;
+pub mod gate;
 pub mod image;
 pub mod server;
 

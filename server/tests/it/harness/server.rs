@@ -52,14 +52,18 @@ pub fn on_each_with(settings: &[(&str, &str)], test: impl AsyncFn(&mut Seawall))
 }
 
 /// What a server is told of its store.
-type Store = Vec<(&'static str, String)>;
+pub type Store = [(&'static str, String)];
 
 /// The settings of a fresh bucket, where the tests are to run in one.
-fn bucket() -> Store {
+fn bucket() -> Vec<(&'static str, String)> {
     if std::env::var_os("SEAWALL_TEST_BUCKET").is_none() {
-        return Store::new();
+        return Vec::new();
     }
-    let s3 = testkit::s3().expect("a bucket needs an S3 server");
+    bucket_on(testkit::s3().expect("a bucket needs an S3 server"))
+}
+
+/// The settings of a fresh bucket on this server.
+pub fn bucket_on(s3: testkit::S3) -> Vec<(&'static str, String)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -74,7 +78,7 @@ fn bucket() -> Store {
 }
 
 fn on_stores(
-    store: impl Fn() -> Store,
+    store: impl Fn() -> Vec<(&'static str, String)>,
     settings: &[(&str, &str)],
     test: impl AsyncFn(&mut Seawall),
 ) {
@@ -90,7 +94,11 @@ fn on_stores(
     run("two nodes", one, &test);
 }
 
-fn on_each(store: impl Fn() -> Store, settings: &[(&str, &str)], test: impl AsyncFn(&mut Seawall)) {
+fn on_each(
+    store: impl Fn() -> Vec<(&'static str, String)>,
+    settings: &[(&str, &str)],
+    test: impl AsyncFn(&mut Seawall),
+) {
     run(
         "sqlite",
         Seawall::start(&both(&store(), settings), None),
@@ -106,7 +114,8 @@ fn on_each(store: impl Fn() -> Store, settings: &[(&str, &str)], test: impl Asyn
     }
 }
 
-fn both<'a>(store: &'a Store, settings: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+/// Of a store, and others that count over them.
+pub fn both<'a>(store: &'a Store, settings: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     let store = store.iter().map(|(key, value)| (*key, value.as_str()));
     store.chain(settings.iter().copied()).collect()
 }
@@ -157,6 +166,11 @@ impl Seawall {
         };
         server.launch();
         server
+    }
+
+    /// On SQLite.
+    pub fn start_alone(settings: &[(&str, &str)]) -> Self {
+        Self::start(settings, None)
     }
 
     /// On a database of the caller's.

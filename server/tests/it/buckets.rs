@@ -1,0 +1,165 @@
+//! Contents in a bucket, and what becomes of them when the way there breaks or a node freezes.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::{
+    frozen::count,
+    harness::{
+        Client, Image, Seawall, digest,
+        gate::Gate,
+        image::content,
+        server::{Store, both, bucket_on},
+    },
+    nodes::run,
+};
+
+const MIB: usize = 1 << 20;
+const BASIC: &str = "Basic YWRtaW46SGFyYm9yMTIzNDU=";
+
+/// A server's bucket, through a gate.
+async fn gated(s3: &testkit::S3, store: &Store) -> (Gate, Vec<(&'static str, String)>) {
+    let host = s3.endpoint.strip_prefix("http://").expect("plain HTTP");
+    let gate = Gate::to(host.parse().expect("an address")).await;
+    let endpoint = format!("http://{}", gate.address);
+    let mut store = store.to_vec();
+    store.push(("SEAWALL_STORAGE__ENDPOINT", endpoint));
+    (gate, store)
+}
+
+async fn start(client: &Client) -> String {
+    let answer = client.post("/v2/library/big/blobs/uploads/").await;
+    answer.expect(202).header("location").to_owned()
+}
+
+/// A PATCH whose body is sent by hand.
+async fn patch(address: &str, location: &str, length: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.expect("connects");
+    let head = format!(
+        "PATCH {location} HTTP/1.1\r\nHost: x\r\nAuthorization: {BASIC}\r\nContent-Length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.expect("sends");
+    stream
+}
+
+async fn answered(stream: &mut TcpStream) -> String {
+    let mut head = vec![0; "HTTP/1.1 202".len()];
+    stream.read_exact(&mut head).await.expect("an answer");
+    String::from_utf8_lossy(&head).into_owned()
+}
+
+async fn finish(client: &Client, location: &str, bytes: &Bytes) {
+    let path = format!("{location}?digest={}", digest(bytes));
+    client.put(&path, Bytes::new()).await.expect(201);
+    let pulled = client
+        .get(&format!("/v2/library/big/blobs/{}", digest(bytes)))
+        .await
+        .expect(200);
+    assert!(pulled.body == *bytes);
+}
+
+async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let wait = async { while !is_so().await {} };
+    tokio::time::timeout(Duration::from_mins(1), wait)
+        .await
+        .unwrap_or_else(|_| panic!("{what}"));
+}
+
+#[test]
+fn an_upload_waits_for_a_store_that_is_away_and_pulls_are_told() {
+    let Some(s3) = testkit::s3() else {
+        return;
+    };
+    let bucket = bucket_on(s3.clone());
+    run(async {
+        let (gate, store) = gated(&s3, &bucket).await;
+        let mut seawall = Seawall::start_alone(&both(&store, &[]));
+        let (admin, image) = (seawall.admin(), Image::new("here"));
+        admin.push("library/app", "v1", &image).await;
+        let bytes = content("waits", 30 * MIB);
+        let location = start(&admin).await;
+        let mut upload = patch(seawall.address(), &location, bytes.len()).await;
+        upload.write_all(&bytes[..12 * MIB]).await.expect("sends");
+        gate.close();
+        let (rest, pulled) = tokio::join!(
+            async {
+                upload.write_all(&bytes[12 * MIB..]).await.expect("sends");
+                answered(&mut upload).await
+            },
+            async {
+                let layer = format!("/v2/library/app/blobs/{}", digest(&image.layer));
+                let asked = Instant::now();
+                let answer = admin.get(&layer).await.expect(503);
+                assert!(asked.elapsed() < Duration::from_secs(20));
+                assert!(answer.headers.contains_key("retry-after"));
+                until("it says that it is degraded", async || {
+                    let answer = admin.get("/readyz").await.expect(200);
+                    answer.json()["status"] == "degraded"
+                })
+                .await;
+                gate.open();
+                until("it serves again", async || {
+                    admin.get(&layer).await.status == 200
+                })
+                .await;
+            }
+        );
+        assert_eq!(rest, "HTTP/1.1 202", "{pulled:?}");
+        finish(&admin, &location, &bytes).await;
+        seawall.stop();
+    });
+}
+
+#[test]
+fn an_upload_of_a_frozen_node_goes_on_at_another_from_its_last_part() {
+    let (Some(s3), Some(postgres)) = (testkit::s3(), testkit::postgres()) else {
+        return;
+    };
+    let bucket = bucket_on(s3);
+    let database = postgres.fresh_database();
+    let url = database.url();
+    run(async {
+        let mut one = Seawall::start_on(database, &both(&bucket, &[]));
+        let mut two = one.start_beside(&[]);
+        let bytes = content("frozen", 40 * MIB);
+        let location = start(&one.admin()).await;
+        let mut upload = patch(one.address(), &location, bytes.len()).await;
+        upload.write_all(&bytes[..30 * MIB]).await.expect("sends");
+        // It is frozen once a part was counted, with another on its way.
+        let sql = "SELECT COALESCE(MAX(received), 0) FROM uploads";
+        until("a part is counted", async || count(&url, sql) > 0).await;
+        one.signal("STOP");
+        let admin = two.admin();
+        let status = admin.get(&location).await.expect(204);
+        let end: usize = status.header("range")[2..].parse().expect("a number");
+        assert!(end + 1 >= 8 * MIB, "{end}");
+        let middle = bytes.slice(end + 1..35 * MIB);
+        admin
+            .request("PATCH", &location)
+            .body(middle)
+            .send()
+            .await
+            .expect(202);
+        one.signal("CONT");
+        // What the first one's client still sends counts for nothing.
+        let _ = upload.write_all(&vec![7; 10 * MIB]).await;
+        admin
+            .request("PATCH", &location)
+            .body(bytes.slice(35 * MIB..))
+            .send()
+            .await
+            .expect(202);
+        finish(&admin, &location, &bytes).await;
+        one.admin()
+            .get(&format!("/v2/library/big/blobs/{}", digest(&bytes)))
+            .await
+            .expect(200);
+        two.stop();
+        one.stop();
+    });
+}

@@ -213,7 +213,7 @@ enum Whose {
     All,
 }
 
-/// A bucket that does not answer is away for all nodes; one that is another's is this node's own mistake.
+/// A bucket that does not answer is away for all nodes; one that is another's, or that does not let this node in, is its own mistake.
 async fn store_fault(registry: &Registry, store_id: &str) -> Option<(Fault, Whose)> {
     let store = registry.store();
     let mut whose = match store.bucket() {
@@ -224,7 +224,11 @@ async fn store_fault(registry: &Registry, store_id: &str) -> Option<(Fault, Whos
         match store.probe(store_id).await {
             // Full is no reason to send clients elsewhere: pulls and deletes go on.
             Err(blob::Error::Full) => Ok(()),
-            Err(error @ (blob::Error::Foreign { .. } | blob::Error::Unusable { .. })) => {
+            Err(
+                error @ (blob::Error::Foreign { .. }
+                | blob::Error::Unusable { .. }
+                | blob::Error::Remote { is_ours: true, .. }),
+            ) => {
                 whose = Whose::Nodes;
                 Err(error)
             }

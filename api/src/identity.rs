@@ -50,7 +50,7 @@ impl Ask {
         };
         let credentials = credentials.trim();
         if scheme.eq_ignore_ascii_case("bearer") {
-            return Ok(match self.app.auth.bearer(credentials, self.time).await? {
+            return Ok(match self.auth().bearer(credentials, self.time).await? {
                 Some(caller) => (caller, Presented::Bearer),
                 None => (Caller::anonymous(), Presented::StaleBearer),
             });
@@ -59,7 +59,7 @@ impl Ask {
             let Some((user, password)) = basic(credentials) else {
                 return Ok((Caller::anonymous(), Presented::Unreadable));
             };
-            let caller = self.app.auth.basic(&user, &password, self.client()).await?;
+            let caller = self.auth().basic(&user, &password, self.client()).await?;
             return Ok((caller.unwrap_or_else(Caller::anonymous), Presented::Basic));
         }
         Ok((Caller::anonymous(), Presented::Unreadable))
@@ -85,7 +85,7 @@ impl Ask {
             .connection
             .as_ref()
             .and_then(Connection::certified_name)
-            && let Some(caller) = self.app.auth.certified(name).await?
+            && let Some(caller) = self.auth().certified(name).await?
         {
             return Ok((caller, Presented::Certificate));
         }

@@ -4,7 +4,7 @@ use std::{
     convert::Infallible, future::Future, net::IpAddr, panic::AssertUnwindSafe, pin::Pin, sync::Arc,
 };
 
-use auth::Subject;
+use auth::{Auth, Subject};
 use futures_util::FutureExt;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use hyper::{
@@ -95,6 +95,22 @@ impl Ask {
     pub(crate) fn client(&self) -> Option<IpAddr> {
         let connection = self.connection.as_ref()?;
         forwarded::client(connection, &self.head.headers)
+    }
+
+    /// Whether this only reads, of the distribution API or a token: then what was known last will do while the database is away.
+    fn only_pulls(&self) -> bool {
+        let path = self.head.uri.path();
+        matches!(self.head.method, Method::GET | Method::HEAD)
+            && (path.starts_with("/v2/") || path == "/service/token")
+    }
+
+    /// Who knows who asks and what he may, for this request.
+    pub(crate) fn auth(&self) -> Auth {
+        if self.only_pulls() {
+            self.app.auth.or_last_known()
+        } else {
+            self.app.auth.clone()
+        }
     }
 
     /// Whoever asks, as the audit names him.

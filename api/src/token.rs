@@ -67,7 +67,7 @@ async fn issue(ask: &Ask, notes: &mut Notes) -> Result<Response<Body>> {
         *response.status_mut() = StatusCode::UNAUTHORIZED;
         return Ok(response);
     }
-    let issued = ask.app.auth.issue(&caller, &asked).await?;
+    let issued = ask.auth().issue(&caller, &asked).await?;
     let body = serde_json::to_vec(&Answer {
         token: &issued.token,
         access_token: &issued.token,

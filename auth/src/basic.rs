@@ -94,11 +94,12 @@ impl Checks {
 
 impl Check {
     /// One from a time that is still to come was made before the clock was set back.
-    fn holds(&self, now: Timestamp) -> bool {
-        let holds = if self.outcome == Outcome::Wrong {
-            WRONG_FOR
-        } else {
-            REMEMBERED_FOR
+    /// `away` is how long a right one holds while the database, which must be asked before another is tried, is away.
+    fn holds(&self, now: Timestamp, away: Option<Duration>) -> bool {
+        let holds = match (self.outcome, away) {
+            (Outcome::Wrong, _) => WRONG_FOR,
+            (_, Some(away)) => away.max(REMEMBERED_FOR),
+            (_, None) => REMEMBERED_FOR,
         };
         self.at <= now && now.since(self.at) < holds
     }
@@ -153,7 +154,7 @@ impl Auth {
         password: &str,
         from: Option<IpAddr>,
     ) -> Result<Option<Caller>> {
-        let settings = self.0.db.settings().await?;
+        let settings = self.1.settings().await?;
         if !name.starts_with(settings.robot_name_prefix()) {
             let (key, password) = (
                 self.0.checks.key_of_nobody(name, password),
@@ -202,19 +203,20 @@ impl Auth {
         work: impl AsyncFnOnce() -> Result<Outcome>,
     ) -> Result<Outcome> {
         let done = &self.0.checks.done;
+        let away = self.1.away_for();
         let guard = loop {
             match done.get_value_or_guard_async(&key).await {
-                Ok(check) if check.holds(self.now()) => {
+                Ok(check) if check.holds(self.now(), away) => {
                     self.admit(&key, check.outcome, account, from).await?;
                     return Ok(check.outcome);
                 }
-                Ok(_) => drop(done.remove_if(&key, |check| !check.holds(self.now()))),
+                Ok(_) => drop(done.remove_if(&key, |check| !check.holds(self.now(), away))),
                 Err(guard) => break guard,
             }
         };
         let attempt = match from {
             Some(from) => {
-                let begun = self.0.attempts.begin(&self.0.db, account, from, self.now());
+                let begun = self.0.attempts.begin(&self.1, account, from, self.now());
                 Some(begun.await?)
             }
             None => None,
@@ -227,8 +229,8 @@ impl Auth {
         }
         let _ = guard.insert(Check { at, outcome });
         match (outcome, attempt) {
-            (Outcome::Wrong, Some(attempt)) => attempt.failed(&self.0.db, at).await,
-            (_, Some(attempt)) => attempt.succeeded(&self.0.db, at).await,
+            (Outcome::Wrong, Some(attempt)) => attempt.failed(&self.1, at).await,
+            (_, Some(attempt)) => attempt.succeeded(&self.1, at).await,
             (_, None) => {}
         }
         Ok(outcome)
@@ -247,21 +249,22 @@ impl Auth {
             return Ok(());
         };
         let checks = &self.0.checks;
+        let away = self.1.away_for();
         let here = checks.key_of_place(key, from);
         let guard = loop {
             match checks.done.get_value_or_guard_async(&here).await {
-                Ok(check) if check.holds(self.now()) => return Ok(()),
+                Ok(check) if check.holds(self.now(), away) => return Ok(()),
                 Ok(_) => drop(
                     checks
                         .done
-                        .remove_if(&here, |check| !check.holds(self.now())),
+                        .remove_if(&here, |check| !check.holds(self.now(), away)),
                 ),
                 Err(guard) => break guard,
             }
         };
-        let begun = self.0.attempts.begin(&self.0.db, account, from, self.now());
+        let begun = self.0.attempts.begin(&self.1, account, from, self.now());
         let (attempt, at) = (begun.await?, self.now());
-        attempt.succeeded(&self.0.db, at).await;
+        attempt.succeeded(&self.1, at).await;
         let _ = guard.insert(Check { at, outcome });
         Ok(())
     }
@@ -288,7 +291,7 @@ impl Auth {
         let full_name = Caller::new(login.subject.clone(), Via::Basic)
             .name()
             .to_owned();
-        let replaced = self.0.db.write(move |tx| {
+        let replaced = self.1.write(move |tx| {
             let (old, better, full_name) = (old.clone(), better.clone(), full_name.clone());
             Box::pin(async move { replace(tx, identity, &full_name, &old, &better).await })
         });

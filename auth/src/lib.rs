@@ -62,10 +62,9 @@ impl Default for Config {
 
 /// Answers who asks and may they. A clone is another handle on the same.
 #[derive(Clone)]
-pub struct Auth(Arc<Inner>);
+pub struct Auth(Arc<Inner>, Db);
 
 struct Inner {
-    db: Db,
     key: SecretKey,
     config: Config,
     csrf: aws_lc_rs::hmac::Key,
@@ -82,7 +81,7 @@ impl Auth {
     /// Reads the signing keys, or makes the first one: of several nodes that start at once one decides.
     pub async fn open(db: Db, key: SecretKey, config: Config) -> Result<Self> {
         let signing = Signing::open(&db, key.clone()).await?;
-        Ok(Self(Arc::new(Inner {
+        let inner = Inner {
             hashing: Hashing::new(config.password_hashing),
             attempts: Attempts::default(),
             checks: Checks::new()?,
@@ -90,17 +89,23 @@ impl Auth {
             standings: Standings::default(),
             signing,
             tokens: Tokens::default(),
-            db,
             csrf: csrf::key(&key),
             key,
             config,
-        })))
+        };
+        Ok(Self(Arc::new(inner), db))
+    }
+
+    /// The same for whoever pulls: while the database is away, what was known of him last will do.
+    #[must_use]
+    pub fn or_last_known(&self) -> Self {
+        Self(self.0.clone(), self.1.or_last_known())
     }
 
     /// Another key signs tokens from now on. What was signed until now still holds, unless it is revoked: then every client asks for a
     /// new token. Other nodes follow with their next [`Self::refresh_keys`]. Answers the key's name.
     pub async fn rotate_token_key(&self, revoke: bool) -> Result<String> {
-        let id = self.0.signing.rotate(&self.0.db, revoke).await?;
+        let id = self.0.signing.rotate(&self.1, revoke).await?;
         if revoke {
             self.0.tokens.forget();
         }
@@ -109,7 +114,7 @@ impl Auth {
 
     /// Follows what another node did to the keys that sign tokens.
     pub async fn refresh_keys(&self) -> Result<()> {
-        if self.0.signing.refresh(&self.0.db).await? {
+        if self.0.signing.refresh(&self.1).await? {
             self.0.tokens.forget();
         }
         Ok(())
@@ -139,13 +144,10 @@ impl Auth {
 
     /// Under which generation something read now may be remembered; none where other processes write the database too.
     fn generation(&self) -> Option<u64> {
-        self.0
-            .db
-            .is_exclusive()
-            .then(|| self.0.db.generations().rights())
+        self.1.is_exclusive().then(|| self.1.generations().rights())
     }
 
     fn now(&self) -> Timestamp {
-        self.0.db.clock().now()
+        self.1.clock().now()
     }
 }

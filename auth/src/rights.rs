@@ -102,7 +102,7 @@ impl Auth {
         let place = Place(holder, project);
         let read = || self.read_standing(caller, holder, project);
         let last = &self.0.standings.1;
-        let rights = last.read(&self.0.db, &place, || (holder, project.into()), read);
+        let rights = last.read(&self.1, &place, || (holder, project.into()), read);
         let rights = rights.await?;
         if let Some(rights) = &rights {
             let key = (holder, project.into());
@@ -117,7 +117,7 @@ impl Auth {
         holder: Holder,
         project: &str,
     ) -> Result<Option<Rights>> {
-        let mut reader = self.0.db.reader().await?;
+        let mut reader = self.1.reader().await?;
         let user = if let Holder::User(id) = holder {
             Some(id)
         } else {
@@ -160,7 +160,7 @@ impl Auth {
                     action,
                 };
                 Ok(
-                    db::robots::permissions(&mut *self.0.db.reader().await?, robot.id)
+                    db::robots::permissions(&mut *self.1.reader().await?, robot.id)
                         .await?
                         .contains(&wanted),
                 )

@@ -39,11 +39,11 @@ impl Auth {
         old: Option<&str>,
         told: audit::New,
     ) -> Result<Session> {
-        let life = self.0.db.settings().await?.session_timeout();
+        let life = self.1.settings().await?.session_timeout();
         let cookie = URL_SAFE_NO_PAD.encode(random::bytes::<32>()?);
         let (new, old) = (id(&cookie), old.and_then(id_of));
         let (user, version) = (user.id, user.version);
-        let begun = self.0.db.write(move |tx| {
+        let begun = self.1.write(move |tx| {
             let (new, old, told) = (new.clone(), old.clone(), told.clone());
             Box::pin(async move {
                 let now = tx.now().await?;
@@ -68,7 +68,7 @@ impl Auth {
         let Some(id) = id_of(cookie) else {
             return Ok(None);
         };
-        let Some(found) = sessions::find(&mut *self.0.db.reader().await?, &id, now).await? else {
+        let Some(found) = sessions::find(&mut *self.1.reader().await?, &id, now).await? else {
             return Ok(None);
         };
         let user = Subject::User(Arc::new(UserFacts {
@@ -92,8 +92,8 @@ impl Auth {
     /// A database that cannot be written just now is no reason to send anybody away.
     async fn renew(&self, id: String) -> Option<Duration> {
         let renewed = async {
-            let life = self.0.db.settings().await?.session_timeout();
-            let renewed = self.0.db.write(move |tx| {
+            let life = self.1.settings().await?.session_timeout();
+            let renewed = self.1.write(move |tx| {
                 let id = id.clone();
                 Box::pin(async move {
                     let now = tx.now().await?;
@@ -113,7 +113,7 @@ impl Auth {
         let Some(id) = id_of(cookie) else {
             return Ok(());
         };
-        let ended = self.0.db.write(move |tx| {
+        let ended = self.1.write(move |tx| {
             let (id, told) = (id.clone(), told.clone());
             Box::pin(async move {
                 sessions::delete(tx, &id).await?;

@@ -45,7 +45,7 @@ impl Auth {
         }
         let last = &self.0.subjects.last_by_identity;
         let read = || self.read_subject(identity);
-        let subject = last.read(&self.0.db, &identity, || identity, read).await?;
+        let subject = last.read(&self.1, &identity, || identity, read).await?;
         if let Some(subject) = &subject {
             self.0
                 .subjects
@@ -58,17 +58,16 @@ impl Auth {
     async fn read_subject(&self, identity: Identity) -> Result<Option<Subject>> {
         Ok(match identity {
             Identity::Anonymous => Some(Subject::Anonymous),
-            Identity::User(id) => users::find(&mut *self.0.db.reader().await?, id)
+            Identity::User(id) => users::find(&mut *self.1.reader().await?, id)
                 .await?
                 .as_ref()
                 .map(user),
             Identity::Robot(id) => {
-                let found = robots::find(&mut *self.0.db.reader().await?, id).await?;
+                let found = robots::find(&mut *self.1.reader().await?, id).await?;
                 match found.filter(|robot| !robot.disabled) {
-                    Some(found) => Some(robot(
-                        self.0.db.settings().await?.robot_name_prefix(),
-                        &found,
-                    )),
+                    Some(found) => {
+                        Some(robot(self.1.settings().await?.robot_name_prefix(), &found))
+                    }
                     None => None,
                 }
             }
@@ -83,7 +82,7 @@ impl Auth {
         }
         let last = &self.0.subjects.last_by_login;
         let read = || self.read_login(login);
-        let found = last.read(&self.0.db, login, || login.into(), read).await?;
+        let found = last.read(&self.1, login, || login.into(), read).await?;
         if let Some(found) = &found {
             self.0
                 .subjects
@@ -94,7 +93,7 @@ impl Auth {
     }
 
     async fn read_login(&self, login: &str) -> Result<Option<Arc<Login>>> {
-        let settings = self.0.db.settings().await?;
+        let settings = self.1.settings().await?;
         let prefix = settings.robot_name_prefix();
         let found = if login.starts_with(prefix) {
             let found = self.robot_named(prefix, login).await?;
@@ -103,7 +102,7 @@ impl Auth {
                 secret: Some(found.secret),
             })
         } else {
-            let found = users::find_login(&mut *self.0.db.reader().await?, login).await?;
+            let found = users::find_login(&mut *self.1.reader().await?, login).await?;
             found.map(|found| Login {
                 subject: user(&found),
                 secret: found.password,
@@ -114,13 +113,13 @@ impl Auth {
 
     /// By the exact name of a user or the full one of a robot.
     pub(crate) async fn named(&self, name: &str) -> Result<Option<Subject>> {
-        let settings = self.0.db.settings().await?;
+        let settings = self.1.settings().await?;
         let prefix = settings.robot_name_prefix();
         if name.starts_with(prefix) {
             let found = self.robot_named(prefix, name).await?;
             return Ok(found.map(|found| robot(prefix, &found)));
         }
-        Ok(users::find_name(&mut *self.0.db.reader().await?, name)
+        Ok(users::find_name(&mut *self.1.reader().await?, name)
             .await?
             .as_ref()
             .map(user))
@@ -132,7 +131,7 @@ impl Auth {
         };
         let project = name.project.as_ref().map(model::name::ProjectName::as_str);
         let robot =
-            robots::find_name(&mut *self.0.db.reader().await?, project, name.name.as_str()).await?;
+            robots::find_name(&mut *self.1.reader().await?, project, name.name.as_str()).await?;
         Ok(robot.filter(|robot| !robot.disabled))
     }
 }

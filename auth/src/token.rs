@@ -158,7 +158,7 @@ impl Auth {
         let (Algorithm::ES256, Some(kid)) = (header.alg, header.kid) else {
             return Ok(None);
         };
-        let Some(key) = self.0.signing.verifying(&self.0.db, &kid).await? else {
+        let Some(key) = self.0.signing.verifying(&self.1, &kid).await? else {
             return Ok(None);
         };
         let mut validation = Validation::new(Algorithm::ES256);
@@ -210,7 +210,7 @@ impl Auth {
         };
         let life = match self.0.config.token_expiration {
             Some(exact) => exact,
-            None => self.0.db.settings().await?.token_expiration(),
+            None => self.1.settings().await?.token_expiration(),
         };
         let now = self.now();
         let token = self.0.signing.sign(&Claims {

@@ -78,6 +78,8 @@ pub enum Error {
         what: &'static str,
         key: String,
         why: String,
+        /// This machine's own fault (its credentials, its clock): another may do better.
+        is_ours: bool,
     },
     #[error("{what} `{path}`: {source}")]
     Io {

@@ -205,21 +205,53 @@ impl Store {
         }
     }
 
-    /// Removes an upload that did not become content; one that is not there is removed already.
-    pub async fn discard(&self, key: &str) -> Result<()> {
-        match &self.0 {
-            Kind::Files(files) => files.discard(key).await,
-            Kind::Objects(objects) => objects.discard(key, None).await,
+    /// Gives up an upload; one that is not there is given up already. In a bucket what it has made an object of stays: see
+    /// [`Store::own_locations`]. `saved` is what its row said.
+    pub async fn discard(&self, key: &str, saved: Option<&Saved>) -> Result<()> {
+        match (&self.0, saved) {
+            (Kind::Files(files), _) => files.discard(key).await,
+            (Kind::Objects(objects), Some(Saved::Parts(progress))) => {
+                objects.discard(key, Some(progress)).await
+            }
+            (Kind::Objects(objects), _) => objects.discard(key, None).await,
         }
     }
 
-    /// Removes what an upload left that became content, or ended as content that was here already. `kept` is its digest and
-    /// where that content lies. Whether somebody asked before, nobody writes to it any more.
-    pub async fn tidy(&self, key: &str, kept: &(Digest, Vec<String>)) -> Result<()> {
+    /// In a bucket: where contents would lie that objects of this upload became. Which of them did, the database knows; the others
+    /// are removed by [`Store::remove_own`], once nobody writes to the upload any more.
+    pub async fn own_locations(&self, key: &str) -> Result<Vec<String>> {
         match &self.0 {
-            // Its file was renamed.
+            // Its file was renamed, or is gone.
+            Kind::Files(_) => Ok(Vec::new()),
+            Kind::Objects(objects) => objects.own_locations(key).await,
+        }
+    }
+
+    /// Removes objects that are no content. `digest` is what they were marked as, if that is known.
+    pub async fn remove_own(&self, locations: &[String], digest: Option<&Digest>) -> Result<()> {
+        match &self.0 {
             Kind::Files(_) => Ok(()),
-            Kind::Objects(objects) => objects.discard(key, Some(kept)).await,
+            Kind::Objects(objects) => objects.remove_own(locations, digest).await,
+        }
+    }
+
+    /// Whether content is there with this length, without a look at its bytes.
+    pub async fn look(&self, digest: &Digest, location: &str, expected_len: u64) -> Result<()> {
+        match &self.0 {
+            Kind::Files(files) => {
+                let opened = files.open_blob(digest, location, expected_len).await;
+                opened.map(|_| ())
+            }
+            Kind::Objects(objects) => objects.look(digest, location, expected_len).await,
+        }
+    }
+
+    /// Writes a little and takes it away again: whether this node may.
+    pub async fn try_write(&self) -> Result<()> {
+        match &self.0 {
+            // Opening it has tried.
+            Kind::Files(_) => Ok(()),
+            Kind::Objects(objects) => objects.try_write().await,
         }
     }
 

@@ -482,6 +482,20 @@ pub async fn find_all(conn: &mut Conn, digests: &[Digest]) -> Result<Vec<Blob>> 
     conn.rows(sql, &[(&list).into()], read).await
 }
 
+/// Those of these locations at which some content lies, going or not. Not for `data`, which every digest has.
+pub async fn known_locations(conn: &mut Conn, locations: &[String]) -> Result<Vec<String>> {
+    let list =
+        serde_json::to_string(locations).map_err(model::error::internal("writing a list"))?;
+    let sql = with_list!(
+        conn,
+        "SELECT DISTINCT location FROM blobs WHERE location <> 'data' AND location IN",
+        "$1",
+        "ORDER BY location",
+        ""
+    );
+    conn.rows(sql, &[(&list).into()], |row| row.text(0)).await
+}
+
 /// Of the contents with numbers over `after` up to `last`, those that no repository holds although they are not condemned.
 pub async fn unheld(conn: &mut Conn, after: BlobId, last: BlobId) -> Result<Vec<Blob>> {
     conn.rows(

@@ -10,7 +10,7 @@ use std::{
 use model::{Error, Result};
 use quick_cache::{Equivalent, sync::Cache};
 
-use crate::Db;
+use crate::{Away, Db};
 
 /// How long an answer is waited for when another one is known.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -31,7 +31,8 @@ impl<K: Hash + Eq, V: Clone> LastKnown<K, V> {
         Self(Cache::new(most))
     }
 
-    /// What `read` answers; or, while the server is away, what it answered last under this key (`own` makes one to keep).
+    /// What `read` answers; or, while the server is away and the handle is for whoever pulls, what it answered last under this
+    /// key (`own` makes one to keep).
     pub async fn read<Q, F>(
         &self,
         db: &Db,
@@ -46,28 +47,34 @@ impl<K: Hash + Eq, V: Clone> LastKnown<K, V> {
         let Some(lasts) = db.stale_for() else {
             return read().await;
         };
-        let known = self.0.get(key).filter(|(at, _)| at.elapsed() < lasts);
+        let may_serve = db.3 == Away::Serves;
+        let known = self.0.get(key).filter(|_| may_serve);
+        let known = known.filter(|(at, _)| at.elapsed() < lasts);
         let last = known.map(|(_, last)| last);
         if let Some(last) = &last
-            && db.reach().is_away.load(Ordering::Relaxed)
+            && db.reach().is_away()
         {
             return Ok(Some(db.reach().answer(last.clone())));
         }
         // On the heap: what waits for a server need not make every caller's future larger.
         let patience = last.as_ref().map(|_| PATIENCE);
+        let begun = Instant::now();
         let answer = within(patience, Box::pin(read())).await;
         match (answer, last) {
             (Ok(Some(value)), _) => {
-                db.reach().set_away(false);
-                self.0.insert(own(), (Instant::now(), value.clone()));
+                // Of two reads at once the one that began later knows better.
+                let is_newest = self.0.get(key).is_none_or(|(at, _)| at <= begun);
+                if is_newest {
+                    self.0.insert(own(), (begun, value.clone()));
+                }
                 Ok(Some(value))
             }
             (Ok(None), _) => {
                 self.0.remove(key);
                 Ok(None)
             }
+            // Whether it is away for everybody, a ping finds out.
             (Err(error @ Error::Unavailable(_)), last) => {
-                db.reach().set_away(true);
                 let last = last.map(|last| db.reach().answer(last));
                 last.map_or(Err(error), |last| Ok(Some(last)))
             }
@@ -91,6 +98,10 @@ async fn within<V>(patience: Option<Duration>, read: impl Future<Output = Result
 }
 
 impl Reach {
+    pub(crate) fn is_away(&self) -> bool {
+        self.is_away.load(Ordering::Relaxed)
+    }
+
     /// Tells of it once.
     pub(crate) fn set_away(&self, is_away: bool) {
         let was_away = self.is_away.swap(is_away, Ordering::Relaxed);

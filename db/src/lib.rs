@@ -117,7 +117,16 @@ pub enum Engine {
 
 /// The database. A clone is another handle on the same connections.
 #[derive(Clone)]
-pub struct Db(Arc<Inner>, Use, Option<Arc<Actor>>);
+pub struct Db(Arc<Inner>, Use, Option<Arc<Actor>>, Away);
+
+/// What a handle does while the server is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Away {
+    /// Everything is unavailable.
+    Waits,
+    /// What was read last is answered.
+    Serves,
+}
 
 /// Who asks. On PostgreSQL each has connections of its own, so that neither waits behind the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,6 +208,7 @@ impl Db {
             }),
             Use::Requests,
             None,
+            Away::Waits,
         );
         let mut reader = db.reader().await?;
         if migrate::current(&mut reader).await? > 0 {
@@ -214,13 +224,20 @@ impl Db {
     /// The same database for jobs and commands: long reads and many small writes that no request should wait for.
     #[must_use]
     pub fn in_background(&self) -> Self {
-        Self(self.0.clone(), Use::Background, self.2.clone())
+        Self(self.0.clone(), Use::Background, self.2.clone(), Away::Waits)
     }
 
     /// The same database for somebody: what is written through this handle is told of him. Without one it is the system.
     #[must_use]
     pub fn by(&self, actor: Arc<Actor>) -> Self {
-        Self(self.0.clone(), self.1, Some(actor))
+        Self(self.0.clone(), self.1, Some(actor), self.3)
+    }
+
+    /// The same database for whoever pulls: while the server is away, what was read last will do ([`last_known`]). Never for
+    /// somebody who is about to change something.
+    #[must_use]
+    pub fn or_last_known(&self) -> Self {
+        Self(self.0.clone(), self.1, self.2.clone(), Away::Serves)
     }
 
     /// A connection to read with. On SQLite its queries run on the calling thread.
@@ -278,9 +295,15 @@ impl Db {
         matches!(self.0.engine, Opened::Sqlite(_))
     }
 
-    /// How long what was read last is served while the database is away; none where it cannot be, being a file of this node.
+    /// How long what was read last is kept; none where the database cannot be away, being a file of this node.
     fn stale_for(&self) -> Option<Duration> {
         (!self.is_exclusive() && !self.0.stale.is_zero()).then_some(self.0.stale)
+    }
+
+    /// How long what was read last will do for whoever has this handle, now that the server is away; none while it is not.
+    pub fn away_for(&self) -> Option<Duration> {
+        let stale = self.stale_for()?;
+        (self.3 == Away::Serves && self.0.reach.is_away()).then_some(stale)
     }
 
     fn reach(&self) -> &Reach {
@@ -359,11 +382,8 @@ impl Db {
 
     /// Answers when a trivial query does; an error says why the database cannot be used.
     pub async fn ping(&self) -> Result<()> {
-        let answer = tokio::time::timeout(PING, async {
-            let mut reader = self.reader().await?;
-            reader.exists("SELECT 1", &[]).await.map(|_| ())
-        });
-        let answer = answer.await.unwrap_or_else(|_| {
+        let answer = tokio::time::timeout(PING, self.ask()).await;
+        let answer = answer.unwrap_or_else(|_| {
             Err(model::Error::Unavailable(anyhow::anyhow!(
                 "no answer within {PING:?}"
             )))
@@ -371,6 +391,21 @@ impl Db {
         let is_away = matches!(answer, Err(model::Error::Unavailable(_)));
         self.0.reach.set_away(is_away);
         answer
+    }
+
+    /// On the shared connection, or where that is busy, on one of its own: a long read is no sign of a server that is away.
+    async fn ask(&self) -> Result<()> {
+        let shared = async {
+            let mut reader = self.reader().await?;
+            reader.exists("SELECT 1", &[]).await
+        };
+        let answered = tokio::time::timeout(PING / 4, shared).await;
+        match (answered, &self.0.engine) {
+            (Ok(Ok(_)), _) => Ok(()),
+            (Ok(Err(error)), Opened::Sqlite(_)) => Err(error),
+            (Err(_), Opened::Sqlite(_)) => self.reader().await.map(|_| ()),
+            (_, Opened::Postgres(postgres)) => postgres.try_anew().await,
+        }
     }
 
     /// Waits for running transactions, then lets go of the connections. On SQLite the log is folded into the file.

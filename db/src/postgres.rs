@@ -132,6 +132,12 @@ impl Postgres {
         Ok(Conn::new(Driver::Postgres(Client::Own(own))))
     }
 
+    /// Whether the server lets in somebody new and answers him.
+    pub(crate) async fn try_anew(&self) -> Result<()> {
+        let line = self.address.connect().await?;
+        line.batch("SELECT 1").await
+    }
+
     /// Both ways must lead to one database: what is locked on the one is seen on the other.
     async fn expect_same(&self) -> Result<()> {
         let mut direct = self.alone().await?;

@@ -66,13 +66,14 @@ pub async fn find_by_file(conn: &mut Conn, file: &str) -> Result<Option<Upload>>
 }
 
 /// Takes the session: from now on only writes with the epoch that is answered count. The row is made when there is none.
-/// `None` when it is not as it was `seen` any more. A file that another node has not let go of stays that node's: see
-/// [`change_file`].
+/// `None` when it is not as it was `seen` any more. A file that another node has not let go of stays that node's ([`change_file`]);
+/// where there is none (`whole`) all of the session is taken.
 pub async fn take(
     tx: &mut Tx,
     id: &str,
     repository: &str,
     seen: Option<&Upload>,
+    whole: bool,
     now: Timestamp,
 ) -> Result<Option<i64>> {
     let node = tx.node();
@@ -89,7 +90,7 @@ pub async fn take(
     };
     let taken = tx
         .execute(
-            "UPDATE uploads SET epoch = epoch + 1, node = CASE WHEN node = '' THEN $3 ELSE node END, updated_at = $4
+            "UPDATE uploads SET epoch = epoch + 1, node = CASE WHEN node = '' OR $6 THEN $3 ELSE node END, updated_at = $4
               WHERE id = $1 AND epoch = $2 AND received = $5 AND finished IS NULL AND NOT cancelled",
             &[
                 id.into(),
@@ -97,6 +98,7 @@ pub async fn take(
                 (&*node).into(),
                 now.into(),
                 (seen.received as i64).into(),
+                whole.into(),
             ],
         )
         .await?;

@@ -6,10 +6,7 @@ mod tests;
 
 use std::time::Duration;
 
-use db::{
-    blobs,
-    uploads::{self, Upload},
-};
+use db::uploads::{self, Upload};
 use model::Result;
 use registry::store_error;
 
@@ -54,11 +51,8 @@ async fn end_sessions(cx: &Context) -> Result<Option<(u64, u64)>> {
                 finished += 1;
                 continue;
             }
-            cx.registry
-                .store()
-                .discard(&gone.file)
-                .await
-                .map_err(store_error)?;
+            let saved = gone.hash_state.as_deref();
+            cx.registry.clear_upload(&gone.file, saved, None).await?;
             unfinished += 1;
         }
     }
@@ -71,10 +65,9 @@ async fn tidy(cx: &Context, upload: &Upload) -> Result<()> {
     let Some(digest) = upload.finished.filter(|_| store.shares_uploads()) else {
         return Ok(());
     };
-    let rows = blobs::find_all(&mut *cx.db().reader().await?, &[digest]).await?;
-    let kept = rows.into_iter().map(|row| row.location).collect();
-    let tidied = store.tidy(&upload.file, &(digest, kept)).await;
-    tidied.map_err(store_error)
+    cx.registry
+        .clear_upload(&upload.file, None, Some(&digest))
+        .await
 }
 
 /// Those whose rows went; one that was continued meanwhile stays.
@@ -102,7 +95,7 @@ async fn discard_strays(cx: &Context) -> Result<Option<u64>> {
             return Ok(None);
         }
         if stray.is_old {
-            let discard = cx.registry.store().discard(&stray.key).await;
+            let discard = cx.registry.store().discard(&stray.key, None).await;
             discard.map_err(store_error)?;
             discarded += 1;
         }

@@ -114,6 +114,12 @@ impl Registry {
         Self(self.0.clone(), self.1.in_background())
     }
 
+    /// The same registry for whoever pulls: while the database is away, what it said last will do.
+    #[must_use]
+    pub fn or_last_known(&self) -> Self {
+        Self(self.0.clone(), self.1.or_last_known())
+    }
+
     /// The same registry for somebody: what he changes is told of him.
     #[must_use]
     pub fn by(&self, actor: Arc<Actor>) -> Self {

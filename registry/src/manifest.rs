@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use blob::ReadMode;
 use bytes::Bytes;
 use db::{
     Tx,
@@ -154,11 +153,8 @@ impl Registry {
             return false;
         };
         if self.0.remembered.manifest(digest).is_some() {
-            let file = self.store().open_blob(digest, &blob.location, blob.size);
-            return match file.await {
-                Ok(file) => file.start(0..blob.size, ReadMode::Copied).await.is_ok(),
-                Err(_) => false,
-            };
+            let looked = self.store().look(digest, &blob.location, blob.size);
+            return looked.await.is_ok();
         }
         let stored = self.store().read(digest, &blob.location, bytes.len()).await;
         let same = stored.is_ok_and(|stored| stored == *bytes);

@@ -13,7 +13,7 @@ use db::{
     links, repositories, uploads,
 };
 use model::{
-    Error, Result,
+    Error, Result, What,
     id::{BlobId, ProjectId},
     time::Timestamp,
 };
@@ -194,6 +194,17 @@ pub(crate) async fn settle(
     if present.lock == Lock::Exclusive && place.lock == Lock::Share {
         return Ok(None);
     }
+    if let Some(location) = wrote.filter(|location| *location != place.location) {
+        // An object of the upload's own may have been taken for a leftover, with a claim that is final.
+        let rows = blobs::find_all(tx, &[*digest]).await?;
+        let is_going = |row: &Blob| row.state == State::Deleting && row.location == location;
+        if rows.iter().any(is_going) {
+            return Err(Error::not_found(
+                What::Upload,
+                "the bytes of this upload were tidied away: start it again",
+            ));
+        }
+    }
     match newest {
         Some(blob) if blob.state != State::Deleting => match (blob.state, wrote) {
             (State::Live, _) if blob.size == size => Ok(Some(blob.id)),
@@ -201,8 +212,19 @@ pub(crate) async fn settle(
                 blobs::revive(tx, blob.id, now).await?;
                 Ok(Some(blob.id))
             }
+            // What lies there is as good as what was written beside it.
+            (State::Condemned, Some(location))
+                if location != blob.location && blob.size == size =>
+            {
+                blobs::revive(tx, blob.id, now).await?;
+                Ok(Some(blob.id))
+            }
             (_, Some(location)) => {
                 blobs::set_written(tx, blob.id, size, location, now).await?;
+                if location != blob.location {
+                    // The bytes that were no good go the way of all others.
+                    blobs::claim_stray(tx, digest, &blob.location, blob.size, now).await?;
+                }
                 Ok(Some(blob.id))
             }
             (_, None) => Ok(None),

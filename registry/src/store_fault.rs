@@ -16,6 +16,9 @@ pub fn store_error(error: blob::Error) -> Error {
             What::Upload,
             "bytes of this upload were lost by the storage: start it again".to_owned(),
         ),
+        blob::Error::TooLarge { max, .. } => Error::TooLarge(format!(
+            "an upload may have {max} bytes in as many parts as the storage takes (storage.part_size)"
+        )),
         blob::Error::Foreign { .. }
         | blob::Error::Unusable { .. }
         | blob::Error::Hung

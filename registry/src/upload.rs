@@ -7,7 +7,10 @@ mod tests;
 
 use blob::{Staged, Writer};
 use bytes::Bytes;
-use db::uploads::{self, Upload};
+use db::{
+    blobs,
+    uploads::{self, Upload},
+};
 use futures_util::{Stream, StreamExt};
 use model::{Error, Result, What};
 use oci::{
@@ -252,7 +255,7 @@ impl Registry {
             Ok(ended) => ended,
             Err(error) => {
                 // Nobody knows its name, so nobody will continue it.
-                let _ = self.store().discard(&key).await;
+                let _ = self.clear_upload(&key, None, None).await;
                 return Err(error);
             }
         };
@@ -282,7 +285,30 @@ impl Registry {
             })
             .await?;
         let file = file.ok_or_else(unknown)?;
-        self.store().discard(&file).await.map_err(store_error)
+        self.clear_upload(&file, None, None).await
+    }
+
+    /// Takes away what an upload left in the store that has ended, or that nobody can go on with. `saved` is what its row said last,
+    /// `finished` what it became: an object of its own that is content stays, whoever's session it was.
+    pub async fn clear_upload(
+        &self,
+        file: &str,
+        saved: Option<&[u8]>,
+        finished: Option<&Digest>,
+    ) -> Result<()> {
+        let store = self.store();
+        let saved = saved.and_then(|saved| blob::Saved::from_bytes(saved).ok());
+        store
+            .discard(file, saved.as_ref())
+            .await
+            .map_err(store_error)?;
+        let mut left = store.own_locations(file).await.map_err(store_error)?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        let known = blobs::known_locations(&mut *self.db().reader().await?, &left).await?;
+        left.retain(|location| !known.contains(location));
+        store.remove_own(&left, finished).await.map_err(store_error)
     }
 
     /// The session's row, unless it was cancelled. An id whose time is over stands for as long as bytes keep coming.

@@ -31,6 +31,7 @@ pub(super) async fn get(
     let blob = ask
         .app
         .registry
+        .or_last_known()
         .find_blob(name, digest)
         .await?
         .ok_or_else(|| not_found(name, digest))?;
@@ -64,8 +65,10 @@ pub(super) async fn get(
         Ok(reader) => reader,
         Err(failed) => return Err(not_readable(ask, name, digest, failed).await),
     };
-    if let Some(address) = elsewhere(ask, &reader).await? {
-        return Ok(sent_on(&address, &told));
+    match elsewhere(ask, &reader).await {
+        Ok(Some(address)) => return Ok(sent_on(&address, &told)),
+        Ok(None) => {}
+        Err(failed) => return Err(not_readable(ask, name, digest, failed).await),
     }
     match content(reader, &asked, blob.size, mode, room).await {
         Ok(response) => Ok(with_identity(response, &told)),
@@ -74,13 +77,13 @@ pub(super) async fn get(
 }
 
 /// Where this client gets the bytes from the store itself; none where they come through here.
-async fn elsewhere(ask: &Ask, reader: &blob::Reader) -> Result<Option<String>> {
+async fn elsewhere(ask: &Ask, reader: &blob::Reader) -> blob::Result<Option<String>> {
     let clients = &ask.app.config.redirect_clients;
     let is_meant = |client: IpAddr| clients.iter().any(|network| network.contains(&client));
     if !clients.is_empty() && !ask.client().is_some_and(is_meant) {
         return Ok(None);
     }
-    reader.signed().await.map_err(registry::store_error)
+    reader.signed().await
 }
 
 /// The address ends soon, so nobody is to remember it.

@@ -71,7 +71,7 @@ pub(super) async fn check(
             format!("invalid repository name `{name}`: write it as `project/repository`"),
         )));
     }
-    let Some(rights) = ask.app.auth.standing(&caller, name.project()).await? else {
+    let Some(rights) = ask.auth().standing(&caller, name.project()).await? else {
         return Err(unknown_project(name.project()));
     };
     if !rights.may(Resource::Repository, action) {
@@ -142,7 +142,7 @@ pub(super) async fn ask_strangers(
 
 /// Whether this caller may pull from another repository, as a mount asks.
 pub(super) async fn may_pull(ask: &Ask, caller: &Caller, from: &RepoName) -> Result<bool> {
-    let rights = ask.app.auth.standing(caller, from.project()).await?;
+    let rights = ask.auth().standing(caller, from.project()).await?;
     Ok(rights.is_some_and(|rights| rights.may(Resource::Repository, Action::Pull)))
 }
 

@@ -34,7 +34,8 @@ pub(super) async fn get(
     reference: &ReferenceRef<'_>,
     verb: ManifestVerb,
 ) -> Result<Response<Body>> {
-    let found = ask.app.registry.find_manifest(name, reference).await?;
+    let registry = ask.app.registry.or_last_known();
+    let found = registry.find_manifest(name, reference).await?;
     let manifest = found.ok_or_else(|| not_found(name, reference))?;
     notes.digest = Some(manifest.artifact.digest);
     trust::check(ask, granted, manifest.artifact.id).await?;

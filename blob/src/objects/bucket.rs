@@ -1,7 +1,7 @@
 //! One bucket, whosever: the few calls that a store of contents needs. Keys are below the prefix that the bucket was given.
 //!
-//! What is sent twice is sent under the same key with the same bytes, or under a part number that is given once. So every call
-//! here may be repeated, and is, for as long as the store is expected back.
+//! What is sent twice is sent under the same key or part number with the same bytes. So every call here may be repeated, and is,
+//! for as long as the store is expected back.
 
 use std::{
     ops::Range,
@@ -27,6 +27,9 @@ use crate::{Error, Result};
 
 /// Objects that one call deletes; what Azure takes at most.
 const DELETES: usize = 256;
+
+/// How long the head of an answer to a read may take, repetitions included.
+const HEAD: Duration = Duration::from_secs(10);
 
 /// What the crate `object_store` offers for one vendor.
 pub(crate) trait Vendor: ObjectStore + MultipartStore {}
@@ -68,6 +71,15 @@ pub(crate) struct Page<T> {
     pub(crate) found: Vec<T>,
     /// Asks for the next page; none at the end.
     pub(crate) next: Option<String>,
+}
+
+fn silent(what: &'static str, key: &str) -> Error {
+    Error::Remote {
+        what,
+        key: key.to_owned(),
+        why: format!("no answer within {HEAD:?}"),
+        is_ours: false,
+    }
 }
 
 impl Bucket {
@@ -126,7 +138,8 @@ impl Bucket {
             range: range.map(GetRange::Bounded),
             ..GetOptions::default()
         };
-        let got = self.reads.get_opts(&path, options).await;
+        let got = tokio::time::timeout(HEAD, self.reads.get_opts(&path, options)).await;
+        let got = got.map_err(|_| silent("get", &shown))?;
         let got = got.map_err(|e| fault("get", &shown, &e))?;
         let size = got.meta.size;
         let GetResultPayload::Stream(stream) = got.payload;
@@ -153,7 +166,8 @@ impl Bucket {
     /// The size of an object; none when there is none.
     pub(crate) async fn head(&self, key: &str) -> Result<Option<u64>> {
         let path = self.path(key)?;
-        match self.reads.head(&path).await {
+        let looked = tokio::time::timeout(HEAD, self.reads.head(&path)).await;
+        match looked.map_err(|_| silent("look at", &self.shown(key)))? {
             Ok(meta) => Ok(Some(meta.size)),
             Err(error) => match fault("look at", &self.shown(key), &error) {
                 Error::NotFound => Ok(None),
@@ -175,6 +189,7 @@ impl Bucket {
                             what: "delete",
                             key: self.shown(key),
                             why: why.clone(),
+                            is_ours: false,
                         })
                     }));
                 }
@@ -198,6 +213,7 @@ impl Bucket {
                     what: "delete",
                     key: shown,
                     why: "the store did not say what is gone".to_owned(),
+                    is_ours: false,
                 },
             });
         }
@@ -234,7 +250,7 @@ impl Bucket {
         begun.map_err(|e| fault("begin", &self.shown(key), &e))
     }
 
-    /// Sends a part; `number` counts from 1 and is given once. Answers its tag.
+    /// Sends a part; `number` counts from 1. Answers its tag.
     pub(crate) async fn put_part(
         &self,
         key: &str,
@@ -277,6 +293,11 @@ impl Bucket {
             begun.key = self.below(&begun.key);
         }
         Ok(page)
+    }
+
+    /// Whether clients are sent here.
+    pub(crate) fn signs(&self) -> bool {
+        self.signer.is_some()
     }
 
     /// An address under which anybody may read the object for a while; none where clients are not sent there.

@@ -55,11 +55,12 @@ impl Calls {
             .await?;
         // S3 sends 200 before it knows, and the error then follows in the body.
         let text = String::from_utf8_lossy(&answer);
-        if text.contains("<Error>") {
+        if !text.contains("<CompleteMultipartUploadResult") {
             return Err(Error::Remote {
                 what: "complete",
                 key: key.to_owned(),
                 why: text.chars().take(300).collect(),
+                is_ours: false,
             });
         }
         Ok(())
@@ -215,6 +216,7 @@ impl Failed {
                 what,
                 key: key.to_owned(),
                 why: why.to_owned(),
+                is_ours: false,
             },
         }
     }
@@ -275,13 +277,34 @@ struct Upload {
     initiated: Option<String>,
 }
 
-fn read<'a, T: Deserialize<'a>>(what: &'static str, key: &str, answer: &'a [u8]) -> Result<T> {
+/// What a list is called in XML: without a look at it anything would read as an empty one.
+trait Root {
+    const ROOT: &'static str;
+}
+
+impl Root for ListBucketResult {
+    const ROOT: &'static str = "ListBucketResult";
+}
+
+impl Root for ListMultipartUploadsResult {
+    const ROOT: &'static str = "ListMultipartUploadsResult";
+}
+
+fn read<'a, T: Deserialize<'a> + Root>(
+    what: &'static str,
+    key: &str,
+    answer: &'a [u8],
+) -> Result<T> {
     let failed = |why: String| Error::Remote {
         what,
         key: key.to_owned(),
         why,
+        is_ours: false,
     };
     let text = std::str::from_utf8(answer).map_err(|error| failed(error.to_string()))?;
+    if !text.contains(&format!("<{}", T::ROOT)) {
+        return Err(failed(format!("the answer is no {}", T::ROOT)));
+    }
     quick_xml::de::from_str(text).map_err(|error| failed(error.to_string()))
 }
 

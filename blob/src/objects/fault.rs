@@ -61,10 +61,16 @@ impl Refusal {
         if self.status == StatusCode::INSUFFICIENT_STORAGE || self.is(FULL) {
             return Error::Full;
         }
+        if self.status == StatusCode::RANGE_NOT_SATISFIABLE {
+            return Error::Damaged(format!("`{key}` is shorter than it should be"));
+        }
+        let is_ours = matches!(self.status.as_u16(), 401 | 403)
+            || self.is(&["ExpiredToken", "RequestTimeTooSkewed", "InvalidAccessKeyId"]);
         Error::Remote {
             what,
             key: key.to_owned(),
             why: advice(&self),
+            is_ours,
         }
     }
 }
@@ -94,6 +100,7 @@ pub(crate) fn fault(what: &'static str, key: &str, error: &(dyn StdError + 'stat
         what,
         key: key.to_owned(),
         why: innermost(error),
+        is_ours: false,
     }
 }
 

@@ -14,6 +14,8 @@ use oci::digest::{Algorithm, Digest};
 use crate::{Error, Result, files::layout};
 
 pub(crate) const IDENTITY: &str = "store-id";
+/// Below which it is tried whether this node may write.
+pub(crate) const TRIALS: &str = "trial/";
 pub(crate) const BLOBS: &str = "docker/registry/v2/blobs/";
 const OBJECTS: &str = "objects/";
 

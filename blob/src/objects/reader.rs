@@ -80,6 +80,18 @@ impl Reader {
 
     /// An address that a client may be sent to, where clients are.
     pub(crate) async fn signed(&self) -> Result<Option<String>> {
+        if !self.objects.bucket.signs() {
+            return Ok(None);
+        }
+        // Or nobody would ever hear that it is gone: the client alone sees the store's answer.
+        match self.objects.bucket.head(&self.object).await? {
+            Some(size) if size == self.len => {}
+            Some(size) => {
+                let why = format!("it has {size} bytes, not {}", self.len);
+                return Err(Error::Damaged(why));
+            }
+            None => return Err(Error::NotFound),
+        }
         self.objects.bucket.sign(&self.object, SIGNED).await
     }
 }

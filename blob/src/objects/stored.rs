@@ -12,7 +12,7 @@ use oci::digest::{Algorithm, Digest};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::{Objects, keys, keys::Location};
+use super::{Objects, Progress, keys, keys::Location};
 use crate::{
     Damage, Error, Result, Unfinished, Verdict, digest_of,
     hash::{Hasher, expect_digest},
@@ -39,6 +39,26 @@ impl Objects {
             return Err(Error::Damaged(format!("`{digest}` reads as `{actual}`")));
         }
         Ok(bytes)
+    }
+
+    pub(crate) async fn look(&self, digest: &Digest, location: &str, len: u64) -> Result<()> {
+        let object = Location::parse(location)?.object(digest);
+        match self.bucket.head(&object).await? {
+            None => Err(Error::NotFound),
+            Some(size) if size == len => Ok(()),
+            Some(size) => Err(Error::Damaged(format!(
+                "`{digest}` has {size} bytes, not {len}"
+            ))),
+        }
+    }
+
+    pub(crate) async fn try_write(&self) -> Result<()> {
+        let trial = format!("{}{}", keys::TRIALS, keys::new_name());
+        self.bucket
+            .put(&trial, vec![Bytes::from_static(b"trial\n")])
+            .await?;
+        let mut deleted = self.bucket.delete(&[trial]).await;
+        deleted.pop().unwrap_or(Ok(()))
     }
 
     /// Reads stored content and compares its digest, at most `rate` bytes a second.
@@ -112,7 +132,7 @@ impl Objects {
             let location_read = Location::parse(location);
             if let Ok(read) = &location_read {
                 keys.push(read.object(digest));
-                // After its object: while the mark stands, the object is found.
+                // With its object; a mark that outlives it is found by the next check.
                 if matches!(read, Location::Own { .. }) {
                     keys.push(format!("{}{location}", keys::dir(digest)));
                 }
@@ -159,46 +179,27 @@ impl Objects {
         }
     }
 
-    /// Removes what an upload has in the store, but for an object that is content: `kept` is what it ended as, and the
-    /// locations of that content.
-    pub(crate) async fn discard(
-        &self,
-        key: &str,
-        kept: Option<&(Digest, Vec<String>)>,
-    ) -> Result<()> {
-        if !crate::files::layout::is_key(key) {
-            return Err(Error::Invalid(key.to_owned(), "upload key"));
+    /// Gives up what an upload has begun and not made an object of. `known` is the one that its row names.
+    pub(crate) async fn discard(&self, key: &str, known: Option<&Progress>) -> Result<()> {
+        check_key(key)?;
+        // By name, since not every vendor (MinIO) lists them by what their keys begin with.
+        if let Some(multipart) = known.and_then(|known| known.multipart.as_ref()) {
+            let object = keys::own(key, &multipart.name);
+            self.bucket.abort(&object, &multipart.id).await?;
         }
         let prefix = keys::owned_by(key);
         let mut token = None;
         loop {
-            let page = self.bucket.begun(&prefix, token.as_deref()).await?;
+            let page = match self.bucket.begun(&prefix, token.as_deref()).await {
+                Ok(page) => page,
+                Err(error @ Error::Remote { is_ours: true, .. }) => {
+                    tracing::warn!(%error, "uploads in parts cannot be listed: what crashes leave of them stays");
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            };
             for begun in &page.found {
                 self.bucket.abort(&begun.key, &begun.id).await?;
-            }
-            token = page.next;
-            if token.is_none() {
-                break;
-            }
-        }
-        loop {
-            let page = self.bucket.list(&prefix, token.as_deref()).await?;
-            let mut keys = Vec::new();
-            for object in page.found {
-                if let (Some((digest, locations)), Some((key, name))) =
-                    (kept, keys::owner(&object.key))
-                {
-                    let location = keys::own_location(key, name, object.size);
-                    if locations.contains(&location) {
-                        continue;
-                    }
-                    // It may have been marked: somebody else's bytes were content first.
-                    keys.push(format!("{}{location}", keys::dir(digest)));
-                }
-                keys.push(object.key);
-            }
-            for deleted in self.bucket.delete(&keys).await {
-                deleted?;
             }
             token = page.next;
             if token.is_none() {
@@ -206,6 +207,53 @@ impl Objects {
             }
         }
     }
+
+    /// Where contents would lie that objects of an upload became: which of them did, its database knows.
+    pub(crate) async fn own_locations(&self, key: &str) -> Result<Vec<String>> {
+        check_key(key)?;
+        let (prefix, mut token, mut found) = (keys::owned_by(key), None, Vec::new());
+        loop {
+            let page = self.bucket.list(&prefix, token.as_deref()).await?;
+            found.extend(page.found.iter().filter_map(|object| {
+                let (key, name) = keys::owner(&object.key)?;
+                Some(keys::own_location(key, name, object.size))
+            }));
+            token = page.next;
+            if token.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Removes objects that are no content, and the marks that they may have had as this one.
+    pub(crate) async fn remove_own(
+        &self,
+        locations: &[String],
+        digest: Option<&Digest>,
+    ) -> Result<()> {
+        let mut keys = Vec::new();
+        for location in locations {
+            let Location::Own { key, name, .. } = Location::parse(location)? else {
+                return Err(Error::Invalid(
+                    location.clone(),
+                    "location of an upload's own",
+                ));
+            };
+            keys.push(keys::own(key, name));
+            keys.extend(digest.map(|digest| format!("{}{location}", keys::dir(digest))));
+        }
+        for deleted in self.bucket.delete(&keys).await {
+            deleted?;
+        }
+        Ok(())
+    }
+}
+
+fn check_key(key: &str) -> Result<()> {
+    if crate::files::layout::is_key(key) {
+        return Ok(());
+    }
+    Err(Error::Invalid(key.to_owned(), "upload key"))
 }
 
 /// Reads an object of this size and hashes it.

@@ -95,7 +95,8 @@ impl HttpService for Wire {
         let answer = client.execute(request).await.map_err(lost)?;
         let (head, body) = http::Response::<reqwest::Body>::from(answer).into_parts();
         self.look_at_clock(&head.headers);
-        if head.status.is_client_error() || head.status.is_server_error() {
+        // No call asks for less, and no redirect is followed: its signature would not hold there.
+        if !head.status.is_success() {
             let refusal = read_refusal(head.status, &head.headers, body).await;
             // How often the crate repeats a call goes by this.
             let kind = if refusal.passes() {

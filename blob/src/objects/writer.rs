@@ -30,6 +30,8 @@ use crate::{
 const INLINE: usize = 64 << 10;
 /// The least that a part has which is not the last.
 pub(crate) const LEAST_PART: u64 = 5 << 20;
+/// What parts grow to.
+const LARGEST_PART: u64 = 128 << 20;
 /// Part numbers end here.
 const PARTS: u32 = 10_000;
 
@@ -242,20 +244,32 @@ impl Writer {
         if is_hashed {
             expect_digest(expected, hasher.digest())?;
         }
-        let multipart = self.multipart.as_ref().expect("looked at before");
+        let multipart = self.multipart.clone().expect("looked at before");
         let object = keys::own(&self.key, &multipart.name);
-        let is_sure = match self.complete(&object, multipart, frames).await {
-            Ok(()) => !self.is_doubtful,
+        let was_doubtful = self.is_doubtful;
+        // The last part may come late, after another request has sent its own.
+        self.is_doubtful = true;
+        let is_sure = match self.complete(&object, &multipart, frames).await {
+            Ok(()) => !was_doubtful,
             // It may have been done all the same, now or by an earlier request whose commit failed.
             Err(error) => match self.objects.bucket.head(&object).await? {
                 Some(stored) if stored == size => false,
-                _ if matches!(error, Error::NotFound) => return Err(gone()),
+                _ if matches!(error, Error::NotFound) => {
+                    self.failed = Some(Failed::Gone);
+                    return Err(gone());
+                }
                 _ => return Err(error),
             },
         };
         if !is_sure || !is_hashed {
             let read = hash_object(&self.objects, &object, expected.algorithm(), size).await?;
-            expect_digest(expected, read.digest())?;
+            let same = expect_digest(expected, read.digest());
+            if same.is_err() && is_hashed {
+                // What this client sent was right: somebody else's part is among them.
+                self.failed = Some(Failed::Gone);
+                return Err(gone());
+            }
+            same?;
         }
         let mut staged = Staged::new(self.objects.clone(), *expected, size, Vec::new());
         let location = keys::own_location(&self.key, &multipart.name, size);
@@ -289,6 +303,7 @@ impl Writer {
                 what: "write to",
                 key: self.objects.bucket.shown(&self.key),
                 why: "an earlier part of this upload was not taken".to_owned(),
+                is_ours: false,
             }),
         }
     }
@@ -307,8 +322,8 @@ impl Writer {
         let least = self.objects.part_size;
         match self.next_number() {
             0..=1000 => least,
-            1001..=2000 => 4 * least,
-            _ => 16 * least,
+            1001..=2000 => (4 * least).min(LARGEST_PART).max(least),
+            _ => LARGEST_PART.max(least),
         }
     }
 

@@ -67,7 +67,7 @@ fn an_upload_that_was_ended_elsewhere_is_no_more() {
         let mut writer = begin(&world.store, "ended").await;
         append(&mut writer, &bytes).await;
         let row = put_aside(&mut writer).await;
-        world.store.discard("ended").await.unwrap();
+        world.store.discard("ended", Some(&row)).await.unwrap();
         let mut writer = resume(&world.store, "ended", &row).await.unwrap();
         let ended = finish(&mut writer, &sha256(&bytes)).await.map(|_| ());
         assert!(matches!(ended, Err(Error::Lost(_))), "{ended:?}");

@@ -200,8 +200,8 @@ fn an_upload_that_is_given_up_leaves_nothing() {
             append(&mut writer, &content(13, size)).await;
             let saved: Saved = put_aside(&mut writer).await;
             drop(writer);
-            world.store.discard(key).await.unwrap();
-            world.store.discard(key).await.unwrap();
+            give_up(&world, key, &saved).await;
+            give_up(&world, key, &saved).await;
             if size > 65_536 {
                 // What was put aside in the row alone is nobody's business here.
                 let resumed = match resume(&world.store, key, &saved).await {
@@ -219,12 +219,24 @@ fn an_upload_that_is_given_up_leaves_nothing() {
         }
         // Of one that ended, what it put aside on its way goes, and its content stays.
         let digest = sha256(&kept);
-        let kept_at = (digest, vec![location.clone()]);
-        world.store.tidy("kept", &kept_at).await.unwrap();
+        world.store.discard("kept", None).await.unwrap();
+        let mut left = world.store.own_locations("kept").await.unwrap();
+        left.retain(|own| *own != location);
+        world.store.remove_own(&left, Some(&digest)).await.unwrap();
+        let still = world.store.own_locations("kept").await.unwrap();
+        assert!(still.iter().all(|own| *own == location), "{still:?}");
         assert_eq!(world.read(&digest, &location).await.unwrap(), kept);
         let left = world.store.uploads().await.unwrap();
         assert!(left.is_empty(), "{left:?}");
     });
+}
+
+/// As for an upload that nobody can go on with, and that is no content.
+async fn give_up(world: &World, key: &str, saved: &Saved) {
+    world.store.discard(key, Some(saved)).await.unwrap();
+    let left = world.store.own_locations(key).await.unwrap();
+    world.store.remove_own(&left, None).await.unwrap();
+    assert!(world.store.own_locations(key).await.unwrap().is_empty());
 }
 
 async fn put_aside_or(writer: &mut blob::Writer) -> blob::Result<()> {

@@ -10,3 +10,6 @@ ALTER TABLE nodes ADD COLUMN clock_offset BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE nodes ADD COLUMN settings TEXT NOT NULL DEFAULT '{}';
 ALTER TABLE nodes ADD COLUMN state TEXT NOT NULL DEFAULT '';
 ALTER TABLE nodes ADD COLUMN drained_at BIGINT;
+
+-- Contents that lie in an object of their upload's own, for whoever asks whether an object is one.
+CREATE INDEX blobs_location ON blobs (location) WHERE location <> 'data';

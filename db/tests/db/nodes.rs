@@ -71,6 +71,7 @@ fn a_name_goes_from_one_run_to_one_other() {
             "session",
             "library/app",
             None,
+            false,
             now
         )
         .await)

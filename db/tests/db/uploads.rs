@@ -10,9 +10,10 @@ const APP: &str = "library/app";
 #[test]
 fn whoever_takes_a_session_writes_and_the_loser_does_not() {
     testkit::on_both(async |test| {
-        let first = transact!(test.db, |tx| uploads::take(tx, ID, APP, None, NOW).await)
-            .unwrap()
-            .unwrap();
+        let first = transact!(test.db, |tx| uploads::take(tx, ID, APP, None, false, NOW)
+            .await)
+        .unwrap()
+        .unwrap();
         assert!(
             transact!(test.db, |tx| uploads::advance(
                 tx,
@@ -26,7 +27,9 @@ fn whoever_takes_a_session_writes_and_the_loser_does_not() {
             .unwrap()
         );
         assert_eq!(
-            transact!(test.db, |tx| uploads::take(tx, ID, APP, None, NOW).await).unwrap(),
+            transact!(test.db, |tx| uploads::take(tx, ID, APP, None, false, NOW)
+                .await)
+            .unwrap(),
             None
         );
         let other = test.node("two").await;
@@ -38,6 +41,7 @@ fn whoever_takes_a_session_writes_and_the_loser_does_not() {
             ID,
             APP,
             seen.as_ref(),
+            false,
             later(1)
         )
         .await)
@@ -51,6 +55,7 @@ fn whoever_takes_a_session_writes_and_the_loser_does_not() {
                 ID,
                 APP,
                 seen.as_ref(),
+                false,
                 NOW
             )
             .await)
@@ -117,9 +122,10 @@ fn whoever_takes_a_session_writes_and_the_loser_does_not() {
 #[test]
 fn a_finished_session_stays_as_it_was_finished() {
     testkit::on_both(async |test| {
-        let epoch = transact!(test.db, |tx| uploads::take(tx, ID, APP, None, NOW).await)
-            .unwrap()
-            .unwrap();
+        let epoch = transact!(test.db, |tx| uploads::take(tx, ID, APP, None, false, NOW)
+            .await)
+        .unwrap()
+        .unwrap();
         transact!(test.db, |tx| uploads::advance(
             tx,
             ID,
@@ -185,6 +191,7 @@ fn of_two_takers_at_once_one_wins() {
                     ID,
                     APP,
                     seen.as_ref(),
+                    false,
                     NOW
                 )
                 .await)
@@ -199,9 +206,10 @@ fn of_two_takers_at_once_one_wins() {
 #[test]
 fn a_cancelled_session_cannot_be_continued() {
     testkit::on_both(async |test| {
-        let epoch = transact!(test.db, |tx| uploads::take(tx, ID, APP, None, NOW).await)
-            .unwrap()
-            .unwrap();
+        let epoch = transact!(test.db, |tx| uploads::take(tx, ID, APP, None, false, NOW)
+            .await)
+        .unwrap()
+        .unwrap();
         let cancel =
             async || transact!(test.db, |tx| uploads::cancel(tx, ID, APP, NOW).await).unwrap();
         assert_eq!(cancel().await.as_deref(), Some(ID));
@@ -283,7 +291,9 @@ fn a_monolithic_upload_needs_no_row_before() {
 fn sessions_expire_by_their_own_time_and_finished_ones_by_theirs() {
     testkit::on_both(async |test| {
         for (id, at) in [("a", NOW), ("b", later(10)), ("c", later(20))] {
-            transact!(test.db, |tx| uploads::take(tx, id, APP, None, at).await).unwrap();
+            transact!(test.db, |tx| uploads::take(tx, id, APP, None, false, at)
+                .await)
+            .unwrap();
         }
         transact!(test.db, |tx| uploads::finish(
             tx,
@@ -346,9 +356,10 @@ fn sessions_expire_by_their_own_time_and_finished_ones_by_theirs() {
 #[test]
 fn a_session_is_taken_only_as_it_was_seen() {
     testkit::on_both(async |test| {
-        let epoch = transact!(test.db, |tx| uploads::take(tx, ID, APP, None, NOW).await)
-            .unwrap()
-            .unwrap();
+        let epoch = transact!(test.db, |tx| uploads::take(tx, ID, APP, None, false, NOW)
+            .await)
+        .unwrap()
+        .unwrap();
         let find = async || {
             uploads::find(&mut test.db.reader().await.unwrap(), ID)
                 .await
@@ -361,6 +372,7 @@ fn a_session_is_taken_only_as_it_was_seen() {
                 ID,
                 APP,
                 seen.as_ref(),
+                false,
                 later(9)
             )
             .await)
@@ -399,13 +411,16 @@ fn a_file_is_its_nodes_until_that_lets_go() {
                 ID,
                 APP,
                 seen.as_ref(),
+                false,
                 NOW
             )
             .await)
             .unwrap()
             .unwrap()
         };
-        transact!(test.db, |tx| uploads::take(tx, ID, APP, None, NOW).await).unwrap();
+        transact!(test.db, |tx| uploads::take(tx, ID, APP, None, false, NOW)
+            .await)
+        .unwrap();
         let epoch = take(find().await).await;
         assert_eq!(find().await.unwrap().node, "one");
         assert!(of_file(ID).await && !of_file("0123-2").await);

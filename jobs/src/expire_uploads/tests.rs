@@ -17,7 +17,7 @@ async fn begin(world: &World<'_>, key: &'static str) {
     let kept = world.write(move |tx| {
         Box::pin(async move {
             let now = tx.now().await?;
-            uploads::take(tx, key, "library/a", None, now).await?;
+            uploads::take(tx, key, "library/a", None, false, now).await?;
             uploads::advance(tx, key, 1, 10, None, now).await
         })
     });

@@ -63,11 +63,8 @@ impl Check<'_> {
     async fn look(&self, blob: &Blob) -> Result<Option<(Kind, String)>> {
         let store = self.registry.store();
         if !self.options.deep {
-            return match store
-                .open_blob(&blob.digest, &blob.location, blob.size)
-                .await
-            {
-                Ok(_) => Ok(None),
+            return match store.look(&blob.digest, &blob.location, blob.size).await {
+                Ok(()) => Ok(None),
                 Err(blob::Error::NotFound) => {
                     Ok(Some((Kind::Missing, Verdict::Missing.to_string())))
                 }

@@ -345,7 +345,7 @@ fn uploads_and_their_sessions_are_compared() {
         let made = world.database.db.write(|tx| {
             Box::pin(async move {
                 let now = tx.now().await?;
-                uploads::take(tx, "fileless", "library/a", None, now).await?;
+                uploads::take(tx, "fileless", "library/a", None, false, now).await?;
                 uploads::advance(tx, "fileless", 1, 10, None, now).await
             })
         });

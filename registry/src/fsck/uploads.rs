@@ -71,7 +71,8 @@ impl Check<'_> {
                 continue;
             }
             if self.options.repair {
-                store.discard(&stray.key).await.map_err(store_error)?;
+                let gone = store.discard(&stray.key, None).await;
+                gone.map_err(store_error)?;
             }
             self.found(Kind::StrayUpload, self.options.repair, || what);
         }

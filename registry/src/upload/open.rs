@@ -169,12 +169,13 @@ impl Registry {
         seen: Option<&Upload>,
     ) -> Result<Option<i64>> {
         let (key, repository, seen) = (session.key.clone(), repository.to_owned(), seen.cloned());
+        let whole = self.store().shares_uploads();
         self.db()
             .write(move |tx| {
                 let (key, repository, seen) = (key.clone(), repository.clone(), seen.clone());
                 Box::pin(async move {
                     let now = tx.now().await?;
-                    uploads::take(tx, &key, &repository, seen.as_ref(), now).await
+                    uploads::take(tx, &key, &repository, seen.as_ref(), whole, now).await
                 })
             })
             .await
@@ -259,6 +260,10 @@ impl Registry {
         let error = match why {
             Refused::Row(error) => return error,
             Refused::Store(blob::Error::NotFound) => return unknown(),
+            Refused::Store(error @ blob::Error::Lost(_)) => {
+                let ended = self.abandon(taken).await;
+                return ended.map_or_else(|failed| failed, |()| store_error(error));
+            }
             Refused::Store(error) => error,
         };
         let blob::Error::Short { have, .. } = error else {
@@ -372,7 +377,7 @@ impl Note {
     async fn write(self, tx: &mut Tx) -> Result<i64> {
         let now = tx.now().await?;
         let epoch = match self.epoch {
-            0 => uploads::take(tx, &self.key, &self.repository, None, now)
+            0 => uploads::take(tx, &self.key, &self.repository, None, false, now)
                 .await?
                 .ok_or_else(taken_over)?,
             epoch => epoch,

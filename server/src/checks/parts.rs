@@ -185,7 +185,21 @@ async fn identity(db: &Db, store: &Store) -> Finding {
             (Err(error), _) | (_, Err(error)) => Finding::error(part, &error),
         };
     };
-    match tokio::time::timeout(PATIENCE, store.probe(&expected)).await {
+    let probe = async {
+        store.probe(&expected).await?;
+        store.try_write().await
+    };
+    let (lost, hung) = match store.bucket() {
+        Some(_) => (
+            "see storage.url, storage.endpoint and the credentials",
+            "see whether the object store is there, and storage.endpoint",
+        ),
+        None => (
+            "is its file system mounted? See storage.url",
+            "its file system hangs: see whether its server is there",
+        ),
+    };
+    match tokio::time::timeout(PATIENCE, probe).await {
         Ok(Ok(())) => Finding::ok(
             part,
             format!("belongs to this database (`{expected}`) and can be written"),
@@ -195,15 +209,11 @@ async fn identity(db: &Db, store: &Store) -> Finding {
             "the disk is full",
             "delete what is not needed and run `seawall gc`, or enlarge it",
         ),
-        Ok(Err(error)) => Finding::failed(
-            part,
-            error.to_string(),
-            "is its file system mounted? See storage.url",
-        ),
+        Ok(Err(error)) => Finding::failed(part, error.to_string(), lost),
         Err(_) => Finding::failed(
             part,
             format!("no answer within {} s", PATIENCE.as_secs()),
-            "its file system hangs: see whether its server is there",
+            hung,
         ),
     }
 }

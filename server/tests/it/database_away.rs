@@ -77,6 +77,10 @@ fn pulls_of_what_a_node_resolved_go_on_while_the_database_is_away() {
             .get(manifest)
             .await
             .expect(503);
+        // Whoever changes something is not judged by what was known.
+        let delete = admin.request("DELETE", manifest);
+        delete.send().await.expect(503);
+        admin.get("/api/v2.0/projects").await.expect(503);
         let refused = admin.put_manifest("library/app", "v2", MANIFEST, &image.manifest);
         assert!(
             refused

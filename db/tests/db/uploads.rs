@@ -1,19 +1,53 @@
 //! Upload sessions: who takes one writes, who lost it does not.
 
-use db::uploads;
+use db::{
+    Db,
+    uploads::{self, Upload},
+};
+use model::time::Timestamp;
 
 use crate::given::{NOW, digest, later};
 
 const ID: &str = "0123";
 const APP: &str = "library/app";
 
+async fn take(db: &Db, seen: Option<Upload>, whole: bool, now: Timestamp) -> Option<i64> {
+    transact!(db, [seen], |tx| uploads::take(
+        tx,
+        ID,
+        APP,
+        seen.as_ref(),
+        whole,
+        now
+    )
+    .await)
+    .unwrap()
+}
+
+#[test]
+fn where_there_is_no_file_all_of_a_session_is_taken() {
+    testkit::on_both(async |test| {
+        let other = test.node("two").await;
+        let row = async || {
+            let reader = &mut *test.db.reader().await.unwrap();
+            uploads::find(reader, ID).await.unwrap()
+        };
+        take(&test.db, None, true, NOW).await.unwrap();
+        take(&other, row().await, false, NOW).await.unwrap();
+        assert_eq!(
+            row().await.unwrap().node,
+            "one",
+            "its file is the first one's"
+        );
+        take(&other, row().await, true, NOW).await.unwrap();
+        assert_eq!(row().await.unwrap().node, "two");
+    });
+}
+
 #[test]
 fn whoever_takes_a_session_writes_and_the_loser_does_not() {
     testkit::on_both(async |test| {
-        let first = transact!(test.db, |tx| uploads::take(tx, ID, APP, None, false, NOW)
-            .await)
-        .unwrap()
-        .unwrap();
+        let first = take(&test.db, None, false, NOW).await.unwrap();
         assert!(
             transact!(test.db, |tx| uploads::advance(
                 tx,
@@ -26,27 +60,12 @@ fn whoever_takes_a_session_writes_and_the_loser_does_not() {
             .await)
             .unwrap()
         );
-        assert_eq!(
-            transact!(test.db, |tx| uploads::take(tx, ID, APP, None, false, NOW)
-                .await)
-            .unwrap(),
-            None
-        );
+        assert_eq!(take(&test.db, None, false, NOW).await, None);
         let other = test.node("two").await;
         let seen = uploads::find(&mut test.db.reader().await.unwrap(), ID)
             .await
             .unwrap();
-        let second = transact!(other, [seen], |tx| uploads::take(
-            tx,
-            ID,
-            APP,
-            seen.as_ref(),
-            false,
-            later(1)
-        )
-        .await)
-        .unwrap()
-        .unwrap();
+        let second = take(&other, seen.clone(), false, later(1)).await.unwrap();
         assert!(second > first);
 
         assert_eq!(

@@ -4,6 +4,7 @@ use std::{io, path::Path};
 
 use oci::digest::Digest;
 use rustix::io::Errno;
+use tokio::task::JoinError;
 
 const AWAY: &[Errno] = &[
     Errno::STALE,
@@ -138,6 +139,15 @@ impl Error {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Self::Withdrawn,
             other => other,
         }
+    }
+}
+
+/// A blocking task ends without its answer only when it panicked or the runtime is going down.
+pub(crate) fn stopped(error: JoinError) -> Error {
+    Error::Io {
+        what: "wait for",
+        path: "blocking task".to_owned(),
+        source: io::Error::other(error),
     }
 }
 

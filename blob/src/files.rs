@@ -7,7 +7,7 @@ mod durable;
 pub mod identity;
 mod kernel;
 mod lane;
-pub(crate) mod layout;
+mod layout;
 pub mod list;
 pub mod network;
 mod open;
@@ -20,19 +20,10 @@ pub mod verify;
 mod windows;
 pub mod writer;
 
-use crate::{
-    error::{self, Error, Result},
-    hash::{self, HashState, digest_of},
-};
-
 pub use config::Config;
-pub(crate) use lane::stopped;
-pub use list::{Batch, Found, Listing};
-pub use read::{ReadMode, Reader};
+pub use list::Listing;
+pub use read::Reader;
 pub use space::Space;
 pub use staged::Staged;
 pub use store::Store;
-pub use upload::Unfinished;
-pub(crate) use verify::pause;
-pub use verify::{Damage, Verdict};
 pub use writer::Writer;

@@ -5,18 +5,23 @@
 
 pub mod error;
 pub mod files;
+mod found;
 mod frames;
 pub mod hash;
+mod names;
 pub mod objects;
 mod reader;
 mod staged;
 mod store;
+mod verify;
 mod writer;
 
 pub use error::{Error, Result};
-pub use files::{Batch, Damage, Found, ReadMode, Space, Unfinished, Verdict, network};
+pub use files::{Space, network};
+pub use found::{Batch, Found, Unfinished};
 pub use hash::{HashState, digest_of};
-pub use reader::Reader;
+pub use reader::{ReadMode, Reader};
 pub use staged::Staged;
 pub use store::{Config, Listing, Store};
+pub use verify::{Damage, Verdict};
 pub use writer::{Saved, Writer};

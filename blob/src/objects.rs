@@ -45,7 +45,7 @@ pub(crate) struct Objects {
 }
 
 impl Objects {
-    /// Asks the bucket for a list, which tells whether it exists and may be read.
+    /// Asks whose store it is, which tells whether the bucket exists and may be read.
     pub(crate) async fn open(config: &Config) -> Result<Self> {
         let bucket = match config.vendor {
             config::Vendor::S3 => s3::open(config)?,

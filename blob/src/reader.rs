@@ -5,7 +5,16 @@ use std::{io, ops::Range};
 use bytes::Bytes;
 use futures_util::{FutureExt, Stream, TryFutureExt, TryStreamExt, future::Either};
 
-use crate::{ReadMode, Result, files, objects};
+use crate::{Result, files, objects};
+
+/// Who will look at the bytes of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadMode {
+    /// The kernel alone, through `writev`.
+    Mapped,
+    /// Anybody.
+    Copied,
+}
 
 /// Open content. Cloning is cheap: one answer of several ranges is a stream each.
 #[derive(Clone)]

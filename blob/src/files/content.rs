@@ -10,15 +10,15 @@ use std::{
 use bytes::Bytes;
 use oci::digest::Digest;
 
-use crate::files::{
-    Error, Result, Store, digest_of,
+use super::{
+    Store,
     durable::{place, sync_dir, sync_names},
-    hash::expect_digest,
     staged::settled_elsewhere,
     store::Shared,
     upload::{create, remove},
     windows::FileId,
 };
+use crate::{Error, Result, digest_of, hash::expect_digest};
 
 /// Deletes in one turn of a blocking thread.
 const BATCH: usize = 128;

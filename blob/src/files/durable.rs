@@ -14,7 +14,8 @@ use std::{
 use oci::digest::{Algorithm, Digest};
 use rustix::io::Errno;
 
-use crate::files::{Error, Result, layout::Layout};
+use super::layout::Layout;
+use crate::{Error, Result};
 
 /// A collector may remove a digest's empty directory between our `mkdir` and our rename; that often is out of the question,
 /// also on a busy machine where both wait for the same directory's lock.

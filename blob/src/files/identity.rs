@@ -12,12 +12,13 @@ use std::{
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use crate::files::{
-    Error, Result, Store,
+use super::{
+    Store,
     durable::sync_dir,
     layout::Layout,
     store::{Shared, make_dirs},
 };
+use crate::{Error, Result};
 
 const MAX_ID: u64 = 256;
 /// How long a write that went well speaks for the store: each one is a commit of the disk's journal, also where nothing
@@ -76,7 +77,7 @@ impl Store {
             shared.probing.store(false, Ordering::Release);
             done
         });
-        answer.await.map_err(crate::files::lane::stopped)?
+        answer.await.map_err(crate::error::stopped)?
     }
 }
 

@@ -3,14 +3,14 @@
 //! Every call goes through a lane, since any of them may wait for a disk or hang with a mount. What a local file system
 //! answers from memory alone is asked on the calling thread where the kernel can say so (`open`): several times cheaper.
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    task::{JoinError, JoinHandle, spawn_blocking},
+    task::{JoinHandle, spawn_blocking},
 };
 
-use crate::files::{Error, Result};
+use crate::{Result, error::stopped};
 
 pub(crate) struct Lane {
     permits: Arc<Semaphore>,
@@ -52,14 +52,5 @@ impl Turn {
             drop(permit);
             done
         })
-    }
-}
-
-/// A blocking task ends without its answer only when it panicked or the runtime is going down.
-pub(crate) fn stopped(error: JoinError) -> Error {
-    Error::Io {
-        what: "wait for",
-        path: "blocking task".to_owned(),
-        source: io::Error::other(error),
     }
 }

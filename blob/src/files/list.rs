@@ -8,55 +8,23 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
 };
 
 use oci::digest::{Algorithm, Digest};
 
-use crate::files::{Error, Result, Store, error::is_away, layout::is_location, store::Shared};
+use super::{Store, store::Shared};
+use crate::{Batch, Error, Found, Result, error::is_away, names::is_location};
 
 const BATCH: usize = 1024;
 
-/// One piece of stored content.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    pub digest: Digest,
-    pub location: String,
-    pub size: u64,
-    pub modified: SystemTime,
-}
-
-#[derive(Clone, Debug, Default)]
-pub struct Batch {
-    pub found: Vec<Found>,
-    /// Names below the blob tree that are not ours, as paths below the store's root.
-    pub strange: Vec<String>,
-    /// What the disk does not show, with its words: content beneath may exist all the same.
-    pub unreadable: Vec<String>,
-}
-
-impl Batch {
-    fn is_empty(&self) -> bool {
-        self.len() == 0
+/// Notes what the disk does not show; an error that is not about this file ends the walk.
+fn refuse(batch: &mut Batch, shared: &Shared, path: &Path, error: io::Error) -> Result<()> {
+    if is_away(&error) {
+        return Err(Error::io("look at", path, error));
     }
-
-    fn is_full(&self) -> bool {
-        self.len() >= BATCH
-    }
-
-    fn len(&self) -> usize {
-        self.found.len() + self.strange.len() + self.unreadable.len()
-    }
-
-    /// Notes what the disk does not show; an error that is not about this file ends the walk.
-    fn refuse(&mut self, shared: &Shared, path: &Path, error: io::Error) -> Result<()> {
-        if is_away(&error) {
-            return Err(Error::io("look at", path, error));
-        }
-        let shown = shared.layout.shown(path);
-        self.unreadable.push(format!("{shown}: {error}"));
-        Ok(())
-    }
+    let shown = shared.layout.shown(path);
+    batch.unreadable.push(format!("{shown}: {error}"));
+    Ok(())
 }
 
 /// A walk under way.
@@ -91,12 +59,12 @@ impl Listing {
                 None => vec![open_dir(shared.layout.blobs())?],
             };
             let mut batch = Batch::default();
-            while !batch.is_full() && step(&shared, &mut stack, &mut batch)? {}
+            while batch.len() < BATCH && step(&shared, &mut stack, &mut batch)? {}
             Ok((stack, batch))
         };
         let (stack, batch) = self.shared.reads.run(walk).await?;
         self.stack = Some(stack);
-        Ok((!batch.is_empty()).then_some(batch))
+        Ok((batch.len() > 0).then_some(batch))
     }
 }
 
@@ -114,7 +82,7 @@ fn step(shared: &Shared, stack: &mut Vec<Dir>, batch: &mut Batch) -> Result<bool
             let dir = stack.pop().expect("it was the last");
             match ended {
                 Some(Err(e)) if e.kind() != io::ErrorKind::NotFound => {
-                    batch.refuse(shared, &dir.path, e)?;
+                    refuse(batch, shared, &dir.path, e)?;
                 }
                 _ => {}
             }
@@ -128,7 +96,7 @@ fn step(shared: &Shared, stack: &mut Vec<Dir>, batch: &mut Batch) -> Result<bool
         Ok(Entry::Strange) => batch.strange.push(shared.layout.shown(&path)),
         // It went meanwhile.
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-        Err(e) => batch.refuse(shared, &path, e)?,
+        Err(e) => refuse(batch, shared, &path, e)?,
     }
     Ok(true)
 }

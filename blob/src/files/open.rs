@@ -13,7 +13,8 @@ use rustix::{
     io::Errno,
 };
 
-use crate::files::{Error, Result, store::Shared};
+use super::store::Shared;
+use crate::{Error, Result};
 
 impl Shared {
     /// Opens content: at once when the kernel has its path in memory, else on a blocking thread.

@@ -18,27 +18,19 @@ use oci::digest::Digest;
 use rustix::{fs::Advice, io::ReadWriteFlags};
 use tokio::task::JoinHandle;
 
-use crate::files::{
-    Error, Result, Store,
+use super::{
+    Store,
     buffers::BUFFER,
     store::Shared,
     windows::{self, FileId, Piece},
 };
+use crate::{Error, ReadMode, Result};
 
 /// Content up to this size is read at once rather than mapped.
 const SMALL: u64 = 64 << 10;
 /// While this much is out in copies, each of them is smaller: few pulls get large pieces, a thousand at once get small
 /// ones, so that what they hold together stays bounded.
 const MUCH: usize = 32 << 20;
-
-/// Who will look at the bytes of a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReadMode {
-    /// The kernel alone, through `writev`.
-    Mapped,
-    /// Anybody.
-    Copied,
-}
 
 /// Open content. Cloning is cheap: one answer of several ranges is a stream each.
 #[derive(Clone)]

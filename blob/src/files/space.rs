@@ -11,7 +11,8 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::files::{Error, Result, Store};
+use super::Store;
+use crate::{Error, Result};
 
 const FRESH: Duration = Duration::from_secs(1);
 const MAX_RESERVE: u64 = 1 << 30;

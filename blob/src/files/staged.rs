@@ -8,14 +8,17 @@ use std::{fs, fs::File, io, os::unix::fs::MetadataExt, path::Path, sync::Arc};
 use oci::digest::Digest;
 use parking_lot::Mutex;
 
-use crate::files::{
-    Error, Result, Store,
+use super::{
+    Store,
     durable::{place, sync_names},
-    hash::{Hasher, expect_digest},
     store::Shared,
     upload::{create, remove},
     verify::{hash_file, hash_on},
     writer::Upload,
+};
+use crate::{
+    Error, Result,
+    hash::{Hasher, expect_digest},
 };
 
 /// A whole upload, checked and flushed. Dropped without [`Staged::publish`] it stays an upload.

@@ -16,8 +16,8 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::files::{
-    Config, Error, Result,
+use super::{
+    Config,
     buffers::Buffers,
     durable::{Known, sync_dir},
     lane::Lane,
@@ -27,6 +27,7 @@ use crate::files::{
     upload::Claims,
     windows::Windows,
 };
+use crate::{Error, Result};
 
 /// Calls at once. A hung mount swallows this many threads and no more; a local disk needs many flushes at once, since
 /// those share a journal commit.
@@ -67,7 +68,7 @@ impl Store {
     pub async fn open(config: Config) -> Result<Self> {
         let opened = tokio::task::spawn_blocking(move || Shared::open(config)).await;
         Ok(Self {
-            shared: Arc::new(opened.map_err(crate::files::lane::stopped)??),
+            shared: Arc::new(opened.map_err(crate::error::stopped)??),
         })
     }
 

@@ -10,7 +10,7 @@ use std::{
     os::unix::fs::{FileExt, MetadataExt},
     path::Path,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -18,26 +18,13 @@ use oci::digest::Algorithm;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::files::{
-    Error, HashState, Result, Store, Writer, hash::Hasher, store::Shared, verify::hash_on,
-    writer::Upload,
-};
+use super::{Store, Writer, store::Shared, verify::hash_on, writer::Upload};
+use crate::{Error, HashState, Result, Unfinished, hash::Hasher};
 
 /// How much of an upload is copied at a time.
 const COPY_STEP: u64 = 256 << 10;
 /// How long a key is waited for whose last batch hangs with its mount.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// An upload's file as it lies in the store, with or without anybody who knows of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unfinished {
-    pub key: String,
-    pub size: u64,
-    /// By the clock of whoever keeps the file system.
-    pub modified: SystemTime,
-    /// Whether this process works on it: then it is nobody's leftover, however old.
-    pub is_busy: bool,
-}
 
 impl Store {
     /// Begins an upload. Its file is made with the first batch (or `settle`), so that beginning costs no write; bytes that

@@ -1,59 +1,21 @@
 //! Hashing what is stored: in steps that each take a short turn, so that it can be slowed down and stopped.
 
 use std::{
-    fmt,
     fs::File,
     io,
     os::{fd::AsFd, unix::fs::FileExt},
     sync::Arc,
-    time::{Duration, Instant},
 };
 
 use oci::digest::Digest;
 use rustix::fs::Advice;
 use tokio_util::sync::CancellationToken;
 
-use crate::files::{Error, Result, Store, error::is_away, hash::Hasher, lane::Lane};
+use super::{Store, lane::Lane};
+use crate::{Damage, Error, Result, Verdict, error::is_away, hash::Hasher, verify::Pace};
 
 const STEP: u64 = 4 << 20;
 const BUFFER: usize = 256 << 10;
-
-/// What a look at stored content found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    Good { size: u64 },
-    Missing,
-    Damaged(Damage),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Damage {
-    /// The bytes have another digest.
-    Digest { size: u64, actual: Digest },
-    /// The disk does not give the bytes back.
-    Unreadable(String),
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Good { size } => write!(f, "{size} bytes as they should be"),
-            Self::Missing => f.write_str("its bytes are missing"),
-            Self::Damaged(damage) => damage.fmt(f),
-        }
-    }
-}
-
-impl fmt::Display for Damage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Digest { size, actual } => {
-                write!(f, "its {size} bytes have the digest `{actual}`")
-            }
-            Self::Unreadable(why) => write!(f, "it cannot be read: {why}"),
-        }
-    }
-}
 
 impl Store {
     /// Reads stored content and compares its digest, at most `rate` bytes a second. Bytes that were not in memory
@@ -73,39 +35,18 @@ impl Store {
         let size = meta.len();
         let file = Arc::new(file);
         let mut hasher = Hasher::new(digest.algorithm());
-        let start = Instant::now();
+        let pace = Pace::new(rate, cancel);
         while hasher.offset() < size {
-            if cancel.is_cancelled() {
-                return Err(Error::Cancelled);
-            }
             let end = size.min(hasher.offset() + STEP);
             hasher = match step(&self.shared.reads, &file, hasher, end, Pages::AsBefore).await? {
                 Ok(hasher) => hasher,
                 Err(e) if is_away(&e) => return Err(unreadable(e)),
                 Err(e) => return Ok(Verdict::Damaged(Damage::Unreadable(e.to_string()))),
             };
-            let pause = pause(rate, hasher.offset(), start.elapsed());
-            if !pause.is_zero() {
-                tokio::select! {
-                    () = tokio::time::sleep(pause) => {}
-                    () = cancel.cancelled() => return Err(Error::Cancelled),
-                }
-            }
+            pace.wait(hasher.offset()).await?;
         }
-        let actual = hasher.digest();
-        if actual == *digest {
-            return Ok(Verdict::Good { size });
-        }
-        Ok(Verdict::Damaged(Damage::Digest { size, actual }))
+        Ok(Verdict::of(digest, size, hasher.digest()))
     }
-}
-
-/// How long to wait so that `done` bytes took as long as they should.
-pub(crate) fn pause(rate: Option<u64>, done: u64, elapsed: Duration) -> Duration {
-    let Some(rate) = rate.filter(|rate| *rate > 0) else {
-        return Duration::ZERO;
-    };
-    Duration::from_secs_f64(done as f64 / rate as f64).saturating_sub(elapsed)
 }
 
 /// What becomes of the pages that were read.
@@ -182,19 +123,5 @@ fn unreadable(source: io::Error) -> Error {
         what: "read back",
         path: "bytes in the store".to_owned(),
         source,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_rate_makes_it_wait_for_what_is_ahead_of_time() {
-        let second = Duration::from_secs(1);
-        assert_eq!(pause(None, 1 << 30, second), Duration::ZERO);
-        assert_eq!(pause(Some(0), 1 << 30, second), Duration::ZERO);
-        assert_eq!(pause(Some(100), 300, second), 2 * second);
-        assert_eq!(pause(Some(100), 50, second), Duration::ZERO);
     }
 }

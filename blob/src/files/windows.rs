@@ -20,7 +20,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::files::kernel::Window;
+use super::kernel::Window;
 
 /// A shared window begins at a multiple of this.
 pub(crate) const SIZE: u64 = 4 << 20;

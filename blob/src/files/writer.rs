@@ -20,18 +20,21 @@ use bytes::Bytes;
 use oci::digest::Digest;
 use tokio::task::JoinHandle;
 
-use crate::files::{
-    Error, HashState, Result, Staged,
+use super::{
+    Staged,
     durable::sync_dir,
-    hash::{Hasher, expect_digest},
     kernel,
-    lane::stopped,
     staged::publish,
     store::Shared,
     upload::{Claim, create_over},
     verify::hash_on,
 };
 use crate::frames::Frames;
+use crate::{
+    Error, HashState, Result,
+    error::stopped,
+    hash::{Hasher, expect_digest},
+};
 
 /// A batch goes to the disk when it has this size and the one before is written.
 const BATCH: usize = 256 << 10;

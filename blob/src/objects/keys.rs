@@ -11,7 +11,7 @@
 
 use oci::digest::{Algorithm, Digest};
 
-use crate::{Error, Result, files::layout};
+use crate::{Error, Result, names};
 
 pub(crate) const IDENTITY: &str = "store-id";
 /// Below which it is tried whether this node may write.
@@ -36,12 +36,12 @@ impl<'a> Location<'a> {
     pub(crate) fn parse(text: &'a str) -> Result<Self> {
         let invalid = || Error::Invalid(text.to_owned(), "location");
         let Some(own) = text.strip_prefix("up.") else {
-            return layout::check_location(text).map(|()| Self::Digest(text));
+            return names::check_location(text).map(|()| Self::Digest(text));
         };
         let (object, size) = own.rsplit_once('.').ok_or_else(invalid)?;
         let (key, name) = object.rsplit_once('.').ok_or_else(invalid)?;
         let is_plain = !size.is_empty() && size.bytes().all(|b| b.is_ascii_digit());
-        if !layout::is_key(key) || !is_name(name) || !is_plain {
+        if !names::is_key(key) || !is_name(name) || !is_plain {
             return Err(invalid());
         }
         let size = size.parse().map_err(|_| invalid())?;
@@ -97,7 +97,7 @@ pub(crate) fn all_owned() -> &'static str {
 pub(crate) fn owner(object: &str) -> Option<(&str, &str)> {
     let (head, rest) = object.strip_prefix(OBJECTS)?.split_once('/')?;
     let (key, name) = rest.rsplit_once('.')?;
-    (layout::is_key(key) && key.starts_with(head) && is_name(name)).then_some((key, name))
+    (names::is_key(key) && key.starts_with(head) && is_name(name)).then_some((key, name))
 }
 
 /// The digest and location that a key below [`BLOBS`] speaks of.

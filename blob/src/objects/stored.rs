@@ -1,10 +1,6 @@
 //! Stored content in a bucket: put, read, check, delete; and what uploads left.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -15,7 +11,10 @@ use tokio_util::sync::CancellationToken;
 use super::{Objects, Progress, keys, keys::Location};
 use crate::{
     Damage, Error, Result, Unfinished, Verdict, digest_of,
+    error::stopped,
     hash::{Hasher, expect_digest},
+    names,
+    verify::Pace,
 };
 
 /// How much one call reads of what is hashed.
@@ -74,7 +73,7 @@ impl Objects {
             return Ok(Verdict::Missing);
         };
         let mut hasher = Hasher::new(digest.algorithm());
-        let start = Instant::now();
+        let pace = Pace::new(rate, cancel);
         while hasher.offset() < size {
             let step = self.hash_step(&object, hasher, size);
             let stepped = tokio::select! {
@@ -89,17 +88,9 @@ impl Objects {
                 }
                 Err(error) => return Err(error),
             };
-            let pause = crate::files::pause(rate, hasher.offset(), start.elapsed());
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = cancel.cancelled() => return Err(Error::Cancelled),
-            }
+            pace.wait(hasher.offset()).await?;
         }
-        let actual = hasher.digest();
-        if actual == *digest {
-            return Ok(Verdict::Good { size });
-        }
-        Ok(Verdict::Damaged(Damage::Digest { size, actual }))
+        Ok(Verdict::of(digest, size, hasher.digest()))
     }
 
     async fn hash_step(&self, object: &str, mut hasher: Hasher, size: u64) -> Result<Hasher> {
@@ -250,7 +241,7 @@ impl Objects {
 }
 
 fn check_key(key: &str) -> Result<()> {
-    if crate::files::layout::is_key(key) {
+    if names::is_key(key) {
         return Ok(());
     }
     Err(Error::Invalid(key.to_owned(), "upload key"))
@@ -288,7 +279,7 @@ pub(crate) async fn hash_frames(mut hasher: Hasher, frames: Vec<Bytes>) -> Resul
         hasher
     };
     let hashed = tokio::task::spawn_blocking(hash).await;
-    hashed.map_err(crate::files::stopped)
+    hashed.map_err(stopped)
 }
 
 /// Which uploads this process works on, and how many requests do.

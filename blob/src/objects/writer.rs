@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     Error, HashState, Result,
+    error::stopped,
     frames::Frames,
     hash::{Hasher, expect_digest},
 };
@@ -376,7 +377,7 @@ impl Writer {
         };
         let (hasher, sent) = ended.map_err(|error| {
             self.failed = Some(Failed::Part);
-            crate::files::stopped(error)
+            stopped(error)
         })?;
         match sent {
             Ok(tag) => {

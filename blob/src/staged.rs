@@ -46,11 +46,24 @@ impl Staged {
         }
     }
 
+    /// The object of a bucket that the upload itself made, if that is where the bytes are.
+    pub fn own_location(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Files(_) => None,
+            Kind::Objects(staged) => staged.own_location(),
+        }
+    }
+
+    /// Whether the upload has left anything in the store beside its content, for a sweep to take away.
+    pub fn leaves(&self) -> bool {
+        match &self.kind {
+            Kind::Files(_) => false,
+            Kind::Objects(staged) => staged.leaves,
+        }
+    }
+
     /// Where the bytes are once they were published at `location`.
     pub fn location<'a>(&'a self, location: &'a str) -> &'a str {
-        match &self.kind {
-            Kind::Files(_) => location,
-            Kind::Objects(staged) => staged.own_location().unwrap_or(location),
-        }
+        self.own_location().unwrap_or(location)
     }
 }

@@ -7,7 +7,7 @@ use oci::digest::{Algorithm, Digest};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Batch, Reader, Result, Saved, Space, Unfinished, Verdict, Writer, files,
+    Batch, Error, Reader, Result, Saved, Space, Unfinished, Verdict, Writer, files,
     objects::{self, Objects},
     staged::Staged,
 };
@@ -180,14 +180,15 @@ impl Store {
                 let resumed = files.resume_copy(from, key, at, algorithm).await;
                 resumed.map(Writer::from)
             }
-            Kind::Objects(_) => Err(crate::Error::Invalid(
+            Kind::Objects(_) => Err(Error::Invalid(
                 key.to_owned(),
                 "upload: in a bucket nothing is copied",
             )),
         }
     }
 
-    /// For a PUT that is repeated after a failed commit: the upload is gone because its bytes lie at `location` already.
+    /// For a PUT that is repeated after a failed commit: the upload is gone because its bytes lie at `location` already. None when they
+    /// do not. In a bucket they were checked before, in this very object.
     pub async fn restage(
         &self,
         key: &str,
@@ -200,8 +201,14 @@ impl Store {
                 let staged = files.restage(key, digest, location, size).await?;
                 Ok(staged.map(Staged::from))
             }
-            // There the upload goes on as it was.
-            Kind::Objects(_) => Ok(None),
+            Kind::Objects(objects) => match objects.look(digest, location, size).await {
+                Ok(()) => {
+                    let staged = objects::Staged::again(objects.clone(), *digest, size, location);
+                    Ok(Some(staged.into()))
+                }
+                Err(Error::NotFound | Error::Damaged(_)) => Ok(None),
+                Err(error) => Err(error),
+            },
         }
     }
 

@@ -14,7 +14,7 @@ pub struct Upload {
     pub repository: String,
     /// The node that may still write to the file; empty when it has let go. Another one goes on in a file of its own.
     pub node: String,
-    /// The name of the file that holds the bytes.
+    /// The name under which its bytes are in the store; empty for one that ended and left nothing there.
     pub file: String,
     pub epoch: i64,
     /// Bytes received and kept: what GET status reports.
@@ -192,22 +192,37 @@ pub async fn abandon(tx: &mut Tx, id: &str, epoch: i64, now: Timestamp) -> Resul
     Ok(changed > 0)
 }
 
+/// How an upload ended.
+#[derive(Debug, Clone, Copy)]
+pub struct End {
+    /// Of whoever ends it; 0 for one that has no row yet.
+    pub epoch: i64,
+    pub received: u64,
+    pub digest: Digest,
+    /// Whether it has left anything under its name in the store; else its row has no `file` any more.
+    pub leaves: bool,
+}
+
 /// Notes under which digest the upload was finished; the row stays a while, so that the same PUT is answered again. False when
-/// somebody else has taken the session since, or ended it. `epoch` is 0 for one that has no row yet.
+/// somebody else has taken the session since, or ended it.
 pub async fn finish(
     tx: &mut Tx,
     id: &str,
     repository: &str,
-    epoch: i64,
-    received: u64,
-    digest: &Digest,
+    end: &End,
     now: Timestamp,
 ) -> Result<bool> {
+    let End {
+        epoch,
+        received,
+        digest,
+        leaves,
+    } = *end;
     let (node, digest) = (tx.node(), digest.to_string());
     let changed = if epoch == 0 {
         tx.execute(
             "INSERT INTO uploads (id, repository, node, file, epoch, received, finished, started_at, updated_at)
-             VALUES ($1, $2, $3, $1, 1, $4, $5, $6, $6)
+             VALUES ($1, $2, $3, '', 1, $4, $5, $6, $6)
              ON CONFLICT (id) DO NOTHING",
             &[
                 id.into(),
@@ -221,7 +236,7 @@ pub async fn finish(
         .await?
     } else {
         tx.execute(
-            "UPDATE uploads SET received = $3, finished = $4, hash_state = NULL, updated_at = $5
+            "UPDATE uploads SET received = $3, finished = $4, hash_state = NULL, updated_at = $5, file = CASE WHEN $6 THEN file ELSE '' END
               WHERE id = $1 AND epoch = $2 AND finished IS NULL AND NOT cancelled",
             &[
                 id.into(),
@@ -229,6 +244,7 @@ pub async fn finish(
                 (received as i64).into(),
                 (&digest).into(),
                 now.into(),
+                leaves.into(),
             ],
         )
         .await?
@@ -279,6 +295,18 @@ pub async fn expired(
         read,
     )
     .await
+}
+
+/// Ends a session that nobody has touched since its row was read, so that nobody goes on with it while its bytes go. Its time stays.
+pub async fn end_expired(tx: &mut Tx, seen: &Upload) -> Result<bool> {
+    let ended = tx
+        .execute(
+            "UPDATE uploads SET cancelled = TRUE
+              WHERE id = $1 AND epoch = $2 AND updated_at = $3 AND finished IS NULL",
+            &[(&seen.id).into(), seen.epoch.into(), seen.updated_at.into()],
+        )
+        .await?;
+    Ok(ended > 0)
 }
 
 /// Forgets a session that nobody has touched since its row was read.

@@ -1,5 +1,6 @@
-//! Ends uploads that nobody continues, and forgets finished ones. The row goes first: a client that comes back in between
-//! is told that the upload is unknown, never that bytes are there which are not.
+//! Ends uploads that nobody continues, and forgets finished ones. First the row says that the upload is over: a client that comes
+//! back is told that it is unknown, never that bytes are there which are not. Then the bytes go, then the row, which
+//! alone tells of them.
 
 #[cfg(test)]
 mod tests;
@@ -7,6 +8,7 @@ mod tests;
 use std::time::Duration;
 
 use db::uploads::{self, Upload};
+use futures_util::{StreamExt, stream};
 use model::Result;
 use registry::store_error;
 
@@ -15,6 +17,8 @@ use crate::{Context, Outcome};
 /// How long the row of a finished upload answers a repeated request.
 const FINISHED: Duration = Duration::from_hours(1);
 const BATCH: i64 = 100;
+/// Uploads that are cleared at once: each asks the store.
+const AT_ONCE: usize = 8;
 
 pub(crate) async fn run(cx: &Context) -> Result<Outcome> {
     let Some((unfinished, finished)) = end_sessions(cx).await? else {
@@ -43,34 +47,81 @@ async fn end_sessions(cx: &Context) -> Result<Option<(u64, u64)>> {
         if batch.is_empty() {
             return Ok(Some((unfinished, finished)));
         }
-        for upload in &batch {
-            tidy(cx, upload).await?;
-        }
-        for gone in forget(cx, batch).await? {
+        let cleared = clear(cx, end(cx, batch).await?).await?;
+        for gone in forget(cx, cleared).await? {
             if gone.finished.is_some() {
                 finished += 1;
-                continue;
+            } else {
+                unfinished += 1;
             }
-            let saved = gone.hash_state.as_deref();
-            cx.registry.clear_upload(&gone.file, saved, None).await?;
-            unfinished += 1;
         }
     }
     Ok(None)
 }
 
-/// What a finished upload left in a bucket goes before its row does, which alone tells of it.
-async fn tidy(cx: &Context, upload: &Upload) -> Result<()> {
-    let store = cx.registry.store();
-    let Some(digest) = upload.finished.filter(|_| store.shares_uploads()) else {
-        return Ok(());
-    };
-    cx.registry
-        .clear_upload(&upload.file, None, Some(&digest))
+/// Those that are over now; one that was continued meanwhile stays.
+async fn end(cx: &Context, batch: Vec<Upload>) -> Result<Vec<Upload>> {
+    cx.db()
+        .write(move |tx| {
+            let batch = batch.clone();
+            Box::pin(async move {
+                let mut over = Vec::with_capacity(batch.len());
+                for upload in batch {
+                    if upload.finished.is_some() || uploads::end_expired(tx, &upload).await? {
+                        over.push(upload);
+                    }
+                }
+                Ok(over)
+            })
+        })
         .await
 }
 
-/// Those whose rows went; one that was continued meanwhile stays.
+/// Those that have left nothing in the store any more. One that cannot be cleared is tried again the next time; when none can, the
+/// store is not there.
+async fn clear(cx: &Context, over: Vec<Upload>) -> Result<Vec<Upload>> {
+    let clearing = over.into_iter().map(async |upload| {
+        let cleared = clear_one(cx, &upload).await;
+        (upload, cleared)
+    });
+    let answers: Vec<_> = stream::iter(clearing)
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    let (mut cleared, mut failed) = (Vec::with_capacity(answers.len()), None);
+    for (upload, answer) in answers {
+        match answer {
+            Ok(()) => cleared.push(upload),
+            Err(error) => {
+                tracing::warn!(upload = upload.id, %error, "an upload that is over could not be cleared");
+                failed = Some(error);
+            }
+        }
+    }
+    match failed {
+        Some(error) if cleared.is_empty() => Err(error),
+        _ => Ok(cleared),
+    }
+}
+
+async fn clear_one(cx: &Context, upload: &Upload) -> Result<()> {
+    if upload.file.is_empty() {
+        return Ok(());
+    }
+    match &upload.finished {
+        None => {
+            let saved = upload.hash_state.as_deref();
+            cx.registry.clear_upload(&upload.file, saved, None).await
+        }
+        // In a directory its file was renamed.
+        Some(_) if !cx.registry.store().shares_uploads() => Ok(()),
+        finished => {
+            let digest = finished.as_ref();
+            cx.registry.clear_upload(&upload.file, None, digest).await
+        }
+    }
+}
+
 async fn forget(cx: &Context, batch: Vec<Upload>) -> Result<Vec<Upload>> {
     cx.db()
         .write(move |tx| {

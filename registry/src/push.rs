@@ -10,7 +10,8 @@ use blob::Staged;
 use db::{
     Tx,
     blobs::{self, Blob, Lock, State},
-    links, repositories, uploads,
+    links, repositories,
+    uploads::{self, End},
 };
 use model::{
     Error, Result, What,
@@ -130,6 +131,7 @@ impl Registry {
         let (digest, size) = (staged.digest, staged.size);
         let expire = self.config().uploads_expire;
         let wrote = staged.location(&place.location).to_owned();
+        let (is_own, leaves) = (staged.own_location().is_some(), staged.leaves());
         self.db()
             .write(move |tx| {
                 let (place, target, finished) = (place.clone(), target.clone(), finished.clone());
@@ -145,18 +147,21 @@ impl Registry {
                         return Ok(false);
                     };
                     links::add(tx, &repository, blob, Some(now.plus(expire)), now).await?;
-                    if let Some(Finished { key, epoch }) = finished
-                        && !uploads::finish(
-                            tx,
-                            &key,
-                            target.name.as_str(),
-                            epoch,
-                            size,
-                            &digest,
-                            now,
-                        )
-                        .await?
-                    {
+                    let Some(Finished { key, epoch }) = finished else {
+                        return Ok(true);
+                    };
+                    // Somebody else's bytes may have been this content first.
+                    let is_surplus = is_own && {
+                        let newest = blobs::newest(tx, &digest).await?;
+                        newest.is_none_or(|newest| newest.location != wrote)
+                    };
+                    let end = End {
+                        epoch,
+                        received: size,
+                        digest,
+                        leaves: leaves || is_surplus,
+                    };
+                    if !uploads::finish(tx, &key, target.name.as_str(), &end, now).await? {
                         return Err(Error::Conflict(
                             "another request has taken this upload over".to_owned(),
                         ));

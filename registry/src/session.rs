@@ -45,7 +45,16 @@ pub(crate) struct Sessions {
     /// With the epoch of the row they belong to.
     parked: Cache<String, (i64, Arc<Saved>)>,
     /// What uploads were found to be, from then until their commit: a commit that failed is repeated from here.
-    checked: Cache<String, (Digest, u64)>,
+    checked: Cache<String, Checked>,
+}
+
+/// What an upload was found to be.
+#[derive(Debug, Clone)]
+pub(crate) struct Checked {
+    digest: Digest,
+    pub(crate) size: u64,
+    /// The object of its own that it is in a bucket.
+    pub(crate) own: Option<String>,
 }
 
 struct Writing {
@@ -193,14 +202,15 @@ impl Sessions {
     }
 
     /// The upload's bytes are these, and its commit is about to be tried.
-    pub(crate) fn keep_checked(&self, key: &str, digest: Digest, size: u64) {
-        self.checked.insert(key.to_owned(), (digest, size));
+    pub(crate) fn keep_checked(&self, key: &str, digest: Digest, size: u64, own: Option<String>) {
+        let checked = Checked { digest, size, own };
+        self.checked.insert(key.to_owned(), checked);
     }
 
-    /// How many bytes this upload has, if it was found to be this content and its commit did not succeed.
-    pub(crate) fn checked(&self, key: &str, digest: &Digest) -> Option<u64> {
-        let (known, size) = self.checked.get(key)?;
-        (known == *digest).then_some(size)
+    /// What this upload is, if it was found to be this content and its commit did not succeed.
+    pub(crate) fn checked(&self, key: &str, digest: &Digest) -> Option<Checked> {
+        let checked = self.checked.get(key)?;
+        (checked.digest == *digest).then_some(checked)
     }
 
     pub(crate) fn forget_checked(&self, key: &str) {

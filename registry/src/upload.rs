@@ -22,7 +22,7 @@ use oci::{
 use crate::{
     Registry,
     push::{Finished, Place, Target},
-    session::Session,
+    session::{Checked, Session},
     store_error,
     upload::open::{Open, Taken},
 };
@@ -117,14 +117,19 @@ impl Registry {
             Some(_) => return Err(unknown()),
             None => {}
         }
+        // A commit that failed after the bytes had found their place: they are still there. In a bucket that is known at once.
+        let checked = sessions.checked(&session.key, digest);
+        if let Some(checked) = checked.as_ref().filter(|checked| checked.own.is_some()) {
+            let taken = self.take(target, session, turn, row, None).await?;
+            return self.finish_published(target, taken, digest, checked).await;
+        }
         self.check_chunk(target, row.as_ref(), &chunk, Some(digest))
             .await?;
         let taken = self.take(target, session, turn, row, chunk.range).await?;
         match self.open(taken).await {
             Ok(open) => self.finish_open(target, open, digest, chunk).await,
-            Err((taken, why)) => match sessions.checked(&taken.session.key, digest) {
-                // A commit that failed after the bytes had found their place: they are still there.
-                Some(size) => self.finish_published(target, taken, digest, size).await,
+            Err((taken, why)) => match checked {
+                Some(checked) => self.finish_published(target, taken, digest, &checked).await,
                 None => Err(self.refuse(target, &taken, why).await),
             },
         }
@@ -176,7 +181,8 @@ impl Registry {
         };
         let taken = open.taken;
         let sessions = &self.0.sessions;
-        sessions.keep_checked(&taken.session.key, *digest, staged.size);
+        let own = staged.own_location().map(str::to_owned);
+        sessions.keep_checked(&taken.session.key, *digest, staged.size, own);
         self.keep_session(&staged, published?, target, taken).await
     }
 
@@ -205,12 +211,13 @@ impl Registry {
         target: &Target,
         taken: Taken<'_>,
         digest: &Digest,
-        size: u64,
+        checked: &Checked,
     ) -> Result<()> {
-        let (place, _) = self.place(digest, size).await?;
+        let (place, _) = self.place(digest, checked.size).await?;
+        let location = checked.own.as_ref().unwrap_or(&place.location);
         let staged = self
             .store()
-            .restage(taken.file(), digest, &place.location, size)
+            .restage(taken.file(), digest, location, checked.size)
             .await
             .map_err(store_error)?;
         let staged = staged.ok_or_else(unknown)?;
@@ -241,6 +248,17 @@ impl Registry {
         S: Stream<Item = Result<Bytes>> + Unpin + Send,
     {
         let key = uuid::Uuid::new_v4().simple().to_string();
+        // In a bucket its row says what to tidy up, whatever becomes of it.
+        let finished = if self.store().shares_uploads() {
+            let epoch = self.take_row(&key, target.name.as_str(), None).await?;
+            let epoch = epoch.ok_or_else(taken_over)?;
+            Some(Finished {
+                key: key.clone(),
+                epoch,
+            })
+        } else {
+            None
+        };
         let mut writer = self
             .store()
             .begin(&key, digest.algorithm())
@@ -259,11 +277,6 @@ impl Registry {
                 return Err(error);
             }
         };
-        // In a bucket its row says what to tidy up later.
-        let finished = self
-            .store()
-            .shares_uploads()
-            .then_some(Finished { key, epoch: 0 });
         // After an error the bytes stay: the commit may have been done all the same.
         self.keep_upload(&staged, published, target, finished).await
     }
@@ -377,7 +390,7 @@ where
 {
     while let Some(bytes) = body.next().await {
         writer.write(bytes?).await.map_err(store_error)?;
-        // It has no row that would have to be told.
+        // Nobody goes on with it, so that its row need not be told.
         if writer.is_due(0, u64::MAX) {
             writer.save().await.map_err(store_error)?;
         }

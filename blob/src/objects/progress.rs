@@ -14,6 +14,8 @@ pub struct Progress {
     pub(crate) hash: HashState,
     pub(crate) multipart: Option<Multipart>,
     pub(crate) tail: Tail,
+    /// Objects that were made to put bytes aside.
+    pub(crate) asides: u32,
     /// Whether a part may have been sent that is not among those here.
     pub(crate) is_doubtful: bool,
 }
@@ -65,6 +67,7 @@ impl Progress {
 
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = vec![VERSION, u8::from(self.is_doubtful)];
+        out.extend_from_slice(&self.asides.to_le_bytes());
         put(&mut out, &self.hash.to_bytes());
         match &self.multipart {
             None => out.push(0),
@@ -148,7 +151,7 @@ impl<'a> Left<'a> {
     }
 
     fn progress(&mut self) -> Result<Progress> {
-        let is_doubtful = self.byte()? != 0;
+        let (is_doubtful, asides) = (self.byte()? != 0, self.u32()?);
         let hash = HashState::from_bytes(self.bytes()?)?;
         let multipart = match self.byte()? {
             0 => None,
@@ -165,6 +168,7 @@ impl<'a> Left<'a> {
             hash,
             multipart,
             tail,
+            asides,
             is_doubtful,
         })
     }
@@ -206,6 +210,7 @@ mod tests {
                 }],
             }),
             tail,
+            asides: 2,
             is_doubtful: true,
         }
     }

@@ -17,6 +17,8 @@ pub(crate) struct Staged {
     frames: Vec<Bytes>,
     /// Its location, when it is an object of the upload's own.
     own: Option<String>,
+    /// Whether the upload has other objects than its content.
+    pub(crate) leaves: bool,
 }
 
 impl Staged {
@@ -32,6 +34,16 @@ impl Staged {
             size,
             frames,
             own: None,
+            leaves: false,
+        }
+    }
+
+    /// Of an upload that ended as this object of its own, whose commit is tried again.
+    pub(crate) fn again(objects: Arc<Objects>, digest: Digest, size: u64, own: &str) -> Self {
+        Self {
+            own: Some(own.to_owned()),
+            leaves: true,
+            ..Self::new(objects, digest, size, Vec::new())
         }
     }
 

@@ -54,6 +54,8 @@ pub(crate) struct Writer {
     aside: Tail,
     /// Whether that is all of them.
     is_aside: bool,
+    /// Objects that were made for that, in all requests.
+    asides: u32,
     has_news: bool,
     failed: Option<Failed>,
 }
@@ -89,6 +91,7 @@ impl Writer {
             frames: Frames::default(),
             aside: Tail::Inline(Bytes::new()),
             is_aside: false,
+            asides: 0,
             has_news: false,
             failed: None,
         }
@@ -103,6 +106,7 @@ impl Writer {
         let mut writer = Self::new(objects, key, Hasher::restore(&from.hash)?);
         writer.multipart.clone_from(&from.multipart);
         writer.is_doubtful = from.is_doubtful;
+        writer.asides = from.asides;
         let bytes = match &from.tail {
             Tail::Inline(bytes) => bytes.clone(),
             Tail::Object { name, size } => {
@@ -177,6 +181,7 @@ impl Writer {
             hash: self.sent.clone(),
             multipart: self.multipart.clone(),
             tail: self.aside.clone(),
+            asides: self.asides,
             // A part may be on its way.
             is_doubtful: true,
         }
@@ -197,6 +202,7 @@ impl Writer {
             } else {
                 let (name, frames) = (keys::new_name(), self.frames.get().to_vec());
                 let object = keys::own(&self.key, &name);
+                self.asides += 1;
                 self.objects.bucket.put(&object, frames).await?;
                 let size = self.frames.len() as u64;
                 Tail::Object { name, size }
@@ -228,11 +234,15 @@ impl Writer {
         let mut staged = Staged::new(self.objects.clone(), *expected, size, frames);
         match &self.aside {
             Tail::Object { name, .. } if self.is_aside => {
+                staged.leaves = self.is_doubtful || self.asides > 1;
                 staged
                     .keep_own(keys::own_location(&self.key, name, size))
                     .await?;
             }
-            _ => staged.publish(location).await?,
+            _ => {
+                staged.leaves = self.is_doubtful || self.asides > 0;
+                staged.publish(location).await?;
+            }
         }
         Ok(staged)
     }
@@ -273,6 +283,7 @@ impl Writer {
             same?;
         }
         let mut staged = Staged::new(self.objects.clone(), *expected, size, Vec::new());
+        staged.leaves = was_doubtful || self.asides > 0;
         let location = keys::own_location(&self.key, &multipart.name, size);
         staged.keep_own(location).await?;
         Ok(staged)

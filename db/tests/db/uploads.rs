@@ -2,7 +2,7 @@
 
 use db::{
     Db,
-    uploads::{self, Upload},
+    uploads::{self, End, Upload},
 };
 use model::time::Timestamp;
 
@@ -10,6 +10,16 @@ use crate::given::{NOW, digest, later};
 
 const ID: &str = "0123";
 const APP: &str = "library/app";
+
+/// Of an upload that has left nothing behind.
+fn end(epoch: i64, received: u64, content: u64) -> End {
+    End {
+        epoch,
+        received,
+        digest: digest(content),
+        leaves: false,
+    }
+}
 
 async fn take(db: &Db, seen: Option<Upload>, whole: bool, now: Timestamp) -> Option<i64> {
     transact!(db, [seen], |tx| uploads::take(
@@ -22,6 +32,51 @@ async fn take(db: &Db, seen: Option<Upload>, whole: bool, now: Timestamp) -> Opt
     )
     .await)
     .unwrap()
+}
+
+#[test]
+fn one_that_expired_is_over_before_it_is_forgotten() {
+    testkit::on_both(async |test| {
+        let row = async || {
+            let reader = &mut *test.db.reader().await.unwrap();
+            uploads::find(reader, ID).await.unwrap()
+        };
+        take(&test.db, None, false, NOW).await.unwrap();
+        let seen = row().await.unwrap();
+        let ended = transact!(test.db, [seen], |tx| uploads::end_expired(tx, &seen).await);
+        assert!(ended.unwrap());
+        assert_eq!(take(&test.db, Some(seen.clone()), false, NOW).await, None);
+        let finished = transact!(test.db, |tx| uploads::finish(
+            tx,
+            ID,
+            APP,
+            &end(1, 7, 1),
+            NOW
+        )
+        .await);
+        assert!(!finished.unwrap());
+        assert!(row().await.unwrap().cancelled);
+        assert!(transact!(test.db, [seen], |tx| uploads::expire(tx, &seen).await).unwrap());
+    });
+}
+
+#[test]
+fn what_left_nothing_behind_has_no_name_in_the_store() {
+    testkit::on_both(async |test| {
+        for (id, leaves, file) in [("a", true, "a"), ("b", false, "")] {
+            let end = End {
+                leaves,
+                ..end(1, 7, 1)
+            };
+            let finished = transact!(test.db, [end], |tx| {
+                uploads::take(tx, id, APP, None, true, NOW).await?;
+                uploads::finish(tx, id, APP, &end, NOW).await
+            });
+            assert!(finished.unwrap());
+            let reader = &mut *test.db.reader().await.unwrap();
+            assert_eq!(uploads::find(reader, id).await.unwrap().unwrap().file, file);
+        }
+    });
 }
 
 #[test]
@@ -91,9 +146,7 @@ fn whoever_takes_a_session_writes_and_the_loser_does_not() {
                 tx,
                 ID,
                 APP,
-                first,
-                99,
-                &digest(9),
+                &end(first, 99, 9),
                 NOW
             )
             .await)
@@ -160,9 +213,7 @@ fn a_finished_session_stays_as_it_was_finished() {
                 tx,
                 ID,
                 APP,
-                epoch,
-                20,
-                &digest(9),
+                &end(epoch, 20, 9),
                 NOW
             )
             .await)
@@ -173,9 +224,7 @@ fn a_finished_session_stays_as_it_was_finished() {
                 tx,
                 ID,
                 APP,
-                epoch,
-                20,
-                &digest(8),
+                &end(epoch, 20, 8),
                 NOW
             )
             .await),
@@ -243,9 +292,7 @@ fn a_cancelled_session_cannot_be_continued() {
                 tx,
                 ID,
                 APP,
-                epoch,
-                1,
-                &digest(1),
+                &end(epoch, 1, 1),
                 NOW
             )
             .await)
@@ -262,9 +309,7 @@ fn a_cancelled_session_cannot_be_continued() {
                 tx,
                 "4567",
                 APP,
-                1,
-                1,
-                &digest(1),
+                &end(1, 1, 1),
                 NOW
             )
             .await)
@@ -286,9 +331,7 @@ fn a_monolithic_upload_needs_no_row_before() {
                 tx,
                 ID,
                 APP,
-                epoch,
-                7,
-                &digest(1),
+                &end(epoch, 7, 1),
                 NOW
             )
             .await)
@@ -318,9 +361,7 @@ fn sessions_expire_by_their_own_time_and_finished_ones_by_theirs() {
             tx,
             "d",
             APP,
-            0,
-            7,
-            &digest(1),
+            &end(0, 7, 1),
             later(5)
         )
         .await)

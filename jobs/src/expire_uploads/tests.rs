@@ -77,7 +77,13 @@ fn a_finished_upload_answers_for_an_hour() {
         let finished = world.write(move |tx| {
             Box::pin(async move {
                 let now = tx.now().await?;
-                uploads::finish(tx, "finished", "library/a", 0, 7, &digest, now).await
+                let end = uploads::End {
+                    epoch: 0,
+                    received: 7,
+                    digest,
+                    leaves: false,
+                };
+                uploads::finish(tx, "finished", "library/a", &end, now).await
             })
         });
         assert!(finished.await);

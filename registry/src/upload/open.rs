@@ -129,7 +129,7 @@ impl Registry {
             return Ok(taken);
         }
         let epoch = self
-            .take_row(&taken.session, target.name.as_str(), taken.row.as_ref())
+            .take_row(&taken.session.key, target.name.as_str(), taken.row.as_ref())
             .await?;
         taken.epoch = epoch.ok_or_else(taken_over)?;
         Ok(taken)
@@ -147,7 +147,7 @@ impl Registry {
                 break;
             }
             if self
-                .take_row(session, &seen.repository, Some(seen))
+                .take_row(&session.key, &seen.repository, Some(seen))
                 .await?
                 .is_some()
             {
@@ -162,13 +162,13 @@ impl Registry {
     }
 
     /// The new epoch, unless the row is another than was `seen`.
-    async fn take_row(
+    pub(super) async fn take_row(
         &self,
-        session: &Session,
+        key: &str,
         repository: &str,
         seen: Option<&Upload>,
     ) -> Result<Option<i64>> {
-        let (key, repository, seen) = (session.key.clone(), repository.to_owned(), seen.cloned());
+        let (key, repository, seen) = (key.to_owned(), repository.to_owned(), seen.cloned());
         let whole = self.store().shares_uploads();
         self.db()
             .write(move |tx| {

@@ -32,6 +32,12 @@ impl From<files::Config> for Config {
     }
 }
 
+impl From<objects::Config> for Config {
+    fn from(config: objects::Config) -> Self {
+        Self::Objects(Box::new(config))
+    }
+}
+
 /// Content by digest, and uploads by key. Opened once, cloned freely.
 #[derive(Clone)]
 pub struct Store(pub(crate) Kind);

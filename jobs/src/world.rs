@@ -61,6 +61,36 @@ pub(crate) fn on_postgres(test: impl AsyncFn(&World<'_>)) {
     testkit::on_postgres(async |database| test(&World::new(database).await).await);
 }
 
+/// With contents in a fresh bucket, where there is an S3 server; with its name.
+pub(crate) fn in_a_bucket(test: &impl AsyncFn(&World<'_>, &testkit::S3, &str)) {
+    let Some(s3) = testkit::s3() else {
+        return;
+    };
+    testkit::on_both(async |database| {
+        let (bucket, outbound) = (
+            s3.fresh_bucket().await,
+            outbound::Outbound::new(Trust::new(&[]), outbound::Proxy::default()),
+        );
+        let config = blob::objects::Config {
+            endpoint: Some(s3.endpoint.clone()),
+            keys: Some(blob::objects::config::Keys {
+                id: s3.id.clone(),
+                secret: s3.secret.clone(),
+                session_token: None,
+            }),
+            part_size: 5 << 20,
+            ..blob::objects::Config::new(
+                blob::objects::config::Vendor::S3,
+                bucket.clone(),
+                outbound,
+            )
+        };
+        let home = tempfile::tempdir().unwrap();
+        let world = World::over(database, home, config.into()).await;
+        test(&world, &s3, &bucket).await;
+    });
+}
+
 /// A runner at work, until it is stopped.
 pub(crate) struct Running {
     tracker: TaskTracker,
@@ -87,7 +117,12 @@ impl<'a> World<'a> {
     async fn new(database: &'a TestDatabase) -> Self {
         let home = tempfile::tempdir().unwrap();
         let root = home.path().join("store");
-        let store = Store::open(blob::Config::new(&root)).await.unwrap();
+        Self::over(database, home, blob::Config::new(root)).await
+    }
+
+    async fn over(database: &'a TestDatabase, home: TempDir, config: blob::Config) -> Self {
+        let root = home.path().join("store");
+        let store = Store::open(config).await.unwrap();
         registry::fsck::adopt_store(&database.db, &store)
             .await
             .unwrap();
@@ -245,10 +280,7 @@ impl<'a> World<'a> {
             })
         };
         for bytes in [b"{}", layer] {
-            let body = futures_util::stream::iter([Ok(Bytes::copy_from_slice(bytes))]);
-            let digest = digest_of(bytes);
-            let pushed = self.registry.push_blob(&target, &digest, body).await;
-            pushed.unwrap();
+            self.push_blob(name, bytes).await;
         }
         let manifest = serde_json::json!({
             "schemaVersion": 2,
@@ -266,6 +298,15 @@ impl<'a> World<'a> {
         };
         let pushed = self.registry.push_manifest(&target, new).await.unwrap();
         pushed.digest
+    }
+
+    /// A content that no manifest names.
+    pub(crate) async fn push_blob(&self, name: &str, bytes: &[u8]) {
+        let target = self.target(name).await;
+        let body = futures_util::stream::iter([Ok(Bytes::copy_from_slice(bytes))]);
+        let digest = digest_of(bytes);
+        let pushed = self.registry.push_blob(&target, &digest, body).await;
+        pushed.unwrap();
     }
 
     async fn target(&self, name: &str) -> Target {

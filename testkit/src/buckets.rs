@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+pub use object_store::signer::Method;
 use object_store::{
     aws::AmazonS3Builder,
     path::Path,
-    signer::{Method, Signer},
+    signer::{SignedUrlOptions, Signer},
 };
 use outbound::{Limits, Outbound, Proxy, Trust};
 
@@ -42,24 +43,34 @@ impl S3 {
     /// Makes a bucket with a name of its own.
     pub async fn fresh_bucket(&self) -> String {
         let name = format!("test-{}", uuid::Uuid::new_v4().simple());
-        let bucket = AmazonS3Builder::new()
+        self.call(Method::PUT, &name, "", "").await;
+        name
+    }
+
+    /// Does something to a bucket beside the server: a call without a body that must go well. `query` is a name without a value.
+    pub async fn call(&self, method: Method, bucket: &str, key: &str, query: &str) {
+        let signer = AmazonS3Builder::new()
             .with_endpoint(&self.endpoint)
             .with_region("us-east-1")
-            .with_bucket_name(&name)
+            .with_bucket_name(bucket)
             .with_access_key_id(&self.id)
             .with_secret_access_key(&self.secret)
             .with_http_connector(NoHttp)
             .build()
             .expect("a client");
-        let root = Path::default();
-        let signed = bucket.signed_url(Method::PUT, &root, Duration::from_mins(1));
+        let path = Path::parse(key).expect("a key");
+        let mut options = SignedUrlOptions::new();
+        if !query.is_empty() {
+            options = options.with_query([(query, "")]);
+        }
+        let lasts = Duration::from_mins(1);
+        let signed = signer.signed_url_opts(method.clone(), &path, lasts, &options);
         let url = signed.await.expect("an address");
         let outbound = Outbound::new(Trust::new(&[]), Proxy::default());
-        let client = outbound.client(Limits::QUESTION).await;
-        let answer = client.expect("a client").put(url).send().await;
+        let client = outbound.client(Limits::QUESTION).await.expect("a client");
+        let answer = client.request(method, url).send().await;
         let answer = answer.expect("the S3 server answers");
         assert!(answer.status().is_success(), "{:?}", answer.text().await);
-        name
     }
 }
 

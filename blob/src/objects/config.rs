@@ -61,6 +61,25 @@ pub enum Redirect {
 pub const PART_SIZE: u64 = 8 << 20;
 
 impl Config {
+    /// A bucket with what is usual: at the vendor's own address, with credentials of the machine's.
+    pub fn new(vendor: Vendor, bucket: String, outbound: Outbound) -> Self {
+        Self {
+            vendor,
+            bucket,
+            prefix: String::new(),
+            endpoint: None,
+            region: None,
+            path_style: None,
+            keys: None,
+            environment: Vec::new(),
+            part_size: PART_SIZE,
+            storage_class: None,
+            encryption: None,
+            redirect: Redirect::Never,
+            outbound,
+        }
+    }
+
     /// As a person writes it.
     pub fn shown(&self) -> String {
         let scheme = match self.vendor {

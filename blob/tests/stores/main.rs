@@ -31,7 +31,7 @@ fn on_each(test: impl AsyncFn(World)) {
         test(World::new(Config::Files(config), Some(dir)).await).await;
         if let Some(s3) = testkit::s3() {
             eprintln!("in an S3 bucket");
-            test(World::new(Config::Objects(Box::new(bucket(&s3).await)), None).await).await;
+            test(World::new(bucket(&s3).await.into(), None).await).await;
         }
     });
 }
@@ -46,24 +46,22 @@ fn on_buckets(test: impl AsyncFn(World)) {
 }
 
 async fn bucket(s3: &testkit::S3) -> objects::Config {
+    let outbound = Outbound::new(Trust::new(&[]), Proxy::default());
     objects::Config {
-        vendor: objects::config::Vendor::S3,
-        bucket: s3.fresh_bucket().await,
         prefix: "some/prefix".to_owned(),
         endpoint: Some(s3.endpoint.clone()),
-        region: None,
-        path_style: None,
         keys: Some(objects::config::Keys {
             id: s3.id.clone(),
             secret: s3.secret.clone(),
             session_token: None,
         }),
-        environment: Vec::new(),
         part_size: PART as u64,
-        storage_class: None,
-        encryption: None,
         redirect: objects::config::Redirect::To(None),
-        outbound: Outbound::new(Trust::new(&[]), Proxy::default()),
+        ..objects::Config::new(
+            objects::config::Vendor::S3,
+            s3.fresh_bucket().await,
+            outbound,
+        )
     }
 }
 

@@ -174,9 +174,7 @@ impl Storage {
             let endpoint = endpoint.as_ref();
             endpoint.map(|Endpoint(address)| address.clone())
         };
-        blob::Config::Objects(Box::new(blob::objects::Config {
-            vendor,
-            bucket,
+        blob::objects::Config {
             prefix,
             endpoint: endpoint(&self.endpoint),
             region: self.region.clone(),
@@ -201,8 +199,9 @@ impl Storage {
             } else {
                 Redirect::Never
             },
-            outbound,
-        }))
+            ..blob::objects::Config::new(vendor, bucket, outbound)
+        }
+        .into()
     }
 }
 

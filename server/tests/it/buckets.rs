@@ -15,6 +15,7 @@ use crate::{
         gate::Gate,
         image::content,
         server::{Store, both, bucket_on},
+        until,
     },
     nodes::run,
 };
@@ -61,13 +62,6 @@ async fn finish(client: &Client, location: &str, bytes: &Bytes) {
         .await
         .expect(200);
     assert!(pulled.body == *bytes);
-}
-
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let wait = async { while !is_so().await {} };
-    tokio::time::timeout(Duration::from_mins(1), wait)
-        .await
-        .unwrap_or_else(|_| panic!("{what}"));
 }
 
 #[test]
@@ -161,5 +155,58 @@ fn an_upload_of_a_frozen_node_goes_on_at_another_from_its_last_part() {
             .expect(200);
         two.stop();
         one.stop();
+    });
+}
+
+#[test]
+fn clients_are_sent_to_the_bucket_where_the_operator_says_so() {
+    let Some(s3) = testkit::s3() else {
+        return;
+    };
+    let bucket = bucket_on(s3.clone());
+    let address = s3.endpoint.clone();
+    run(async {
+        let redirect = ("SEAWALL_STORAGE__REDIRECT", "true");
+        let mut seawall = Seawall::start_alone(&both(&bucket, &[redirect]));
+        let (admin, image) = (seawall.admin(), Image::new("there"));
+        admin.push("library/app", "v1", &image).await;
+        let layer = format!("/v2/library/app/blobs/{}", digest(&image.layer));
+        let sent = admin.get(&layer).await.expect(307);
+        assert_eq!(sent.header("cache-control"), "no-store");
+        assert_eq!(sent.header("docker-content-digest"), digest(&image.layer));
+        let there = sent.header("location").strip_prefix(&address);
+        let there = there.expect("an address of the bucket's server").to_owned();
+        let host = address.strip_prefix("http://").expect("plain HTTP");
+        // Whoever asks there needs no password of ours, and is shown one object.
+        let store = Client::new(host);
+        assert_eq!(store.get(&there).await.expect(200).body, image.layer);
+        let unsigned = there.split('?').next().expect("a path");
+        store.get(unsigned).await.expect(403);
+        let length = admin.head(&layer).await.expect(200);
+        assert_eq!(
+            length.header("content-length"),
+            image.layer.len().to_string()
+        );
+        let manifest = admin.get("/v2/library/app/manifests/v1").await;
+        assert_eq!(manifest.expect(200).body, image.manifest);
+        seawall.stop();
+
+        // Whom the operator does not name gets it here.
+        let few = ("SEAWALL_STORAGE__REDIRECT_CLIENTS", r#"["10.0.0.0/8"]"#);
+        let mut near = Seawall::start_in(seawall.data(), &both(&bucket, &[redirect, few]));
+        let admin = near.admin();
+        assert_eq!(admin.get(&layer).await.expect(200).body, image.layer);
+        near.stop();
+
+        // Nobody is sent to what is not there, and it is known as lost.
+        let (name, key) = unsigned[1..].split_once('/').expect("a bucket and a key");
+        s3.call(testkit::Method::DELETE, name, key, "").await;
+        let mut seawall = Seawall::start_in(seawall.data(), &both(&bucket, &[redirect]));
+        seawall
+            .admin()
+            .get(&layer)
+            .await
+            .refused(404, "BLOB_UNKNOWN");
+        seawall.stop();
     });
 }

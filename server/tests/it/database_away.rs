@@ -1,33 +1,16 @@
 //! PostgreSQL goes away, and comes back: here, or as a replica that takes over.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use tokio::task::JoinSet;
 
-use crate::harness::{Answer, Client, Image, Seawall, digest, image::MANIFEST, image::content};
-
-/// Asks until the answer is as it should be.
-async fn until(what: &str, mut answered: impl AsyncFnMut() -> bool) {
-    let wait = async { while !answered().await {} };
-    tokio::time::timeout(Duration::from_mins(1), wait)
-        .await
-        .unwrap_or_else(|_| panic!("{what}"));
-}
-
-fn run(test: impl Future<Output = ()>) {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime")
-        .block_on(test);
-}
+use crate::{
+    harness::{Answer, Client, Image, Seawall, digest, image::MANIFEST, image::content, until},
+    nodes::run,
+};
 
 fn is_stale(answer: &Answer) -> bool {
     answer.headers.contains_key("warning")
@@ -183,7 +166,6 @@ fn nothing_acknowledged_is_lost_when_a_synchronous_standby_takes_over() {
         }
         let reach = async |count: usize| {
             until("clients push", async || {
-                tokio::task::yield_now().await;
                 pushed.load(Ordering::Relaxed) >= count
             })
             .await;

@@ -13,6 +13,7 @@ use crate::{
     harness::{
         Client, Image, Seawall,
         server::{on_each_with, on_sqlite_with},
+        until,
     },
     nodes::{first, run},
 };
@@ -131,7 +132,10 @@ fn nodes_are_listed_drained_and_resumed_from_each_other() {
 fn one_node_alone_is_drained_too() {
     on_each_with(&[("SEAWALL_SERVER__NODE", "one")], async |seawall| {
         let admin = seawall.admin();
-        until(async || nodes(seawall)[0]["state"] == "ready").await;
+        until("it is ready", async || {
+            nodes(seawall)[0]["state"] == "ready"
+        })
+        .await;
         seawall.run(&["node", "drain", "one"]);
         assert_eq!(ready(&admin, 503).await["status"], "draining");
         let told = seawall.try_run(&["gc"], "");
@@ -235,14 +239,6 @@ async fn token(seawall: &Seawall) -> (String, String) {
     (token, head["kid"].as_str().expect("a name").to_owned())
 }
 
-async fn until(is_so: impl AsyncFn() -> bool) {
-    let start = Instant::now();
-    while !is_so().await {
-        assert!(start.elapsed() < PATIENCE);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 #[test]
 fn the_key_of_tokens_is_changed_on_all_nodes() {
     let Some(mut one) = first(&[]) else { return };
@@ -255,7 +251,10 @@ fn the_key_of_tokens_is_changed_on_all_nodes() {
         let second_key = token(&one).await.1;
         assert_ne!(first_key, second_key);
         assert!(told.contains(&second_key), "{told}");
-        until(async || token(&two).await.1 == second_key).await;
+        until("the other signs with it", async || {
+            token(&two).await.1 == second_key
+        })
+        .await;
         let path = "/v2/library/app/manifests/v1";
         let ask = async |node: &Seawall, token: &str| {
             node.stranger().with_bearer(token).get(path).await.status
@@ -265,7 +264,7 @@ fn the_key_of_tokens_is_changed_on_all_nodes() {
         }
         one.run(&["key", "rotate", "token", "--revoke"]);
         assert_eq!(ask(&one, &old).await, 401);
-        until(async || ask(&two, &old).await == 401).await;
+        until("the old one ends", async || ask(&two, &old).await == 401).await;
         let (new, _) = token(&two).await;
         for node in [&one, &two] {
             assert_eq!(ask(node, &new).await, 200);

@@ -9,15 +9,11 @@ use base64::{
 };
 use model::Result;
 
-use crate::{Auth, SecretKey, random};
+use crate::{Auth, random};
 
 const LENGTH: usize = 32;
 /// Longer texts are none of ours.
 const LONGEST: usize = 200;
-
-pub(crate) fn key(key: &SecretKey) -> hmac::Key {
-    hmac::Key::new(hmac::HMAC_SHA256, &key.derive("csrf"))
-}
 
 /// What one browser's cookie holds.
 #[derive(Clone, Copy)]
@@ -35,15 +31,24 @@ impl Auth {
         }
         let bytes = URL_SAFE_NO_PAD.decode(cookie).ok()?;
         let (secret, mark) = bytes.split_first_chunk::<LENGTH>()?;
-        hmac::verify(&self.0.csrf, secret, mark).ok()?;
-        Some(CsrfSecret(*secret))
+        let mut keys = self.csrf_keys();
+        let is_ours = keys.any(|key| hmac::verify(&key, secret, mark).is_ok());
+        is_ours.then_some(CsrfSecret(*secret))
     }
 
     /// The cookie's value.
     pub fn csrf_cookie(&self, secret: &CsrfSecret) -> String {
+        let mut keys = self.csrf_keys();
+        let key = keys.next().expect("there is always a key");
         let mut bytes = secret.0.to_vec();
-        bytes.extend_from_slice(hmac::sign(&self.0.csrf, &secret.0).as_ref());
+        bytes.extend_from_slice(hmac::sign(&key, &secret.0).as_ref());
         URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// The first makes marks, all of them check them.
+    fn csrf_keys(&self) -> impl Iterator<Item = hmac::Key> {
+        let keys = self.0.keys.derive("csrf").into_iter();
+        keys.map(|key| hmac::Key::new(hmac::HMAC_SHA256, &key))
     }
 }
 

@@ -14,8 +14,10 @@ pub mod token;
 mod basic;
 mod csrf;
 mod hashing;
+mod keyring;
 mod random;
 mod remembered;
+mod rotation;
 mod sessions;
 mod settings;
 mod signing;
@@ -23,7 +25,9 @@ mod subjects;
 
 pub use caller::{Caller, RobotFacts, Subject, UserFacts, Via};
 pub use csrf::CsrfSecret;
+pub use keyring::Keyring;
 pub use rights::{Rights, scope_allows};
+pub use rotation::Followed;
 pub use secret_key::SecretKey;
 pub use sessions::{Session, Signed};
 pub use token::Issued;
@@ -65,9 +69,8 @@ impl Default for Config {
 pub struct Auth(Arc<Inner>, Db);
 
 struct Inner {
-    key: SecretKey,
+    keys: Keyring,
     config: Config,
-    csrf: aws_lc_rs::hmac::Key,
     hashing: Hashing,
     attempts: Attempts,
     checks: Checks,
@@ -79,8 +82,8 @@ struct Inner {
 
 impl Auth {
     /// Reads the signing keys, or makes the first one: of several nodes that start at once one decides.
-    pub async fn open(db: Db, key: SecretKey, config: Config) -> Result<Self> {
-        let signing = Signing::open(&db, key.clone()).await?;
+    pub async fn open(db: Db, keys: Keyring, config: Config) -> Result<Self> {
+        let signing = Signing::open(&db, keys.clone()).await?;
         let inner = Inner {
             hashing: Hashing::new(config.password_hashing),
             attempts: Attempts::default(),
@@ -89,8 +92,7 @@ impl Auth {
             standings: Standings::default(),
             signing,
             tokens: Tokens::default(),
-            csrf: csrf::key(&key),
-            key,
+            keys,
             config,
         };
         Ok(Self(Arc::new(inner), db))

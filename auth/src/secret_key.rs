@@ -141,7 +141,7 @@ fn expand(root: &Prk, label: &str) -> [u8; 32] {
     key
 }
 
-fn unreadable(path: &Path, error: io::Error) -> Error {
+pub(crate) fn unreadable(path: &Path, error: io::Error) -> Error {
     Error::Internal(anyhow::Error::new(error).context(format!("the key file `{}`", path.display())))
 }
 
@@ -167,7 +167,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 /// Written aside and linked to its name, which fails where the name is taken: nobody ever reads half a key, and the one
 /// who comes second leaves the first one's alone.
-fn create(path: &Path) -> io::Result<()> {
+pub(crate) fn create(path: &Path) -> io::Result<()> {
     let random = || random::bytes::<32>().map_err(io::Error::other);
     let aside = PathBuf::from(format!(
         "{}.{}.new",
@@ -181,6 +181,11 @@ fn create(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         linked => linked.and(removed)?,
     }
+    sync_folder(path)
+}
+
+/// Makes names durable that were given or taken in the file's folder.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     let directory = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())

@@ -1,22 +1,29 @@
 //! Passwords among the settings: the database has them encrypted with the key file, the configuration in clear.
 
+use db::Tx;
 use model::{
     Error, Result,
     settings::{Changes, Settings, find},
 };
 
-use crate::Auth;
+use crate::{Auth, rotation};
 
 impl Auth {
     /// Changes as the database keeps them: passwords encrypted. An empty one takes the password away.
-    #[must_use]
-    pub fn sealed(&self, mut changes: Changes) -> Changes {
-        for (name, text) in &mut changes {
-            if find(name).is_some_and(model::settings::Setting::is_password) && !text.is_empty() {
-                *text = self.0.key.encrypt(text.as_bytes());
-            }
+    pub async fn sealed(&self, tx: &mut Tx, mut changes: Changes) -> Result<Changes> {
+        let is_password = model::settings::Setting::is_password;
+        let passwords = changes
+            .iter_mut()
+            .filter(|(name, text)| !text.is_empty() && find(name).is_some_and(is_password));
+        let mut key = None;
+        for (_, text) in passwords {
+            let key = match &mut key {
+                Some(key) => key,
+                none => none.insert(rotation::hold(tx, &self.0.keys).await?),
+            };
+            *text = key.encrypt(text.as_bytes());
         }
-        changes
+        Ok(changes)
     }
 
     /// A password in clear; none where it was never set.
@@ -31,7 +38,7 @@ impl Auth {
         if settings.is_pinned(setting) {
             return Ok(Some(text.to_owned()));
         }
-        let plain = self.0.key.decrypt(text)?;
+        let plain = self.0.keys.decrypt(text)?;
         let plain = String::from_utf8(plain)
             .map_err(model::error::internal("a password of the settings"))?;
         Ok(Some(plain))

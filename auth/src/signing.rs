@@ -25,7 +25,7 @@ use model::{Error, Result, change::Kind, error::internal, time::Timestamp};
 use parking_lot::RwLock;
 use serde::Serialize;
 
-use crate::SecretKey;
+use crate::{Keyring, SecretKey, rotation};
 
 const PURPOSE: &str = db::keys::TOKEN;
 /// The fact that names the first key, so that only one of several nodes that start at once makes it.
@@ -34,7 +34,7 @@ const FIRST_KEY: &str = "token.key";
 const RELOAD_EVERY: Duration = Duration::from_secs(5);
 
 pub(crate) struct Signing {
-    secret: SecretKey,
+    secrets: Keyring,
     keys: RwLock<Arc<Keys>>,
     reloaded: tokio::sync::Mutex<Option<Reload>>,
 }
@@ -55,14 +55,14 @@ struct Keys {
 }
 
 impl Signing {
-    pub(crate) async fn open(db: &Db, secret: SecretKey) -> Result<Self> {
+    pub(crate) async fn open(db: &Db, secrets: Keyring) -> Result<Self> {
         let mut kept = keys::list(&mut *db.reader().await?, PURPOSE).await?;
         if kept.iter().all(|key| key.retired_at.is_some()) {
-            kept = create(db, &secret).await?;
+            kept = create(db, &secrets).await?;
         }
-        let keys = RwLock::new(Arc::new(Keys::read(&secret, &kept)?));
+        let keys = RwLock::new(Arc::new(Keys::read(&secrets, &kept)?));
         Ok(Self {
-            secret,
+            secrets,
             keys,
             reloaded: tokio::sync::Mutex::default(),
         })
@@ -120,7 +120,7 @@ impl Signing {
         if before.stand_for(&kept) {
             return Ok(false);
         }
-        let now = Keys::read(&self.secret, &kept)?;
+        let now = Keys::read(&self.secrets, &kept)?;
         let mut ids = before.verifying.iter().map(|(id, _)| id);
         let is_one_gone = ids.any(|id| now.find(id).is_none());
         *self.keys.write() = Arc::new(now);
@@ -129,11 +129,12 @@ impl Signing {
 
     /// Another key signs from now on. Those before it still verify, or, with `revoke`, none of them. Answers its name.
     pub(crate) async fn rotate(&self, db: &Db, revoke: bool) -> Result<String> {
-        let new = generate(&self.secret)?;
-        let id = new.id.clone();
+        let new = Pair::generate()?;
+        let (id, secrets) = (new.id.clone(), self.secrets.clone());
         db.write(move |tx| {
-            let new = new.clone();
+            let (new, secrets) = (new.clone(), secrets.clone());
             Box::pin(async move {
+                let new = new.sealed(&rotation::hold(tx, &secrets).await?);
                 let now = tx.now().await?;
                 keys::retire(tx, PURPOSE, now).await?;
                 if revoke {
@@ -159,7 +160,7 @@ impl Keys {
             && kept.iter().all(|key| self.find(&key.id).is_some())
     }
 
-    fn read(secret: &SecretKey, kept: &[Key]) -> Result<Self> {
+    fn read(secrets: &Keyring, kept: &[Key]) -> Result<Self> {
         let signing = kept
             .iter()
             .find(|key| key.retired_at.is_none())
@@ -170,7 +171,7 @@ impl Keys {
             })?;
         let pair = EcdsaKeyPair::from_pkcs8(
             &ECDSA_P256_SHA256_FIXED_SIGNING,
-            &secret.decrypt(&signing.private)?,
+            &secrets.decrypt(&signing.private)?,
         )
         .map_err(internal("reading the key that signs tokens"))?;
         let header =
@@ -198,11 +199,12 @@ impl Keys {
 }
 
 /// Makes a key unless another node was first; answers all that there are then.
-async fn create(db: &Db, secret: &SecretKey) -> Result<Vec<Key>> {
-    let new = generate(secret)?;
+async fn create(db: &Db, secrets: &Keyring) -> Result<Vec<Key>> {
+    let (new, secrets) = (Pair::generate()?, secrets.clone());
     db.write(move |tx| {
-        let new = new.clone();
+        let (new, secrets) = (new.clone(), secrets.clone());
         Box::pin(async move {
+            let new = new.sealed(&rotation::hold(tx, &secrets).await?);
             let now = tx.now().await?;
             let first = facts::settle(tx, FIRST_KEY, &new.id).await?;
             let kept = keys::list(tx, PURPOSE).await?;
@@ -215,22 +217,37 @@ async fn create(db: &Db, secret: &SecretKey) -> Result<Vec<Key>> {
     .await
 }
 
-fn generate(secret: &SecretKey) -> Result<Key> {
-    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)
-        .map_err(internal("making a key to sign tokens"))?;
-    let private = pair
-        .to_pkcs8v1()
-        .map_err(internal("making a key to sign tokens"))?;
-    let public = pair
-        .public_key()
-        .as_der()
-        .map_err(internal("making a key to sign tokens"))?;
-    Ok(Key {
-        id: key_id(public.as_ref()),
-        private: secret.encrypt(private.as_ref()),
-        public: STANDARD.encode(public.as_ref()),
-        retired_at: None,
-    })
+/// A new pair, not yet encrypted.
+#[derive(Clone)]
+struct Pair {
+    id: String,
+    private: Arc<[u8]>,
+    public: String,
+}
+
+impl Pair {
+    fn generate() -> Result<Self> {
+        const MAKING: &str = "making a key to sign tokens";
+        let pair =
+            EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(internal(MAKING))?;
+        let private = pair.to_pkcs8v1().map_err(internal(MAKING))?;
+        let public = pair.public_key().as_der().map_err(internal(MAKING))?;
+        Ok(Self {
+            id: key_id(public.as_ref()),
+            private: private.as_ref().into(),
+            public: STANDARD.encode(public.as_ref()),
+        })
+    }
+
+    /// As the database keeps it.
+    fn sealed(&self, secret: &SecretKey) -> Key {
+        Key {
+            id: self.id.clone(),
+            private: secret.encrypt(&self.private),
+            public: self.public.clone(),
+            retired_at: None,
+        }
+    }
 }
 
 /// The name of a key as Docker's libtrust makes it: the first 240 bits of the SHA-256 of the public key in DER, in base32,

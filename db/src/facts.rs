@@ -2,7 +2,7 @@
 
 use model::Result;
 
-use crate::{Conn, Tx};
+use crate::{Conn, Tx, dialect::locking};
 
 /// Names of the facts.
 pub const DATABASE_ID: &str = "database.id";
@@ -10,6 +10,8 @@ pub const STORE_ID: &str = "store.id";
 /// What the store held when it was last measured; see `registry::space`.
 pub const SPACE: &str = "space";
 pub const KEY_FINGERPRINT: &str = "secretkey.fingerprint";
+/// When the key file was changed last, in microseconds.
+pub const KEY_CHANGED_AT: &str = "secretkey.changed_at";
 
 pub async fn find(conn: &mut Conn, name: &str) -> Result<Option<String>> {
     conn.row(
@@ -18,6 +20,18 @@ pub async fn find(conn: &mut Conn, name: &str) -> Result<Option<String>> {
         |row| row.text(0),
     )
     .await
+}
+
+/// Reads a fact that stays as it is until the end of the transaction.
+pub async fn hold(tx: &mut Tx, name: &str) -> Result<Option<String>> {
+    let sql = locking!(tx, "SELECT value FROM facts WHERE name = $1", "FOR SHARE");
+    tx.row(sql, &[name.into()], |row| row.text(0)).await
+}
+
+/// Reads a fact that nobody else holds or changes until the end of the transaction.
+pub async fn lock(tx: &mut Tx, name: &str) -> Result<Option<String>> {
+    let sql = locking!(tx, "SELECT value FROM facts WHERE name = $1", "FOR UPDATE");
+    tx.row(sql, &[name.into()], |row| row.text(0)).await
 }
 
 /// Writes a fact that is not there yet and answers what holds now: of several nodes that start at once one decides.

@@ -42,6 +42,20 @@ pub async fn insert(tx: &mut Tx, purpose: &str, key: &Key, now: Timestamp) -> Re
     .map(|_| ())
 }
 
+/// The private halves of all keys, whatever their purpose, with the keys' names.
+pub async fn privates(conn: &mut Conn) -> Result<Vec<(String, String)>> {
+    let sql = "SELECT id, private FROM keys ORDER BY id LIMIT 1000";
+    conn.rows(sql, &[], |row| Ok((row.text(0)?, row.text(1)?)))
+        .await
+}
+
+/// The same private half, encrypted otherwise.
+pub async fn set_private(tx: &mut Tx, id: &str, private: &str) -> Result<()> {
+    let sql = "UPDATE keys SET private = $2 WHERE id = $1";
+    let set = tx.execute(sql, &[id.into(), private.into()]).await;
+    set.map(|_| ())
+}
+
 /// Those that sign stop signing; what they signed still holds.
 pub async fn retire(tx: &mut Tx, purpose: &str, now: Timestamp) -> Result<()> {
     tx.execute(

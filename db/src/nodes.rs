@@ -35,6 +35,8 @@ pub struct Node {
     pub state: String,
     /// Since when an operator wants no new work on it.
     pub drained_at: Option<Timestamp>,
+    /// The fingerprint of the key file that it has for the next change; empty without one.
+    pub next_key: String,
 }
 
 impl Node {
@@ -66,13 +68,14 @@ fn read(row: &Row<'_>) -> Result<Node> {
         settings: serde_json::from_str(&row.text(10)?).map_err(internal("reading a node"))?,
         state: row.text(11)?,
         drained_at: row.opt_time(12)?,
+        next_key: row.text(13)?,
     })
 }
 
 /// Those that were seen since, by name.
 pub async fn seen_since(conn: &mut Conn, since: Timestamp) -> Result<Vec<Node>> {
     conn.rows(
-        "SELECT name, run, host, pid, version, addresses, workers, started_at, seen_at, clock_offset, settings, state, drained_at
+        "SELECT name, run, host, pid, version, addresses, workers, started_at, seen_at, clock_offset, settings, state, drained_at, next_key
            FROM nodes WHERE seen_at >= $1 ORDER BY name LIMIT $2",
         &[since.into(), MOST.into()],
         read,
@@ -96,7 +99,7 @@ pub async fn alive(db: &Db) -> Result<Vec<Node>> {
 
 pub async fn find(conn: &mut Conn, name: &str) -> Result<Option<Node>> {
     conn.row(
-        "SELECT name, run, host, pid, version, addresses, workers, started_at, seen_at, clock_offset, settings, state, drained_at
+        "SELECT name, run, host, pid, version, addresses, workers, started_at, seen_at, clock_offset, settings, state, drained_at, next_key
            FROM nodes WHERE name = $1",
         &[name.into()],
         read,
@@ -158,18 +161,21 @@ pub struct Sign<'a> {
     pub state: &'a str,
     /// In microseconds.
     pub clock_offset: i64,
+    /// The fingerprint of the key file that is to come; empty without one.
+    pub next_key: &'a str,
 }
 
 /// Tells that a node is alive; answers whether it is drained, and nothing when its row is gone or another's.
 pub async fn see(tx: &mut Tx, sign: &Sign<'_>, now: Timestamp) -> Result<Option<bool>> {
     tx.row(
-        "UPDATE nodes SET seen_at = $3, state = $4, clock_offset = $5 WHERE name = $1 AND run = $2 RETURNING drained_at IS NOT NULL",
+        "UPDATE nodes SET seen_at = $3, state = $4, clock_offset = $5, next_key = $6 WHERE name = $1 AND run = $2 RETURNING drained_at IS NOT NULL",
         &[
             sign.name.into(),
             sign.run.into(),
             now.into(),
             sign.state.into(),
             sign.clock_offset.into(),
+            sign.next_key.into(),
         ],
         |row| row.bool(0),
     )

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use auth::{Auth, SecretKey};
+use auth::{Auth, Keyring};
 use blob::Store;
 use bytes::Bytes;
 use db::{
@@ -251,7 +251,7 @@ impl<'a> World<'a> {
     }
 
     pub(crate) async fn post(&self) -> Post {
-        let key = SecretKey::load_or_create(&self.home.path().join("secretkey"), true).unwrap();
+        let key = Keyring::open(&self.home.path().join("secretkey"), None).unwrap();
         let auth = Auth::open(self.database.db.clone(), key, auth::Config::default());
         Post {
             auth: auth.await.unwrap(),

@@ -108,6 +108,11 @@ impl Registry {
         Self(Arc::new(inner), db)
     }
 
+    /// Ids of uploads are signed with the first of these keys from now on; those that any of them signed are valid.
+    pub fn sign_uploads_with(&self, keys: &[[u8; 32]]) {
+        self.0.sessions.seal_with(keys);
+    }
+
     /// The same registry for jobs: with database connections that no request waits for.
     #[must_use]
     pub fn in_background(&self) -> Self {

@@ -13,7 +13,7 @@ use oci::{
     digest::{Algorithm, Digest},
     name::NameRef,
 };
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use quick_cache::sync::Cache;
 use sha2::Sha256;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -39,7 +39,8 @@ pub struct Session {
 
 /// What this process knows of its sessions.
 pub(crate) struct Sessions {
-    seal: Hmac<Sha256>,
+    /// The first seals, all of them are believed.
+    seals: RwLock<Arc<[Hmac<Sha256>]>>,
     /// Writers at work, by key.
     writers: Mutex<HashMap<String, Writing>>,
     /// With the epoch of the row they belong to.
@@ -80,11 +81,16 @@ struct InLine<'a> {
 impl Sessions {
     pub(crate) fn new(key: &[u8]) -> Self {
         Self {
-            seal: Hmac::new_from_slice(key).expect("HMAC takes keys of any length"),
+            seals: RwLock::new([seal(key)].into()),
             writers: Mutex::default(),
             parked: Cache::new(PARKED),
             checked: Cache::new(PARKED),
         }
+    }
+
+    /// Ids are sealed with the first of these keys from now on, and believed with any of them.
+    pub(crate) fn seal_with(&self, keys: &[[u8; 32]]) {
+        *self.seals.write() = keys.iter().map(|key| seal(key)).collect();
     }
 
     /// Makes a new id.
@@ -129,12 +135,15 @@ impl Sessions {
             .filter(|bytes| bytes.len() == LENGTH)
             .ok_or_else(unknown)?;
         let (told, seal) = bytes.split_at(LENGTH - 16);
-        let mut mac = self.seal.clone();
-        feed(
-            &mut mac,
-            &[told, name.as_str().as_bytes(), caller.as_bytes()],
-        );
-        mac.verify_truncated_left(seal).map_err(|_| unknown())?;
+        let parts = [told, name.as_str().as_bytes(), caller.as_bytes()];
+        let seals = self.seals.read().clone();
+        let is_ours = seals.iter().cloned().any(|mut mac| {
+            feed(&mut mac, &parts);
+            mac.verify_truncated_left(seal).is_ok()
+        });
+        if !is_ours {
+            return Err(unknown());
+        }
         let algorithm = match (told[0], told[1]) {
             (VERSION, 1) => Algorithm::Sha256,
             (VERSION, 2) => Algorithm::Sha512,
@@ -149,7 +158,7 @@ impl Sessions {
     }
 
     fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
-        let mut mac = self.seal.clone();
+        let mut mac = self.seals.read()[0].clone();
         feed(&mut mac, parts);
         mac.finalize().into_bytes().into()
     }
@@ -238,6 +247,10 @@ impl Drop for InLine<'_> {
 }
 
 /// Each part with its length before it, so that no two lists of parts look the same.
+fn seal(key: &[u8]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
+}
+
 fn feed(mac: &mut Hmac<Sha256>, parts: &[&[u8]]) {
     for part in parts {
         mac.update(&(part.len() as u64).to_be_bytes());

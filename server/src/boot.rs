@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use auth::{Auth, SecretKey};
+use auth::{Auth, Keyring};
 use blob::Store;
 use db::{
     Db, facts, migrate, nodes, projects,
@@ -19,7 +19,10 @@ use model::{name, time::Clock};
 use outbound::{Outbound, Trust};
 use registry::Registry;
 
-use crate::config::{Config, DatabaseUrl};
+use crate::{
+    config::{Config, DatabaseUrl},
+    presence::UPLOADS,
+};
 
 /// The variables that give the administrator's first password; Harbor's name works too.
 const PASSWORD_VARIABLES: [&str; 2] = ["SEAWALL_ADMIN_PASSWORD", "HARBOR_ADMIN_PASSWORD"];
@@ -266,16 +269,13 @@ async fn put_together(
     data: DataDir,
     db: Db,
     store: Store,
-    key: &SecretKey,
+    keys: &Keyring,
     store_id: String,
 ) -> Result<Opened> {
-    let auth = Auth::open(db.clone(), key.clone(), auth_config(config)).await?;
-    let registry = Registry::new(
-        db,
-        store,
-        registry_config(config),
-        &key.derive("upload ids"),
-    );
+    let auth = Auth::open(db.clone(), keys.clone(), auth_config(config)).await?;
+    let uploads = keys.derive(UPLOADS);
+    let registry = Registry::new(db, store, registry_config(config), &uploads[0]);
+    registry.sign_uploads_with(&uploads);
     Ok(Opened {
         registry,
         auth,
@@ -347,9 +347,9 @@ async fn migrate_schema(db: &Db) -> Result<()> {
 }
 
 /// The key file of this database. It is never made anew beside a database that has one.
-async fn open_key(db: &Db, path: &Path) -> Result<SecretKey> {
+async fn open_key(db: &Db, path: &Path) -> Result<Keyring> {
     let expected = facts::find(&mut *db.reader().await?, facts::KEY_FINGERPRINT).await?;
-    let key = SecretKey::load_or_create(path, expected.is_none())?;
+    let key = Keyring::open(path, expected.as_deref())?;
     let fingerprint = key.fingerprint();
     let settled = if let Some(expected) = expected {
         expected

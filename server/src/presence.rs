@@ -3,18 +3,19 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
 use api::health::Health;
-use auth::Auth;
+use auth::{Auth, Followed};
 use db::{
     Db,
     nodes::{self, Node, SILENT, Sign},
 };
 use model::{id::new_uid, time::Timestamp};
+use registry::Registry;
 use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout},
@@ -44,19 +45,44 @@ pub struct Own {
 pub struct Presence {
     db: Db,
     node: Node,
-    /// What was told last.
-    told: (&'static str, Timestamp),
+    /// What was told last, and when.
+    told: (&'static str, String, Timestamp),
 }
 
 /// Whom the node's signs of life are for.
 pub struct Told {
     pub auth: Auth,
+    pub registry: Registry,
     pub health: Arc<Health>,
     /// Whether the node is drained.
     pub drained: watch::Sender<bool>,
-    /// Cancelled when another process has this node's name: this one has to end then, since what it was in the middle of is the other's.
-    pub replaced: CancellationToken,
+    pub verdict: Verdict,
+    /// How long uploads go on that began before the key file was changed.
+    pub key_kept: Duration,
 }
+
+/// Whether this process must end at once, and why: another one has its name, and with it what this one was in the middle of; or the
+/// key file is not the database's any more.
+#[derive(Clone, Default)]
+pub struct Verdict(Arc<(CancellationToken, OnceLock<String>)>);
+
+impl Verdict {
+    fn end(&self, why: String) {
+        let _ = self.0.1.set(why);
+        self.0.0.cancel();
+    }
+
+    pub async fn passed(&self) {
+        self.0.0.cancelled().await;
+    }
+
+    pub fn why(&self) -> Option<&str> {
+        self.0.1.get().map(String::as_str)
+    }
+}
+
+/// The purpose of the keys that sign the ids of uploads.
+pub const UPLOADS: &str = "upload ids";
 
 impl Presence {
     /// Takes the node's name. Refused while another process goes by it; one that says nothing any more is waited for no longer than
@@ -79,6 +105,7 @@ impl Presence {
             settings: own.settings,
             state: "starting".to_owned(),
             drained_at: None,
+            next_key: String::new(),
         };
         // Both, until the name is taken: a process that is killed here must find its own.
         note(&file, &format!("{last}\n{}", node.run)).await?;
@@ -89,7 +116,7 @@ impl Presence {
         note(&file, &node.run).await?;
         Ok(Self {
             db: db.clone(),
-            told: ("starting", node.seen_at),
+            told: ("starting", String::new(), node.seen_at),
             node,
         })
     }
@@ -100,6 +127,9 @@ impl Presence {
         for beat in 0_u64.. {
             if let Err(error) = told.auth.refresh_keys().await {
                 tracing::debug!(%error, "the keys of tokens could not be read again");
+            }
+            if let Err(error) = follow_key(&told).await {
+                tracing::debug!(%error, "the key file could not be compared with the database");
             }
             match timeout(SILENT, self.beat(&told)).await {
                 Ok(Ok(())) => {}
@@ -127,7 +157,7 @@ impl Presence {
     }
 
     async fn beat(&mut self, told: &Told) -> Result<()> {
-        let Some(is_drained) = self.sign(told.health.status()).await? else {
+        let Some(is_drained) = self.sign(told).await? else {
             return self.settle(told).await;
         };
         told.health.set_drained(is_drained);
@@ -150,12 +180,10 @@ impl Presence {
             None => self.enter_again(None).await,
             Some(other) if self.is_silent(&other).await? => self.enter_again(Some(other)).await,
             Some(other) => {
-                tracing::error!(
-                    host = other.host,
-                    pid = other.pid,
-                    "another process goes by this node's name (server.node): this one ends"
-                );
-                told.replaced.cancel();
+                told.verdict.end(format!(
+                    "another process (host `{}`, {}) goes by the name `{}`: give each node a name of its own (server.node)",
+                    other.host, other.pid, other.name
+                ));
                 Ok(())
             }
         }
@@ -163,9 +191,12 @@ impl Presence {
 
     /// Whether this node is drained; none when its row is not its own any more. Where nobody else writes the database, what has not
     /// changed is told seldom.
-    async fn sign(&mut self, state: &'static str) -> Result<Option<bool>> {
+    async fn sign(&mut self, told: &Told) -> Result<Option<bool>> {
+        let state = told.health.status();
+        let next_key = told.auth.next_secret_key().unwrap_or_default();
         let now = self.db.clock().now();
-        if self.db.is_exclusive() && self.told.0 == state && now.since(self.told.1) < SELDOM {
+        let is_told = self.told.0 == state && self.told.1 == next_key;
+        if self.db.is_exclusive() && is_told && now.since(self.told.2) < SELDOM {
             let found = self.found().await?;
             let own = found.filter(|node| node.run == self.node.run);
             return Ok(own.map(|node| node.drained_at.is_some()));
@@ -173,8 +204,9 @@ impl Presence {
         let clock_offset = clock_offset(&self.db).await?;
         metrics::gauge!("seawall_node_clock_offset_seconds").set(clock_offset as f64 / 1e6);
         let (name, run) = (self.node.name.clone(), self.node.run.clone());
+        let key = next_key.clone();
         let told = self.db.write(move |tx| {
-            let (name, run) = (name.clone(), run.clone());
+            let (name, run, next_key) = (name.clone(), run.clone(), key.clone());
             Box::pin(async move {
                 let now = tx.now().await?;
                 let sign = Sign {
@@ -182,12 +214,13 @@ impl Presence {
                     run: &run,
                     state,
                     clock_offset,
+                    next_key: &next_key,
                 };
                 nodes::see(tx, &sign, now).await
             })
         });
         let told = told.await?;
-        self.told = (state, now);
+        self.told = (state, next_key, now);
         Ok(told)
     }
 
@@ -225,6 +258,20 @@ impl Presence {
         }
         differing
     }
+}
+
+/// Before it is told that this node has the key that is to come, what that key signed must be valid here.
+async fn follow_key(told: &Told) -> Result<()> {
+    let followed = told.auth.follow_secret_key(told.key_kept).await?;
+    let keys = told.auth.derived_keys(UPLOADS);
+    told.registry.sign_uploads_with(&keys);
+    if followed == Followed::Lost {
+        told.verdict.end(
+            "the database was encrypted with another key file, which this node does not have: copy it here from a node that has it (server.secret_key_file)"
+                .to_owned(),
+        );
+    }
+    Ok(())
 }
 
 /// A run that has the name, as it was seen first.

@@ -21,7 +21,7 @@ use crate::{
     config::Config,
     control::Control,
     listen::{self, Bound, Stop, Tls},
-    presence::{self, Own, Presence, Told},
+    presence::{self, Own, Presence, Told, Verdict},
     starting::Front,
     telemetry::Telemetry,
 };
@@ -30,6 +30,7 @@ use crate::{
 const SETTLE: Duration = Duration::from_secs(2);
 /// For all that still runs after the last answer: such requests, jobs, the database's last rows.
 const LAST_WORK: Duration = Duration::from_secs(5);
+const DAY: Duration = Duration::from_hours(24);
 
 /// Runs the server. Answers when it has drained.
 pub async fn run(config: Config, outbound: Outbound, telemetry: Arc<Telemetry>) -> Result<()> {
@@ -89,9 +90,9 @@ pub async fn run(config: Config, outbound: Outbound, telemetry: Arc<Telemetry>) 
         tracing::info!("asked to stop before this node had its name");
         return Ok(());
     };
-    let replaced = CancellationToken::new();
-    let background = Background::start(&config, &opened, &app, presence?, &replaced).await?;
-    signals.spawn(end_when_replaced(replaced.clone(), stop.clone()));
+    let verdict = Verdict::default();
+    let background = Background::start(&config, &opened, &app, presence?, &verdict).await?;
+    signals.spawn(end_at_once(verdict.clone(), stop.clone()));
     front.open(Api::new(app.clone()));
     show(&format!(
         "Seawall {} is ready at {}",
@@ -113,18 +114,16 @@ pub async fn run(config: Config, outbound: Outbound, telemetry: Arc<Telemetry>) 
         () = background.end(&app.writes, &opened.registry) => {}
         () = patience => tracing::warn!("stopped before all work in the background had ended"),
     }
-    if replaced.is_cancelled() {
-        bail!(
-            "another process goes by the name `{}`: give each node a name of its own (server.node)",
-            config.server.node
-        );
+    if let Some(why) = verdict.why() {
+        bail!("{why}");
     }
     Ok(())
 }
 
-/// What this process was in the middle of is another's: nothing is waited for.
-async fn end_when_replaced(replaced: CancellationToken, stop: Stop) {
-    replaced.cancelled().await;
+/// Nothing is waited for.
+async fn end_at_once(verdict: Verdict, stop: Stop) {
+    verdict.passed().await;
+    tracing::error!(why = verdict.why(), "this process has to end");
     stop.shutdown.cancel();
     stop.cut.cancel();
 }
@@ -141,7 +140,7 @@ impl Background {
         opened: &Opened,
         app: &App,
         presence: Presence,
-        replaced: &CancellationToken,
+        verdict: &Verdict,
     ) -> Result<Self> {
         let (tasks, end) = (TaskTracker::new(), CancellationToken::new());
         app.health.look(&opened.registry, &opened.store_id).await;
@@ -158,9 +157,11 @@ impl Background {
         let (drain, drained) = watch::channel(false);
         let told = Told {
             auth: opened.auth.clone(),
+            registry: opened.registry.in_background(),
             health: app.health.clone(),
             drained: drain,
-            replaced: replaced.clone(),
+            verdict: verdict.clone(),
+            key_kept: config.uploads.expire + DAY,
         };
         tasks.spawn(presence.keep(told, end.clone()));
         let jobs = job_config(config);

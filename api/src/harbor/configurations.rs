@@ -49,10 +49,10 @@ pub(super) async fn update(
     settings.check(&changes)?;
     check_endpoint(&call, &settings, &changes).await?;
     let moves_auth_mode = differs(&settings, &changes, "auth_mode");
-    let (now, changes) = (call.now(), call.app().auth.sealed(changes));
+    let (now, auth) = (call.now(), call.app().auth.clone());
     call.db()
         .write(move |tx| {
-            let changes = changes.clone();
+            let (changes, auth) = (changes.clone(), auth.clone());
             Box::pin(async move {
                 if moves_auth_mode && users::is_somebody_beside_admin(tx).await? {
                     return Err(Cause::invalid(
@@ -60,6 +60,7 @@ pub(super) async fn update(
                         "the auth mode cannot be modified as new users have been inserted into database",
                     ));
                 }
+                let changes = auth.sealed(tx, changes).await?;
                 db::settings::set_all(tx, &changes, now).await
             })
         })

@@ -4,6 +4,7 @@
 
 mod logins;
 mod rights;
+mod secret_key;
 mod sessions;
 mod settings;
 mod tokens;

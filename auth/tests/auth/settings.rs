@@ -57,7 +57,16 @@ fn passwords_are_kept_encrypted_and_read_back_in_clear() {
         let none = world.db.settings().await.unwrap();
         assert_eq!(world.auth.password(&none, "email_password").unwrap(), None);
         let wanted = changes(&json!({ "email_password": "geheim", "email_host": "mail" }));
-        set(world, world.auth.sealed(wanted)).await;
+        let auth = world.auth.clone();
+        world
+            .write(move |tx, now| {
+                let (auth, wanted) = (auth.clone(), wanted.clone());
+                Box::pin(async move {
+                    let sealed = auth.sealed(tx, wanted).await?;
+                    settings::set_all(tx, &sealed, now).await
+                })
+            })
+            .await;
         let kept = world.db.settings().await.unwrap();
         let text = kept.text(find("email_password").unwrap());
         assert!(!text.contains("geheim"), "{text}");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use auth::{Auth, Caller, Config, SecretKey, Via, scope_allows};
+use auth::{Auth, Caller, Config, Keyring, Via, scope_allows};
 use aws_lc_rs::{
     encoding::AsDer,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
@@ -300,7 +300,7 @@ async fn signing_key(world: &World<'_>) -> (String, EncodingKey) {
         .unwrap();
     (
         keys[0].id.clone(),
-        EncodingKey::from_ec_der(&world.key.decrypt(&keys[0].private).unwrap()),
+        EncodingKey::from_ec_der(&world.secret().decrypt(&keys[0].private).unwrap()),
     )
 }
 
@@ -445,7 +445,7 @@ fn a_key_that_another_node_makes_is_found_and_the_older_one_still_counts() {
         let private = pair.to_pkcs8v1().unwrap();
         let key = db::keys::Key {
             id: "NEWE:RKEY".to_owned(),
-            private: world.key.encrypt(private.as_ref()),
+            private: world.secret().encrypt(private.as_ref()),
             public: STANDARD.encode(pair.public_key().as_der().unwrap().as_ref()),
             retired_at: None,
         };
@@ -468,7 +468,7 @@ fn a_key_that_another_node_makes_is_found_and_the_older_one_still_counts() {
 #[test]
 fn a_node_with_another_key_file_does_not_start() {
     each(async |world| {
-        let other = SecretKey::load_or_create(&world.directory.path().join("other"), true).unwrap();
+        let other = Keyring::open(&world.directory.path().join("other"), None).unwrap();
         assert_ne!(other.fingerprint(), world.key.fingerprint());
         assert!(
             Auth::open(world.db.clone(), other, Config::default())

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use auth::{Auth, Caller, Config, Rights, SecretKey, password};
+use auth::{Auth, Caller, Config, Keyring, Rights, SecretKey, password};
 use db::{Db, Tx, keys, members, projects, robots, users};
 use futures_util::future::BoxFuture;
 use model::{
@@ -23,7 +23,7 @@ pub struct World<'a> {
     pub auth: Auth,
     /// Opened at the same moment as `auth`, when the database held no key yet.
     pub others: [Auth; 2],
-    pub key: SecretKey,
+    pub key: Keyring,
     pub directory: TempDir,
     database: &'a TestDatabase,
 }
@@ -38,7 +38,7 @@ impl<'a> World<'a> {
         let directory = tempfile::tempdir().unwrap();
         let (db, key) = (
             database.db.clone(),
-            SecretKey::load_or_create(&directory.path().join("secretkey"), true).unwrap(),
+            Keyring::open(&directory.path().join("secretkey"), None).unwrap(),
         );
         let node = || Auth::open(db.clone(), key.clone(), Config::default());
         let (auth, one, two) = tokio::join!(node(), node(), node());
@@ -51,6 +51,11 @@ impl<'a> World<'a> {
             directory,
             database,
         }
+    }
+
+    /// The key file's content.
+    pub fn secret(&self) -> SecretKey {
+        SecretKey::load_or_create(&self.directory.path().join("secretkey"), false).unwrap()
     }
 
     /// The same node with another configuration.

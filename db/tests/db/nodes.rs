@@ -23,6 +23,7 @@ fn node(name: &str, run: &str, now: Timestamp) -> Node {
         settings: BTreeMap::from([("gc.grace".to_owned(), "0ns".to_owned())]),
         state: "ready".to_owned(),
         drained_at: None,
+        next_key: String::new(),
     }
 }
 
@@ -49,6 +50,7 @@ fn a_name_goes_from_one_run_to_one_other() {
                 run,
                 state: "degraded",
                 clock_offset: 3,
+                next_key: "of the next",
             };
             transact!(db, [sign], |tx| nodes::see(tx, &sign, now).await).unwrap()
         };

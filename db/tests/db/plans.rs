@@ -5,6 +5,10 @@ use std::{fs, path::Path};
 /// Reads that are meant to run over a whole table or index, by what their text contains.
 const WHOLE: &[(&str, &str)] = &[
     (
+        "FROM keys ORDER BY id",
+        "some keys, read when the key file is changed",
+    ),
+    (
         "FROM jobs ORDER BY id DESC LIMIT",
         "the newest rows by number, and no more than asked for",
     ),

@@ -28,6 +28,9 @@ enum Command {
 
 #[derive(Subcommand)]
 enum Which {
+    /// The key file: what the database keeps encrypted is encrypted anew with `FILE.next`, which takes its place on all nodes
+    #[command(name = "secretkey")]
+    SecretKey,
     /// The key that signs the tokens of clients, on all nodes
     Token {
         /// What the keys before it signed counts no more: the clients ask for new tokens by themselves
@@ -38,10 +41,22 @@ enum Which {
 
 pub fn run(args: Args) -> Result<()> {
     let Args { place, command } = args;
-    let Command::Rotate {
-        which: Which::Token { revoke },
-    } = command;
+    let Command::Rotate { which } = command;
     on_registry(&place, async |session| {
+        let Which::Token { revoke } = which else {
+            let fingerprint: String = session.ask(Request::KeyRotateSecretKey {}).await?;
+            if place.json {
+                screen::json(&serde_json::json!({ "fingerprint": fingerprint }));
+            } else {
+                say(&format!(
+                    "key {fingerprint} encrypts the database's secrets now; the nodes put it in the place of their key files within seconds"
+                ));
+                say(
+                    "make a copy of the key file, apart from the backups; those from before need the one that ends in `.previous`",
+                );
+            }
+            return Ok(());
+        };
         let id: String = session.ask(Request::KeyRotateToken { revoke }).await?;
         if place.json {
             screen::json(&serde_json::json!({ "id": id, "revoked": revoke }));

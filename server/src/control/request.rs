@@ -118,6 +118,8 @@ pub enum Request {
         deep: bool,
         repair: bool,
     },
+    /// The key file in `FILE.next` counts from now on.
+    KeyRotateSecretKey {},
     /// Another key signs tokens.
     KeyRotateToken {
         revoke: bool,
@@ -222,6 +224,7 @@ impl Request {
             | Self::TrashDelete { .. }
             | Self::Space { measure: true }
             | Self::KeyRotateToken { .. }
+            | Self::KeyRotateSecretKey {}
             | Self::NodeDrain { .. }
             | Self::JobStop { .. } => false,
         }

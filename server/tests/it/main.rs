@@ -29,6 +29,7 @@ mod harbor;
 mod health;
 mod identity;
 mod interrupted;
+mod key_file;
 mod lists;
 mod manifests;
 mod membership;

@@ -4,7 +4,7 @@ use db::nodes;
 use model::Result;
 
 use super::House;
-use crate::control::answer;
+use crate::{control::answer, presence::UPLOADS};
 
 /// All that served within a day; those that serve now are told from those that do not by `alive`.
 pub(super) async fn list(house: &House) -> Result<Vec<answer::Node>> {
@@ -39,4 +39,13 @@ pub(super) async fn list(house: &House) -> Result<Vec<answer::Node>> {
         }
     };
     Ok(all.into_iter().map(shown).collect())
+}
+
+/// The key file that is to come counts from now on; answers its fingerprint.
+pub(super) async fn rotate_secret_key(house: &House) -> Result<String> {
+    let fingerprint = house.auth.rotate_secret_key().await?;
+    house
+        .registry
+        .sign_uploads_with(&house.auth.derived_keys(UPLOADS));
+    Ok(fingerprint)
 }

@@ -1,0 +1,159 @@
+//! The key file is changed under nodes that serve.
+
+use std::{fs, time::Duration};
+
+use auth::{Auth, Config, Followed, Keyring};
+use db::{facts, nodes, settings};
+use model::settings::parse;
+use serde_json::json;
+
+use crate::world::{World, each};
+
+const KEPT: Duration = Duration::from_hours(1);
+
+/// A node with key files of its own, as they are beside the world's now.
+async fn node(world: &World<'_>, name: &str) -> (Auth, Keyring) {
+    let folder = world.directory.path().join(name);
+    fs::create_dir(&folder).unwrap();
+    let path = folder.join("secretkey");
+    fs::copy(world.directory.path().join("secretkey"), &path).unwrap();
+    let ring = Keyring::open(&path, None).unwrap();
+    let auth = Auth::open(world.db.clone(), ring.clone(), Config::default());
+    (auth.await.unwrap(), ring)
+}
+
+async fn settle(world: &World<'_>) {
+    let fingerprint = world.key.fingerprint();
+    world
+        .write(move |tx, now| {
+            let fingerprint = fingerprint.clone();
+            Box::pin(async move {
+                let other = nodes::Node {
+                    name: "other".to_owned(),
+                    run: "run".to_owned(),
+                    host: "elsewhere".to_owned(),
+                    pid: 1,
+                    version: "1".to_owned(),
+                    addresses: Vec::new(),
+                    workers: 1,
+                    started_at: now,
+                    seen_at: now,
+                    clock_offset: 0,
+                    settings: std::collections::BTreeMap::new(),
+                    state: "ready".to_owned(),
+                    drained_at: None,
+                    next_key: String::new(),
+                };
+                nodes::enter(tx, &other, None, true).await?;
+                facts::settle(tx, facts::KEY_FINGERPRINT, &fingerprint).await
+            })
+        })
+        .await;
+}
+
+async fn keep_password(world: &World<'_>, auth: &Auth, password: &str) {
+    let wanted = json!({ "email_password": password });
+    let (auth, wanted) = (auth.clone(), parse(wanted.as_object().unwrap()).unwrap());
+    world
+        .write(move |tx, now| {
+            let (auth, wanted) = (auth.clone(), wanted.clone());
+            Box::pin(async move {
+                let sealed = auth.sealed(tx, wanted).await?;
+                settings::set_all(tx, &sealed, now).await
+            })
+        })
+        .await;
+}
+
+async fn password(world: &World<'_>, auth: &Auth) -> String {
+    let kept = world.db.settings().await.unwrap();
+    auth.password(&kept, "email_password").unwrap().unwrap()
+}
+
+/// What the other node says of itself, without its process.
+async fn tell(world: &World<'_>, auth: &Auth) {
+    let next_key = auth.next_secret_key().unwrap_or_default();
+    world
+        .write(move |tx, now| {
+            let next_key = next_key.clone();
+            Box::pin(async move {
+                let sign = nodes::Sign {
+                    name: "other",
+                    run: "run",
+                    state: "ready",
+                    clock_offset: 0,
+                    next_key: &next_key,
+                };
+                nodes::see(tx, &sign, now).await
+            })
+        })
+        .await;
+}
+
+#[test]
+fn the_key_is_changed_once_every_node_has_the_next_and_nothing_is_lost_on_the_way() {
+    each(async |world| {
+        settle(world).await;
+        world.user("alice", "Harbor12345").await;
+        let (other, ring) = node(world, "other").await;
+        let token = world
+            .token(&world.login("alice", "Harbor12345").await, "")
+            .await;
+        keep_password(world, &world.auth, "geheim").await;
+        let old = world.key.fingerprint();
+
+        if !world.db.is_exclusive() {
+            let error = world.auth.rotate_secret_key().await.unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains("`other` on elsewhere"), "{text}");
+            assert!(text.contains("secretkey.next"), "{text}");
+            assert_eq!(world.key.fingerprint(), old, "nothing has changed");
+            assert_eq!(password(world, &other).await, "geheim");
+            let next = world.directory.path().join("secretkey.next");
+            fs::copy(next, ring.next_path()).unwrap();
+            let followed = other.follow_secret_key(KEPT).await.unwrap();
+            assert_eq!(followed, Followed::Ours);
+            tell(world, &other).await;
+        }
+        let new = world.auth.rotate_secret_key().await.unwrap();
+        assert_ne!(old, new);
+        assert_eq!(world.key.fingerprint(), new);
+        assert_eq!(password(world, &world.auth).await, "geheim");
+        assert_eq!(world.bearer(&token).await, "alice");
+        if world.db.is_exclusive() {
+            return;
+        }
+        // The other has not followed yet: it reads and writes all the same.
+        assert_eq!(password(world, &other).await, "geheim");
+        keep_password(world, &other, "anders").await;
+        assert_eq!(password(world, &world.auth).await, "anders");
+        other.rotate_token_key(false).await.unwrap();
+        let followed = other.follow_secret_key(KEPT).await.unwrap();
+        assert_eq!(
+            (followed, ring.fingerprint()),
+            (Followed::Ours, new.clone())
+        );
+        // What one node marked with the key before, another still knows.
+        let late = Keyring::open(&world.directory.path().join("secretkey"), Some(&new)).unwrap();
+        let opened = Auth::open(world.db.clone(), late, Config::default());
+        let opened = opened.await.unwrap();
+        assert_eq!(password(world, &opened).await, "anders");
+        assert_eq!(opened.derived_keys("marks").len(), 2);
+        opened.follow_secret_key(Duration::ZERO).await.unwrap();
+        assert_eq!(opened.derived_keys("marks").len(), 1);
+    });
+}
+
+#[test]
+fn a_node_without_the_new_key_learns_that_it_is_lost() {
+    each(async |world| {
+        settle(world).await;
+        let (other, _) = node(world, "late").await;
+        world
+            .write(|tx, _| Box::pin(facts::set(tx, facts::KEY_FINGERPRINT, "of another")))
+            .await;
+        let followed = other.follow_secret_key(KEPT).await.unwrap();
+        assert_eq!(followed, Followed::Lost);
+        assert!(other.rotate_secret_key().await.is_err());
+    });
+}

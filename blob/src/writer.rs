@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use oci::digest::Digest;
 
-use crate::{HashState, Result, files, objects, objects::Progress, staged::Staged};
+use crate::{HashState, Result, files, hash::Hasher, objects, objects::Progress, staged::Staged};
 
 /// One upload that is being appended to. In a directory it holds at most 1 MiB of it in memory, for a bucket two parts.
 pub struct Writer(Kind);
@@ -50,6 +50,12 @@ impl Saved {
             progress.is_doubtful = true;
         }
         self
+    }
+
+    /// The digest of all the bytes that it stands for; none where that is not known without them.
+    pub fn digest(&self) -> Option<Digest> {
+        let hasher = Hasher::restore(self.hash()?).ok()?;
+        Some(hasher.digest())
     }
 
     pub(crate) fn hash(&self) -> Option<&HashState> {

@@ -58,6 +58,17 @@ pub(crate) struct Checked {
     pub(crate) own: Option<String>,
 }
 
+impl Checked {
+    /// Of bytes that lie under their digest.
+    pub(crate) fn new(digest: Digest, size: u64) -> Self {
+        Self {
+            digest,
+            size,
+            own: None,
+        }
+    }
+}
+
 struct Writing {
     cut: CancellationToken,
     turn: Arc<Semaphore>,

@@ -38,6 +38,17 @@ pub struct Chunk<S> {
     pub body: S,
 }
 
+async fn brings_nothing(
+    mut body: impl Stream<Item = Result<Bytes>> + Unpin + Send,
+) -> Result<bool> {
+    while let Some(bytes) = body.next().await {
+        if !bytes?.is_empty() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// How the body of a request ended.
 enum Received {
     Whole,
@@ -128,10 +139,18 @@ impl Registry {
         let taken = self.take(target, session, turn, row, chunk.range).await?;
         match self.open(taken).await {
             Ok(open) => self.finish_open(target, open, digest, chunk).await,
-            Err((taken, why)) => match checked {
-                Some(checked) => self.finish_published(target, taken, digest, &checked).await,
-                None => Err(self.refuse(target, &taken, why).await),
-            },
+            Err((taken, why)) => {
+                let proven = match checked {
+                    None if why.is_gone() && brings_nothing(chunk.body).await? => {
+                        taken.proven(digest)
+                    }
+                    checked => checked,
+                };
+                match proven {
+                    Some(proven) => self.finish_published(target, taken, digest, &proven).await,
+                    None => Err(self.refuse(target, &taken, why).await),
+                }
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! What tests need around them: fresh databases on both engines, and programs that end with the test. Never shipped.
 //! What is not installed is left out loudly; `SEAWALL_TEST_REQUIRE` names what must not be left out (`postgres,pgbouncer`).
 
+mod balancer;
 mod buckets;
 mod database;
 mod postgres;
@@ -9,10 +10,11 @@ mod replica;
 
 use std::io::Write;
 
+pub use balancer::Balancer;
 pub use buckets::{Method, S3, s3};
 pub use database::{TestDatabase, databases, on_both, on_both_empty, on_postgres, on_sqlite};
 pub use postgres::{Database, Private, Server, postgres, private_postgres};
-pub use process::{Companion, free_port, program, scratch_directory, unprivileged};
+pub use process::{Companion, free_port, lasting_port, program, scratch_directory, unprivileged};
 pub use replica::Replica;
 
 /// Says that a part of a test did not run because this machine has not got `what`; fails where it is required. Written

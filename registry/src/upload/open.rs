@@ -10,13 +10,13 @@ use db::{
     uploads::{self, Upload},
 };
 use model::{Error, Result};
-use oci::range::ByteRange;
+use oci::{digest::Digest, range::ByteRange};
 
 use super::{taken_over, unknown};
 use crate::{
     Registry,
     push::Target,
-    session::{Session, Turn},
+    session::{Checked, Session, Turn},
     store_error,
 };
 
@@ -82,6 +82,16 @@ impl Taken<'_> {
             saved.doubted()
         };
         (saved.offset() <= row.received).then_some(saved)
+    }
+}
+
+impl Taken<'_> {
+    /// What the upload is, where its row proves that it brought this very content: for one whose file is gone because another node had
+    /// published it and died before its commit.
+    pub(super) fn proven(&self, digest: &Digest) -> Option<Checked> {
+        let saved = self.saved()?;
+        let is_whole = saved.offset() == self.received() && saved.digest()? == *digest;
+        is_whole.then(|| Checked::new(*digest, saved.offset()))
     }
 }
 
@@ -396,4 +406,10 @@ impl Note {
 pub(super) enum Refused {
     Store(blob::Error),
     Row(Error),
+}
+
+impl Refused {
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self, Self::Store(blob::Error::NotFound))
+    }
 }

@@ -217,6 +217,31 @@ fn a_session_that_was_let_go_goes_on_in_its_file_on_any_node() {
 }
 
 #[test]
+fn a_finish_is_repeated_on_another_node_when_the_first_died_before_its_commit() {
+    on_postgres(async |database| {
+        let world = &World::new(database).await;
+        let (one, two) = (&world.registry, second_node(world).await);
+        let (content, others) = (filled(2 * MIB, 7), filled(2 * MIB, 8));
+        let (digest, of_others) = (digest_of(&content), digest_of(&others));
+        let elsewhere = Session::open_in(world, "library/b");
+        elsewhere.append(one, body(&others)).await.unwrap();
+        elsewhere.finish(one, &of_others, body(&[])).await.unwrap();
+        let session = Session::open(world);
+        session.append(one, body(&content)).await.unwrap();
+        // The bytes are under their digest, and no row says so.
+        session.fail_to_finish(one, &digest, body(&[])).await;
+        assert!(session.files(world).is_empty());
+        // What somebody else brought is not his.
+        let wrong = session.finish(&two, &of_others, body(&[])).await;
+        assert!(is_unknown(&wrong), "{wrong:?}");
+        assert!(!session.can_read(&two, &of_others).await);
+        session.finish(&two, &digest, body(&[])).await.unwrap();
+        assert!(session.can_read(&two, &digest).await);
+        two.db().close().await;
+    });
+}
+
+#[test]
 fn a_finish_is_repeated_after_its_commit_failed() {
     each(async |world| {
         let registry = &world.registry;

@@ -17,6 +17,7 @@ mod harness;
 
 mod activity;
 mod audit;
+mod balanced;
 mod buckets;
 mod collection;
 mod commands;

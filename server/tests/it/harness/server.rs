@@ -17,6 +17,9 @@ use super::{Client, PASSWORD};
 /// A server that is not ready by then never will be.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// Where a server listens that keeps its port when it starts again; among its settings, and none of them.
+pub const LISTEN: &str = "TEST_LISTEN";
+
 /// A running server.
 pub struct Seawall {
     child: Option<Child>,
@@ -253,8 +256,10 @@ impl Seawall {
             .env("SEAWALL_ADMIN_PASSWORD", PASSWORD)
             .env("SEAWALL_LOG__ACCESS", "false");
         command.envs(self.settings.iter().map(|(key, value)| (key, value)));
+        let listen = self.settings.iter().find(|(key, _)| key == LISTEN);
+        let listen = listen.map_or("127.0.0.1:0", |(_, address)| address);
         command
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .args(["serve", "--listen", listen, "--data"])
             .arg(&self.data);
         command
     }

@@ -122,6 +122,12 @@ impl Auth {
         Ok(())
     }
 
+    /// The database lost its last commits: what was checked against them counts no more.
+    pub fn forget_checks(&self) {
+        self.0.checks.forget();
+        self.0.tokens.forget();
+    }
+
     /// Hashes a new password, waiting for its turn as checks do.
     pub async fn hash_password(&self, password: String) -> Result<String> {
         self.0

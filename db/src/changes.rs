@@ -4,7 +4,9 @@
 use model::{Result, audit::Event, change::Kind, id::ProjectId, time::Timestamp};
 use serde_json::Value as Json;
 
-use crate::{Conn, Tx, audit, cursors::Cursor, dialect::settled, value::Row};
+use crate::{
+    Conn, Tx, audit, cursors::Cursor, dialect::settled, failover::Acknowledged, value::Row,
+};
 
 /// One row of the log.
 #[derive(Debug, Clone)]
@@ -70,6 +72,12 @@ macro_rules! insert_change {
 pub(crate) async fn append_new(tx: &mut Tx, new: &New<'_>, now: Timestamp) -> Result<()> {
     let clock = new.clock.unwrap_or_else(|| tx.tick(now));
     let (origin, payload) = (tx.node(), new.payload.to_string());
+    tx.note(|| Acknowledged {
+        clock,
+        kind: new.kind,
+        key: new.key.to_owned(),
+        at: now,
+    });
     let event = new.event.unwrap_or(new.kind.audit());
     let told = audit::Told::of(tx, event, new.resource, new.description);
     let values = [

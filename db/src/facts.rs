@@ -10,6 +10,8 @@ pub const STORE_ID: &str = "store.id";
 /// What the store held when it was last measured; see `registry::space`.
 pub const SPACE: &str = "space";
 pub const KEY_FINGERPRINT: &str = "secretkey.fingerprint";
+/// The timeline that PostgreSQL writes, when a node looked last.
+pub const TIMELINE: &str = "database.timeline";
 /// When the key file was changed last, in microseconds.
 pub const KEY_CHANGED_AT: &str = "secretkey.changed_at";
 

@@ -24,6 +24,7 @@ pub mod cursors;
 pub mod cve_allowlists;
 pub mod described;
 pub mod facts;
+pub mod failover;
 pub mod icons;
 pub mod immutable;
 pub mod jobs;
@@ -161,6 +162,7 @@ struct Shared {
     job_waiting: Arc<tokio::sync::Notify>,
     /// Whether other nodes are heard when they enqueue something.
     hears_jobs: Arc<AtomicBool>,
+    journal: Arc<failover::Journal>,
 }
 
 /// Who begins a transaction on PostgreSQL, and what it needs.
@@ -188,6 +190,7 @@ impl Db {
             generations: Arc::default(),
             job_waiting: Arc::default(),
             hears_jobs: Arc::default(),
+            journal: Arc::default(),
         };
         let engine = match &config.engine {
             Engine::Sqlite(path) => {
@@ -304,6 +307,10 @@ impl Db {
     pub fn away_for(&self) -> Option<Duration> {
         let stale = self.stale_for()?;
         (self.3 == Away::Serves && self.0.reach.is_away()).then_some(stale)
+    }
+
+    fn journal(&self) -> &failover::Journal {
+        &self.0.shared.journal
     }
 
     fn reach(&self) -> &Reach {

@@ -265,6 +265,9 @@ where
     };
     if outcome.is_ok() {
         tx.announce();
+        if ended.is_ok() {
+            tx.acknowledge();
+        }
     }
     // A COMMIT without an answer may have happened or not: the caller repeats its request, which is harmless.
     outcome.and_then(|(value, _)| ended.map(|()| value))

@@ -28,3 +28,53 @@ pub async fn have(conn: &mut Conn, position: &str) -> Result<bool> {
         .await?;
     Ok(!behind)
 }
+
+/// What becomes of the last commits when a replica takes over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Replication {
+    /// There is none, or it is SQLite.
+    None,
+    /// At least one has each commit before it is acknowledged: nothing is lost.
+    Synchronous,
+    /// They may be lost.
+    Asynchronous,
+    /// The role may not see it (`pg_monitor` may).
+    Unknown,
+}
+
+/// Which replicas the server has.
+pub async fn replication(conn: &mut Conn) -> Result<Replication> {
+    if !conn.locks_rows() {
+        return Ok(Replication::None);
+    }
+    let states = conn
+        .rows("SELECT sync_state FROM pg_stat_replication", &[], |row| {
+            row.opt_text(0)
+        })
+        .await?;
+    let is = |wanted: &[&str]| {
+        let mut states = states.iter().flatten();
+        states.any(|state| wanted.contains(&state.as_str()))
+    };
+    Ok(if states.is_empty() {
+        Replication::None
+    } else if is(&["sync", "quorum"]) {
+        Replication::Synchronous
+    } else if is(&["async", "potential"]) {
+        Replication::Asynchronous
+    } else {
+        Replication::Unknown
+    })
+}
+
+/// Whether commits are answered before they are on the server's disk, as an administrator may have it for the role or the server.
+pub async fn acknowledges_early(conn: &mut Conn) -> Result<bool> {
+    if !conn.locks_rows() {
+        return Ok(false);
+    }
+    conn.exists(
+        "SELECT 1 FROM pg_settings WHERE name = 'synchronous_commit' AND setting = 'off'",
+        &[],
+    )
+    .await
+}

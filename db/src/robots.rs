@@ -270,10 +270,11 @@ pub async fn insert(
         projects::hold(tx, project).await?;
     }
     let uid = new_uid();
+    // The version begins with the time, as users' do.
     let id = tx
         .row(
-            "INSERT INTO robots (uid, project_id, name, description, secret, expires_at, duration, creator_kind, creator_id, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $8, $9, $10, $7, $7)
+            "INSERT INTO robots (uid, project_id, name, description, secret, expires_at, duration, creator_kind, creator_id, created_at, updated_at, version)
+             VALUES ($1, $2, $3, $4, $5, $6, $8, $9, $10, $7, $7, $7)
              ON CONFLICT DO NOTHING
              RETURNING id",
             &[

@@ -4,7 +4,10 @@ use std::{mem, ops, sync::Arc};
 
 use model::{Result, actor::Actor, time::Timestamp};
 
-use crate::{Conn, Shared, conn::Stage, counters::Pending, generations::Touch, value::Value};
+use crate::{
+    Conn, Shared, conn::Stage, counters::Pending, failover::Acknowledged, generations::Touch,
+    value::Value,
+};
 
 /// A writing transaction. It reads as a `Conn` does; what it makes out of date it says with [`Tx::touch`].
 pub struct Tx {
@@ -14,6 +17,8 @@ pub struct Tx {
     now: Option<Timestamp>,
     touched: Vec<Touch>,
     wakes_jobs: bool,
+    /// Told of once they are committed, where a commit may be lost afterwards.
+    changes: Vec<Acknowledged>,
     pub(crate) pending: Pending,
 }
 
@@ -26,6 +31,7 @@ impl Tx {
             now: None,
             touched: Vec::new(),
             wakes_jobs: false,
+            changes: Vec::new(),
             pending: Pending::default(),
         }
     }
@@ -91,6 +97,18 @@ impl Tx {
     /// Says that a job was enqueued, so that a runner looks once this is committed.
     pub fn wake_jobs(&mut self) {
         self.wakes_jobs = true;
+    }
+
+    /// A change was written whose loss somebody will want to hear of.
+    pub(crate) fn note(&mut self, change: impl FnOnce() -> Acknowledged) {
+        if self.locks_rows() {
+            self.changes.push(change());
+        }
+    }
+
+    /// The COMMIT was answered.
+    pub(crate) fn acknowledge(&mut self) {
+        self.shared.journal.keep(self.changes.drain(..));
     }
 
     pub(crate) fn wakes_jobs(&self) -> bool {

@@ -173,10 +173,12 @@ pub async fn is_first(tx: &mut Tx) -> Result<bool> {
 
 pub async fn insert(tx: &mut Tx, new: &NewUser, now: Timestamp) -> Result<UserId> {
     let uid = new_uid();
+    // Versions begin with the time: a replica that takes over without the last commits gives their numbers again, and what was signed for
+    // the user before must not hold for the next.
     let id = tx
         .row(
-            "INSERT INTO users (uid, name, email, realname, password, admin, created_at, updated_at, comment)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8)
+            "INSERT INTO users (uid, name, email, realname, password, admin, created_at, updated_at, comment, version)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $7)
              ON CONFLICT DO NOTHING
              RETURNING id",
             &[

@@ -11,6 +11,7 @@ mod presence;
 mod serve;
 mod starting;
 mod telemetry;
+mod timeline;
 
 use std::process::ExitCode;
 

@@ -22,6 +22,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::timeline::Timeline;
+
 /// Between two signs of life, and between two looks at whether this node is drained.
 const BEAT: Duration = Duration::from_secs(2);
 /// How often it is told where nobody else asks.
@@ -45,6 +47,7 @@ pub struct Own {
 pub struct Presence {
     db: Db,
     node: Node,
+    timeline: Timeline,
     /// What was told last, and when.
     told: (&'static str, String, Timestamp),
 }
@@ -116,6 +119,7 @@ impl Presence {
         note(&file, &node.run).await?;
         Ok(Self {
             db: db.clone(),
+            timeline: Timeline::default(),
             told: ("starting", String::new(), node.seen_at),
             node,
         })
@@ -137,6 +141,9 @@ impl Presence {
                     tracing::debug!(%error, "this node could not tell that it is there");
                 }
                 Err(_) => tracing::debug!("this node could not tell in time that it is there"),
+            }
+            if let Err(error) = self.timeline.follow(&self.db, &told.auth).await {
+                tracing::debug!(%error, "the timeline of the database could not be read");
             }
             if beat % COMPARE == 1 {
                 differing = self.compare(&differing).await;

@@ -71,6 +71,24 @@ impl Replica {
         self.port
     }
 
+    /// Waits until it has all that was committed.
+    pub fn catch_up(&self, primary: &Private) {
+        let server = &primary.server;
+        let position = server.run(&server.url, "SELECT pg_current_wal_lsn()");
+        let position = position.expect("a position");
+        let sql = format!("SELECT pg_last_wal_replay_lsn() >= '{position}'::PG_LSN");
+        while self.server.run(&self.server.url, &sql).as_deref() != Some("t") {}
+    }
+
+    /// From now on it hears nothing of the primary, which does not mind.
+    pub fn cut_off(&self) {
+        let own = &self.server;
+        own.run(&own.url, "ALTER SYSTEM SET primary_conninfo = ''");
+        own.run(&own.url, "SELECT pg_reload_conf()");
+        let gone = "SELECT NOT EXISTS (SELECT 1 FROM pg_stat_wal_receiver)";
+        while own.run(&own.url, gone).as_deref() != Some("t") {}
+    }
+
     /// From now on it is the primary.
     pub fn promote(&self) {
         let done = self.server.run(&self.server.url, "SELECT pg_promote()");

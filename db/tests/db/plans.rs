@@ -234,6 +234,8 @@ const POSTGRES: &[&str] = &[
     "to_regclass",
     "LOCK TABLE",
     "pg_stat_replication",
+    "pg_settings",
+    "pg_walfile_name",
     "json_to_recordset",
     "ALTER COLUMN",
     "pg_try_advisory",

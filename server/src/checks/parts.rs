@@ -12,6 +12,7 @@ use db::{
     changes, facts,
     jobs::{self, JobRow},
     migrate,
+    replicas::{self, Replication},
 };
 use model::Result;
 
@@ -78,7 +79,40 @@ pub async fn database(db: &Db) -> Vec<Finding> {
             .await
             .unwrap_or_else(|error| Finding::error("clock", &error)),
     );
+    let durable = durability(db).await;
+    findings.extend(durable.unwrap_or_else(|error| vec![Finding::error("replicas", &error)]));
     findings
+}
+
+/// Whether what was acknowledged is still there when the database's server is not.
+async fn durability(db: &Db) -> Result<Vec<Finding>> {
+    let mut reader = db.reader().await?;
+    let mut findings = Vec::new();
+    if replicas::acknowledges_early(&mut reader).await? {
+        findings.push(Finding::failed(
+            "commits",
+            "they are answered before they are on the server's disk (synchronous_commit = off): a power cut loses what was acknowledged",
+            "set synchronous_commit to on for this role",
+        ));
+    }
+    let part = "replicas";
+    match replicas::replication(&mut reader).await? {
+        Replication::None => {}
+        Replication::Synchronous => findings.push(Finding::ok(
+            part,
+            "synchronous: one that takes over has all that was acknowledged",
+        )),
+        Replication::Asynchronous => findings.push(Finding::warning(
+            part,
+            "asynchronous: one that takes over may lack the last commits",
+            "set synchronous_standby_names (Patroni: synchronous_mode), or keep in mind that the last pushes may have to be repeated",
+        )),
+        Replication::Unknown => findings.push(Finding::ok(
+            part,
+            "there are some; with `GRANT pg_monitor TO` its role seawall sees whether they are synchronous",
+        )),
+    }
+    Ok(findings)
 }
 
 async fn schema(db: &Db) -> Finding {

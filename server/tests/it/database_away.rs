@@ -197,3 +197,56 @@ fn nothing_acknowledged_is_lost_when_a_synchronous_standby_takes_over() {
         one.stop();
     });
 }
+
+/// Of an asynchronous replica the last commits may be missing: that is counted, and nothing worse comes of it.
+#[test]
+fn what_an_asynchronous_replica_lost_is_told_and_can_be_pushed_again() {
+    let Some(postgres) = testkit::private_postgres() else {
+        return;
+    };
+    let database = postgres.server.fresh_database();
+    let replica = postgres.replica(false);
+    let both = database.url_with(&replica);
+    run(async {
+        let mut one = Seawall::start_on(database, &[("SEAWALL_DATABASE__URL", both.as_str())]);
+        let admin = one.admin();
+        let (kept, lost) = (Image::new("kept"), Image::new("lost"));
+        admin.push("library/app", "v1", &kept).await;
+        let told = one.run(&["check"]);
+        assert!(told.contains("asynchronous"), "{told}");
+        replica.catch_up(&postgres);
+        replica.cut_off();
+        admin.push("library/app", "v2", &lost).await;
+        one.make_user("late");
+        one.user("late").get("/v2/").await.expect(200);
+
+        postgres.crash();
+        replica.promote();
+        let count = async || {
+            let metrics = admin.get("/metrics").await.expect(200).text();
+            let line = metrics
+                .lines()
+                .find_map(|line| line.strip_prefix("seawall_database_lost_changes_total "));
+            line.map_or(0, |count| count.parse::<u64>().expect("a number"))
+        };
+        until("the loss is counted", async || count().await > 0).await;
+        eprintln!("{} changes are lost", count().await);
+        admin.pull("library/app", "v1", &kept).await;
+        admin
+            .get("/v2/library/app/manifests/v2")
+            .await
+            .refused(404, "MANIFEST_UNKNOWN");
+        one.user("late").get("/v2/").await.expect(401);
+        until("everything was compared", async || {
+            let jobs = one.run(&["job", "ls", "--json"]);
+            let jobs: serde_json::Value = serde_json::from_str(&jobs).expect("JSON");
+            let mut jobs = jobs.as_array().expect("a list").iter();
+            jobs.any(|job| job["kind"] == "fsck" && job["state"] == "done")
+        })
+        .await;
+        admin.push("library/app", "v2", &lost).await;
+        admin.pull("library/app", "v2", &lost).await;
+        assert_eq!(count().await, 3, "an artifact, its tag, and a user");
+        one.stop();
+    });
+}

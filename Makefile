@@ -1,7 +1,7 @@
 # `make run` needs cargo and a C compiler. `make test` installs the rest where it is root on Debian.
 CARGO ?= cargo
 
-.PHONY: run build test lint bench prepare clients fuzz-api
+.PHONY: run build static image test lint bench prepare clients fuzz-api
 
 run:
 	$(CARGO) build --quiet --profile quick -p server --bin seawall
@@ -9,6 +9,16 @@ run:
 
 build:
 	$(CARGO) build --release -p server --bin seawall
+
+# One file that runs on any Linux of this architecture: no library, not even the C one.
+HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+static:
+	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release --target $(HOST) -p server --bin seawall
+	@echo target/$(HOST)/release/seawall
+
+# An image of it. IMAGE=NAME:TAG
+image: static
+	packaging/image.sh target/$(HOST)/release/seawall $(IMAGE)
 
 # Everything that this machine can run. What it cannot is named.
 test: prepare

@@ -13,7 +13,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 here=$PWD/server/tests/clients
-usual=(docker podman skopeo containerd tls certificates proxies large conformance libraries)
+usual=(docker podman skopeo containerd tls certificates proxies cluster large conformance libraries)
 extra=(tools buildkit)
 
 parts=()

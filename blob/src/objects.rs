@@ -4,19 +4,21 @@
 //! keeps those. A name is given once, so that what is sent twice or late hits nothing that counts.
 
 mod bucket;
-mod calls;
 pub mod config;
-mod credentials;
 mod fault;
 mod keys;
+mod library;
 mod list;
+mod patient;
 mod progress;
 mod reader;
 mod s3;
+mod send;
 mod staged;
 mod stored;
 mod wire;
 mod writer;
+mod xml;
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,6 +27,7 @@ use oci::digest::Algorithm;
 
 use crate::{Error, Result, hash::Hasher};
 
+use bucket::{Backend, Bucket};
 pub use config::Config;
 pub(crate) use list::Listing;
 pub use progress::Progress;
@@ -38,7 +41,7 @@ const IDENTITY_LENGTH: u64 = 256;
 const SETTLING: Duration = Duration::from_millis(500);
 
 pub(crate) struct Objects {
-    bucket: bucket::Bucket,
+    bucket: Bucket,
     /// Bytes of the first parts.
     part_size: u64,
     busy: stored::BusyKeys,
@@ -47,11 +50,11 @@ pub(crate) struct Objects {
 impl Objects {
     /// Asks whose store it is, which tells whether the bucket exists and may be read.
     pub(crate) async fn open(config: &Config) -> Result<Self> {
-        let bucket = match config.vendor {
-            config::Vendor::S3 => s3::open(config)?,
+        let backend = match config.vendor {
+            config::Vendor::S3 => Backend::Library(s3::open(config)?),
         };
         let opened = Self {
-            bucket,
+            bucket: Bucket::new(config, backend),
             part_size: config.part_size.max(writer::LEAST_PART),
             busy: stored::BusyKeys::default(),
         };

@@ -82,10 +82,15 @@ impl Config {
 
     /// As a person writes it.
     pub fn shown(&self) -> String {
+        let slash = if self.prefix.is_empty() { "" } else { "/" };
+        format!("{}{slash}{}", self.root(), self.prefix)
+    }
+
+    /// The same without the prefix.
+    pub(crate) fn root(&self) -> String {
         let scheme = match self.vendor {
             Vendor::S3 => "s3",
         };
-        let slash = if self.prefix.is_empty() { "" } else { "/" };
-        format!("{scheme}://{}{slash}{}", self.bucket, self.prefix)
+        format!("{scheme}://{}", self.bucket)
     }
 }

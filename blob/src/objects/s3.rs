@@ -1,5 +1,8 @@
 //! S3 and what speaks it: two clients of the crate `object_store`, one that is patient and one that is not, and our own calls.
 
+mod calls;
+mod credentials;
+
 use std::{sync::Arc, time::Duration};
 
 use object_store::{
@@ -10,13 +13,14 @@ use object_store::{
 };
 
 use super::{
-    bucket::Bucket,
-    calls::Calls,
     config::{Config, Encryption, Redirect},
-    credentials::{self, Patient},
+    library::{Lacking, Library},
+    patient::Patient,
+    send::{Sender, Signs},
     wire::Wire,
 };
 use crate::{Error, Result};
+pub(crate) use calls::Calls;
 
 /// How long an upload waits for a store that is away.
 const PATIENT: Duration = Duration::from_secs(45);
@@ -24,7 +28,7 @@ const PATIENT: Duration = Duration::from_secs(45);
 const QUICK: Duration = Duration::from_secs(8);
 const REGION: &str = "us-east-1";
 
-pub(crate) fn open(config: &Config) -> Result<Bucket> {
+pub(crate) fn open(config: &Config) -> Result<Library> {
     let wire = Wire::new(config.outbound.clone());
     let endpoint = config.endpoint.as_deref();
     let first = credentials::lay_into(builder(config, &wire, endpoint, QUICK)?, config)?;
@@ -43,23 +47,21 @@ pub(crate) fn open(config: &Config) -> Result<Bucket> {
             Some(Arc::new(client(address, QUICK)?) as Arc<dyn Signer>)
         }
     };
-    let calls = Calls {
+    let sender = Sender {
         wire: http(&wire)?,
-        credentials: shared.clone(),
-        region: region(config).to_owned(),
-        signs_bodies: !is_tls(config),
+        signs: Signs::Aws {
+            credentials: shared.clone(),
+            region: region(config).to_owned(),
+            bodies: !is_tls(config),
+        },
         url: bucket_url(config, endpoint),
         patience: PATIENT,
     };
-    Ok(Bucket {
-        shown: config.shown(),
-        prefix: match config.prefix.as_str() {
-            "" => String::new(),
-            prefix => format!("{prefix}/"),
-        },
+    Ok(Library {
+        root: config.root(),
         writes: Arc::new(client(endpoint, PATIENT)?),
         reads: Arc::new(client(endpoint, QUICK)?),
-        calls,
+        lacking: Lacking::S3(Calls { sender }),
         signer,
         storage_class: config.storage_class.clone(),
     })

@@ -3,9 +3,11 @@
 //! Nothing here rests on conditional writes, on the tags of completed uploads, or on the order of lists: not every vendor
 //! keeps those. A name is given once, so that what is sent twice or late hits nothing that counts.
 
+mod azure;
 mod bucket;
 pub mod config;
 mod fault;
+mod google;
 mod keys;
 mod library;
 mod list;
@@ -52,6 +54,8 @@ impl Objects {
     pub(crate) async fn open(config: &Config) -> Result<Self> {
         let backend = match config.vendor {
             config::Vendor::S3 => Backend::Library(s3::open(config)?),
+            config::Vendor::Azure => Backend::Library(azure::open(config)?),
+            config::Vendor::Google => Backend::Library(google::open(config)?),
         };
         let opened = Self {
             bucket: Bucket::new(config, backend),

@@ -9,7 +9,7 @@ mod replica;
 
 use std::io::Write;
 
-pub use buckets::{Method, S3, s3};
+pub use buckets::{Azure, Gcs, Method, S3, azure, gcs, s3};
 pub use database::{TestDatabase, databases, on_both, on_both_empty, on_postgres, on_sqlite};
 pub use postgres::{Database, Private, Server, postgres, private_postgres};
 pub use process::{Companion, free_port, program, scratch_directory, unprivileged};

@@ -57,10 +57,7 @@ impl Bucket {
     pub(crate) fn new(config: &Config, backend: Backend) -> Self {
         Self {
             shown: config.shown(),
-            prefix: match config.prefix.as_str() {
-                "" => String::new(),
-                prefix => format!("{prefix}/"),
-            },
+            prefix: config.below(),
             backend,
         }
     }

@@ -12,10 +12,14 @@ pub struct Config {
     /// `https://HOST[:PORT]`; the vendor's own without it.
     pub endpoint: Option<String>,
     pub region: Option<String>,
-    /// Whether the bucket stands in the path and not in the host; by default where there is an endpoint.
+    /// Azure's storage account; without it the environment names it.
+    pub account: Option<String>,
+    /// Whether the bucket (Azure: the account) stands in the path and not in the host; by default where there is an endpoint.
     pub path_style: Option<bool>,
     /// Without them they come from the environment, from files, or from the machine.
     pub keys: Option<Keys>,
+    /// Google's: of a service account, the JSON itself or the file that it is in. Emulators want [`ANONYMOUS`].
+    pub credentials: Option<String>,
     /// Variables that the vendors' own programs look at, by name.
     pub environment: Vec<(String, String)>,
     /// Bytes of a part, and of what is stored with one call; at least 5 MiB.
@@ -31,9 +35,11 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Vendor {
     S3,
+    Azure,
+    Google,
 }
 
-/// A name and its secret.
+/// A name and its secret. Azure: the account, and its key or a shared access signature.
 #[derive(Clone)]
 pub struct Keys {
     pub id: String,
@@ -58,6 +64,9 @@ pub enum Redirect {
     To(Option<String>),
 }
 
+/// In place of credentials where nobody asks for any.
+pub const ANONYMOUS: &str = "anonymous";
+
 pub const PART_SIZE: u64 = 8 << 20;
 
 impl Config {
@@ -69,8 +78,10 @@ impl Config {
             prefix: String::new(),
             endpoint: None,
             region: None,
+            account: None,
             path_style: None,
             keys: None,
+            credentials: None,
             environment: Vec::new(),
             part_size: PART_SIZE,
             storage_class: None,
@@ -86,10 +97,20 @@ impl Config {
         format!("{}{slash}{}", self.root(), self.prefix)
     }
 
+    /// What keys begin with: empty, or with a slash at its end.
+    pub(crate) fn below(&self) -> String {
+        match self.prefix.as_str() {
+            "" => String::new(),
+            prefix => format!("{prefix}/"),
+        }
+    }
+
     /// The same without the prefix.
     pub(crate) fn root(&self) -> String {
         let scheme = match self.vendor {
             Vendor::S3 => "s3",
+            Vendor::Azure => "azure",
+            Vendor::Google => "gs",
         };
         format!("{scheme}://{}", self.bucket)
     }

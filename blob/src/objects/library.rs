@@ -6,21 +6,33 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use http::Method;
 use object_store::{
-    Attribute, AttributeValue, Attributes, GetOptions, GetRange, GetResultPayload, ObjectStore,
-    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload,
-    multipart::MultipartStore, path::Path, signer::Signer,
+    Attribute, AttributeValue, Attributes, BackoffConfig, ClientOptions, GetOptions, GetRange,
+    GetResultPayload, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions,
+    PutPayload, RetryConfig,
+    client::{HttpClient, HttpConnector},
+    multipart::MultipartStore,
+    path::Path,
+    signer::Signer,
 };
 
 use super::{
+    azure,
     bucket::{Begun, Object, Page},
     fault::{Refusal, fault},
+    google,
     progress::Part,
     s3,
+    wire::Wire,
 };
 use crate::{Error, Result};
 
 /// Objects that one call deletes; what Azure takes at most.
 const DELETES: usize = 256;
+
+/// How long an upload waits for a store that is away.
+pub(crate) const PATIENT: Duration = Duration::from_secs(45);
+/// How long a pull does.
+pub(crate) const QUICK: Duration = Duration::from_secs(8);
 
 /// What the crate offers for one vendor.
 pub(crate) trait Offered: ObjectStore + MultipartStore {}
@@ -44,6 +56,35 @@ pub(crate) struct Library {
 /// Calls of our own.
 pub(crate) enum Lacking {
     S3(s3::Calls),
+    Azure(azure::Calls),
+    Google(google::Calls),
+}
+
+/// How the crate repeats calls: the time alone ends it.
+pub(crate) fn retry(patience: Duration) -> RetryConfig {
+    RetryConfig {
+        max_retries: 10_000,
+        retry_timeout: patience,
+        backoff: BackoffConfig {
+            init_backoff: Duration::from_millis(200),
+            max_backoff: Duration::from_secs(4),
+            base: 2.0,
+        },
+    }
+}
+
+/// For calls of our own.
+pub(crate) fn http(wire: &Wire) -> Result<HttpClient> {
+    let client = wire.connect(&ClientOptions::default());
+    client.map_err(|error| unusable(&error))
+}
+
+/// Of a bucket that cannot even be asked.
+pub(crate) fn unusable(error: &(dyn std::error::Error + 'static)) -> Error {
+    Error::Unusable {
+        root: "storage.url".to_owned(),
+        why: error.to_string(),
+    }
 }
 
 fn path(key: &str) -> Result<Path> {
@@ -173,6 +214,8 @@ impl Library {
     pub(crate) async fn list(&self, prefix: &str, token: Option<&str>) -> Result<Page<Object>> {
         match &self.lacking {
             Lacking::S3(calls) => calls.list(prefix, token).await,
+            Lacking::Azure(calls) => calls.list(prefix, token).await,
+            Lacking::Google(calls) => calls.xml.list(prefix, token).await,
         }
     }
 
@@ -189,6 +232,8 @@ impl Library {
                     .await;
                 begun.map_err(|e| fault("begin", &self.shown(key), &e))
             }
+            Lacking::Azure(calls) => calls.begin(key).await,
+            Lacking::Google(calls) => calls.begin(key).await,
         }
     }
 
@@ -213,6 +258,8 @@ impl Library {
     pub(crate) async fn complete(&self, key: &str, id: &str, parts: &[Part]) -> Result<()> {
         match &self.lacking {
             Lacking::S3(calls) => calls.complete(key, id, parts).await,
+            Lacking::Azure(calls) => calls.complete(key, parts).await,
+            Lacking::Google(calls) => calls.xml.complete(key, id, parts).await,
         }
     }
 
@@ -225,12 +272,16 @@ impl Library {
                     .await;
                 aborted.map_err(|e| fault("abort", &self.shown(key), &e))
             }
+            Lacking::Azure(calls) => calls.abort(key).await,
+            Lacking::Google(calls) => calls.abort(key, id).await,
         }
     }
 
     pub(crate) async fn begun(&self, prefix: &str, token: Option<&str>) -> Result<Page<Begun>> {
         match &self.lacking {
             Lacking::S3(calls) => calls.begun(prefix, token).await,
+            Lacking::Azure(calls) => calls.begun(prefix, token).await,
+            Lacking::Google(calls) => calls.xml.begun(prefix, token).await,
         }
     }
 

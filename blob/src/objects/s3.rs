@@ -6,26 +6,20 @@ mod credentials;
 use std::{sync::Arc, time::Duration};
 
 use object_store::{
-    BackoffConfig, RetryConfig,
     aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredentialProvider},
-    client::{HttpClient, HttpConnector},
     signer::Signer,
 };
 
 use super::{
     config::{Config, Encryption, Redirect},
-    library::{Lacking, Library},
+    library::{self, Lacking, Library, PATIENT, QUICK, unusable},
     patient::Patient,
     send::{Sender, Signs},
     wire::Wire,
 };
-use crate::{Error, Result};
+use crate::Result;
 pub(crate) use calls::Calls;
 
-/// How long an upload waits for a store that is away.
-const PATIENT: Duration = Duration::from_secs(45);
-/// How long a pull does.
-const QUICK: Duration = Duration::from_secs(8);
 const REGION: &str = "us-east-1";
 
 pub(crate) fn open(config: &Config) -> Result<Library> {
@@ -48,7 +42,7 @@ pub(crate) fn open(config: &Config) -> Result<Library> {
         }
     };
     let sender = Sender {
-        wire: http(&wire)?,
+        wire: library::http(&wire)?,
         signs: Signs::Aws {
             credentials: shared.clone(),
             region: region(config).to_owned(),
@@ -67,32 +61,17 @@ pub(crate) fn open(config: &Config) -> Result<Library> {
     })
 }
 
-fn http(wire: &Wire) -> Result<HttpClient> {
-    let client = wire.connect(&object_store::ClientOptions::default());
-    client.map_err(|error| unusable(&error))
-}
-
 fn builder(
     config: &Config,
     wire: &Wire,
     endpoint: Option<&str>,
     patience: Duration,
 ) -> Result<AmazonS3Builder> {
-    let retry = RetryConfig {
-        // The time alone ends it.
-        max_retries: 10_000,
-        retry_timeout: patience,
-        backoff: BackoffConfig {
-            init_backoff: Duration::from_millis(200),
-            max_backoff: Duration::from_secs(4),
-            base: 2.0,
-        },
-    };
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(&config.bucket)
         .with_region(region(config))
         .with_http_connector(wire.clone())
-        .with_retry(retry)
+        .with_retry(library::retry(patience))
         .with_allow_http(true)
         // Over TLS nobody changes the bytes on their way, and every byte would be hashed twice.
         .with_unsigned_payload(is_tls(config))
@@ -143,12 +122,5 @@ fn bucket_url(config: &Config, endpoint: Option<&str>) -> String {
     match endpoint.split_once("://") {
         Some((scheme, host)) => format!("{scheme}://{}.{host}", config.bucket),
         None => format!("https://{}.{endpoint}", config.bucket),
-    }
-}
-
-fn unusable(error: &(dyn std::error::Error + 'static)) -> Error {
-    Error::Unusable {
-        root: "storage.url".to_owned(),
-        why: error.to_string(),
     }
 }

@@ -7,11 +7,13 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use http::{HeaderMap, HeaderValue, Method, Request, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use object_store::{
     PutPayload,
     aws::{AwsAuthorizer, AwsCredentialProvider},
+    azure::{AzureAuthorizer, AzureCredentialProvider},
     client::{HttpClient, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody},
+    gcp::GcpCredentialProvider,
 };
 
 use super::fault::{Refusal, fault};
@@ -38,6 +40,11 @@ pub(crate) enum Signs {
         /// Whether bodies are signed too; not where TLS protects them.
         bodies: bool,
     },
+    Azure {
+        credentials: AzureCredentialProvider,
+        account: String,
+    },
+    Google(GcpCredentialProvider),
 }
 
 /// One call. Whatever it does, doing it twice does no more.
@@ -72,14 +79,25 @@ impl<'a> Call<'a> {
 }
 
 pub(crate) struct Answer {
-    #[expect(dead_code, reason = "S3's say nothing that is needed; others' do")]
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
+impl Answer {
+    pub(crate) fn header(&self, name: &HeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
 impl Sender {
-    /// Repeats what may do with a repetition, signed anew each time.
     pub(crate) async fn send(&self, call: Call<'_>) -> Result<Answer> {
+        let (what, key) = (call.what, call.key);
+        let sent = self.try_send(call).await;
+        sent.map_err(|failed| failed.into_error(what, key))
+    }
+
+    /// Repeats what may do with a repetition, signed anew each time.
+    pub(crate) async fn try_send(&self, call: Call<'_>) -> Result<Answer, Failed> {
         let begun = Instant::now();
         let mut pause = Duration::from_millis(100);
         loop {
@@ -88,7 +106,7 @@ impl Sender {
                 Err(failed) => failed,
             };
             if !failed.passes() || begun.elapsed() + pause > self.patience {
-                return Err(failed.into_error(call.what, call.key));
+                return Err(failed);
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(5));
@@ -148,13 +166,27 @@ impl Signs {
                     .with_sign_payload(*bodies)
                     .try_authorize(request, None)?;
             }
+            Self::Azure {
+                credentials,
+                account,
+            } => {
+                let credential = credentials.get_credential().await?;
+                AzureAuthorizer::new(&credential, account).try_authorize(request)?;
+            }
+            Self::Google(credentials) => {
+                let credential = credentials.get_credential().await?;
+                let bearer = HeaderValue::from_str(&format!("Bearer {}", credential.bearer));
+                let mut bearer = bearer.map_err(|_| Failed::said("the token is not a header"))?;
+                bearer.set_sensitive(true);
+                request.headers_mut().insert(header::AUTHORIZATION, bearer);
+            }
         }
         Ok(())
     }
 }
 
 /// Why a call did not go through.
-enum Failed {
+pub(crate) enum Failed {
     Http(HttpError),
     /// The credentials, or the signing.
     Library(object_store::Error),
@@ -166,9 +198,26 @@ impl Failed {
         Self::Said(why)
     }
 
+    fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Http(error) => Refusal::find(error),
+            Self::Library(_) | Self::Said(_) => None,
+        }
+    }
+
+    /// What the store answered, if it did.
+    pub(crate) fn status(&self) -> Option<StatusCode> {
+        Some(self.refusal()?.status)
+    }
+
+    /// Whether the store said one of these.
+    pub(crate) fn is(&self, codes: &[&str]) -> bool {
+        self.refusal().is_some_and(|refusal| refusal.is(codes))
+    }
+
     fn passes(&self) -> bool {
         match self {
-            Self::Http(error) => match Refusal::find(error) {
+            Self::Http(error) => match self.refusal() {
                 Some(refusal) => refusal.passes(),
                 None => !matches!(error.kind(), HttpErrorKind::Unknown | HttpErrorKind::Decode),
             },
@@ -176,7 +225,7 @@ impl Failed {
         }
     }
 
-    fn into_error(self, what: &'static str, key: &str) -> Error {
+    pub(crate) fn into_error(self, what: &'static str, key: &str) -> Error {
         match self {
             Self::Http(error) => fault(what, key, &error),
             Self::Library(error) => fault(what, key, &error),

@@ -21,6 +21,7 @@ pub(crate) fn read<'a, T: Deserialize<'a> + Root>(
         is_ours: false,
     };
     let text = std::str::from_utf8(answer).map_err(|error| failed(error.to_string()))?;
+    let text = text.trim_start_matches('\u{feff}');
     if !text.contains(&format!("<{}", T::ROOT)) {
         return Err(failed(format!("the answer is no {}", T::ROOT)));
     }

@@ -39,6 +39,24 @@ pub enum Vendor {
     Google,
 }
 
+impl Vendor {
+    const ALL: [Self; 3] = [Self::S3, Self::Azure, Self::Google];
+
+    /// What the addresses of its buckets begin with.
+    pub fn scheme(self) -> &'static str {
+        match self {
+            Self::S3 => "s3",
+            Self::Azure => "azure",
+            Self::Google => "gs",
+        }
+    }
+
+    pub fn of(scheme: &str) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|vendor| vendor.scheme() == scheme)
+    }
+}
+
 /// A name and its secret. Azure: the account, and its key or a shared access signature.
 #[derive(Clone)]
 pub struct Keys {
@@ -107,11 +125,6 @@ impl Config {
 
     /// The same without the prefix.
     pub(crate) fn root(&self) -> String {
-        let scheme = match self.vendor {
-            Vendor::S3 => "s3",
-            Vendor::Azure => "azure",
-            Vendor::Google => "gs",
-        };
-        format!("{scheme}://{}", self.bucket)
+        format!("{}://{}", self.vendor.scheme(), self.bucket)
     }
 }

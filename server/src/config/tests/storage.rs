@@ -6,9 +6,15 @@ use super::{load, refusal};
 use crate::config::StorageUrl;
 
 const BUCKET: &str = "storage.url = 's3://bucket/a/prefix/'\n";
+const CONTAINER: &str = "storage.url = 'azure://container'\n";
+const GOOGLES: &str = "storage.url = 'gs://bucket/x'\n";
 
 fn bucket(keys: &str) -> blob::objects::Config {
-    let config = load(&format!("{BUCKET}{keys}"), &[]);
+    stored(&format!("{BUCKET}{keys}"))
+}
+
+fn stored(file: &str) -> blob::objects::Config {
+    let config = load(file, &[]);
     let store = config.storage.store(config.outbound());
     let blob::Config::Objects(config) = store else {
         panic!("a bucket");
@@ -59,8 +65,29 @@ fn a_bucket_is_read_with_all_that_belongs_to_it() {
 }
 
 #[test]
+fn containers_and_googles_buckets_have_keys_of_their_own() {
+    let azure = stored(&format!(
+        "{CONTAINER}storage.access_key = 'acc'\nstorage.secret_key = 'a2V5'\nstorage.storage_class = 'Cool'\nstorage.redirect = true\nstorage.redirect_endpoint = 'https://cdn.lab'"
+    ));
+    assert_eq!(azure.vendor, Vendor::Azure);
+    assert_eq!(azure.shown(), "azure://container");
+    assert_eq!(azure.account.as_deref(), Some("acc"));
+    assert_eq!(azure.keys.expect("keys").secret, "a2V5");
+    // With the machine's identity the account has to be named all the same.
+    let named = stored(&format!("{CONTAINER}storage.access_key = 'acc'"));
+    assert!(named.account.is_some() && named.keys.is_none());
+    let google = stored(&format!(
+        "{GOOGLES}storage.credentials = '/etc/gcs.json'\nstorage.redirect = true"
+    ));
+    assert_eq!(google.shown(), "gs://bucket/x");
+    assert_eq!(google.credentials.as_deref(), Some("/etc/gcs.json"));
+}
+
+#[test]
 fn keys_that_do_not_go_together_are_refused() {
     let of_bucket = |keys: &str| format!("{BUCKET}{keys}");
+    let of_azure = |keys: &str| format!("{CONTAINER}{keys}");
+    let of_google = |keys: &str| format!("{GOOGLES}{keys}");
     for (file, words) in [
         (
             "storage.endpoint = 'https://s3.lab'".to_owned(),
@@ -70,6 +97,39 @@ fn keys_that_do_not_go_together_are_refused() {
             "storage.secret_key = 'geheim'".to_owned(),
             "`storage.secret_key` is for object stores",
         ),
+        (
+            of_azure("storage.region = 'eu-1'"),
+            "`storage.region` goes with `s3://`, and `storage.url` is `azure://…`",
+        ),
+        (
+            of_google("storage.secret_key = 'geheim'"),
+            "`storage.secret_key` goes with `s3://` and `azure://`",
+        ),
+        (
+            of_bucket("storage.credentials = 'geheim'"),
+            "`storage.credentials` goes with `gs://`",
+        ),
+        (
+            of_google("storage.redirect = true\nstorage.redirect_endpoint = 'https://cdn.lab'"),
+            "`storage.redirect_endpoint` goes with",
+        ),
+        (
+            of_google("storage.credentials = 'anonymous'\nstorage.redirect = true"),
+            "needs credentials that can sign",
+        ),
+        (
+            of_azure("storage.secret_key = 'geheim'"),
+            "needs the storage account in `storage.access_key`",
+        ),
+        (
+            of_azure("storage.storage_class = 'Archive'"),
+            "`Hot`, `Cool` or `Cold`",
+        ),
+        (
+            "storage.url = 'azure://c/a b'".to_owned(),
+            "`azure://BUCKET/PREFIX`",
+        ),
+        ("storage.url = 'swift://c'".to_owned(), "does not speak"),
         (of_bucket("storage.reserve = '1GiB'"), "is for a directory"),
         (of_bucket("storage.secret_key = 'geheim'"), "go together"),
         (
@@ -110,6 +170,8 @@ fn credentials_may_stand_where_the_vendors_programs_look() {
         ("AWS_ACCESS_KEY_ID", "id"),
         ("AWS_SECRET_ACCESS_KEY", "secret"),
         ("AWS_SESSION_TOKEN", ""),
+        ("AZURE_TENANT_ID", "tenant"),
+        ("GOOGLE_APPLICATION_CREDENTIALS", "/gcs.json"),
         ("OTHER", "x"),
     ];
     let config = load(BUCKET, &variables);
@@ -120,6 +182,11 @@ fn credentials_may_stand_where_the_vendors_programs_look() {
         [
             ("AWS_ACCESS_KEY_ID".to_owned(), "id".to_owned()),
             ("AWS_SECRET_ACCESS_KEY".to_owned(), "secret".to_owned()),
+            ("AZURE_TENANT_ID".to_owned(), "tenant".to_owned()),
+            (
+                "GOOGLE_APPLICATION_CREDENTIALS".to_owned(),
+                "/gcs.json".to_owned()
+            ),
         ]
     );
 }

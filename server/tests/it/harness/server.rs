@@ -64,17 +64,31 @@ fn bucket() -> Vec<(&'static str, String)> {
 
 /// The settings of a fresh bucket on this server.
 pub fn bucket_on(s3: testkit::S3) -> Vec<(&'static str, String)> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let name = runtime.block_on(s3.fresh_bucket());
+    let name = wait_for(s3.fresh_bucket());
     vec![
         ("SEAWALL_STORAGE__URL", format!("s3://{name}/registry")),
         ("SEAWALL_STORAGE__ENDPOINT", s3.endpoint),
         ("SEAWALL_STORAGE__ACCESS_KEY", s3.id),
         ("SEAWALL_STORAGE__SECRET_KEY", s3.secret),
     ]
+}
+
+/// The settings of a fresh container of Azure's.
+pub fn container_on(azure: testkit::Azure) -> Vec<(&'static str, String)> {
+    let name = wait_for(azure.fresh_container());
+    vec![
+        ("SEAWALL_STORAGE__URL", format!("azure://{name}/registry")),
+        ("SEAWALL_STORAGE__ENDPOINT", azure.endpoint),
+        ("SEAWALL_STORAGE__ACCESS_KEY", azure.account),
+        ("SEAWALL_STORAGE__SECRET_KEY", azure.key),
+    ]
+}
+
+fn wait_for<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(future)
 }
 
 fn on_stores(

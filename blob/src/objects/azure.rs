@@ -3,17 +3,16 @@
 
 mod calls;
 mod credentials;
+mod sas;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use async_trait::async_trait;
-use http::Method;
+use base64::{Engine, prelude::BASE64_STANDARD};
 use object_store::{
     azure::{AzureCredentialProvider, MicrosoftAzureBuilder},
-    path::Path,
     signer::Signer,
 };
-use url::Url;
+use tokio::sync::Mutex;
 
 use super::{
     config::{Config, Redirect},
@@ -24,6 +23,8 @@ use super::{
 };
 use crate::{Error, Result};
 pub(crate) use calls::Calls;
+use credentials::Told;
+use sas::{Delegated, Sas, With};
 
 pub(crate) fn open(config: &Config) -> Result<Library> {
     let wire = Wire::new(config.outbound.clone());
@@ -46,28 +47,8 @@ pub(crate) fn open(config: &Config) -> Result<Library> {
         let built = builder(patience).with_credentials(shared.clone()).build();
         built.map_err(|error| unusable(&error))
     };
-    let reads = Arc::new(client(QUICK)?);
-    let signer = match &config.redirect {
-        Redirect::Never => None,
-        Redirect::To(address) => {
-            if credentials::is_sas(config) {
-                return Err(Error::Unusable {
-                    root: "storage.redirect".to_owned(),
-                    why: "with a shared access signature nothing can be signed for clients: give the account's key or an identity, or no `storage.redirect`".to_owned(),
-                });
-            }
-            let there = address
-                .as_deref()
-                .map(|address| public_url(config, account, address));
-            Some(Arc::new(Elsewhere {
-                signer: reads.clone(),
-                here: url.clone(),
-                there: there.unwrap_or_else(|| url.clone()),
-            }) as Arc<dyn Signer>)
-        }
-    };
-    let calls = Calls {
-        sender: Sender {
+    let sender = || -> Result<Sender> {
+        Ok(Sender {
             wire: library::http(&wire)?,
             signs: Signs::Azure {
                 credentials: shared.clone(),
@@ -75,7 +56,23 @@ pub(crate) fn open(config: &Config) -> Result<Library> {
             },
             url: url.clone(),
             patience: PATIENT,
-        },
+        })
+    };
+    let signer = match &config.redirect {
+        Redirect::Never => None,
+        Redirect::To(address) => {
+            let there = address.as_deref();
+            let there = there.map(|address| public_url(config, account, address));
+            Some(Arc::new(Sas {
+                account: account.to_owned(),
+                container: config.bucket.clone(),
+                there: there.unwrap_or_else(|| url.clone()),
+                with: signs_with(config, sender()?)?,
+            }) as Arc<dyn Signer>)
+        }
+    };
+    let calls = Calls {
+        sender: sender()?,
         container: config.bucket.clone(),
         prefix: config.below(),
         tier: config.storage_class.clone(),
@@ -83,7 +80,7 @@ pub(crate) fn open(config: &Config) -> Result<Library> {
     Ok(Library {
         root: config.root(),
         writes: Arc::new(client(PATIENT)?),
-        reads,
+        reads: Arc::new(client(QUICK)?),
         lacking: Lacking::Azure(calls),
         signer,
         storage_class: config.storage_class.clone(),
@@ -124,36 +121,29 @@ fn has_account(host: &str, account: &str) -> bool {
     rest.is_some_and(|rest| rest.starts_with('.'))
 }
 
-/// Signs for an address under which clients know the account: what is signed is the resource, wherever it is asked for.
-#[derive(Debug)]
-struct Elsewhere<S> {
-    signer: Arc<S>,
-    here: String,
-    there: String,
-}
-
-#[async_trait]
-impl<S: Signer + std::fmt::Debug> Signer for Elsewhere<S> {
-    async fn signed_url(
-        &self,
-        method: Method,
-        path: &Path,
-        lasts: Duration,
-    ) -> object_store::Result<Url> {
-        let url = self.signer.signed_url(method, path, lasts).await?;
-        if self.here == self.there {
-            return Ok(url);
+/// With what addresses for clients are signed.
+fn signs_with(config: &Config, sender: Sender) -> Result<With> {
+    let refused = |why: &str| Error::Unusable {
+        root: "storage.redirect".to_owned(),
+        why: why.to_owned(),
+    };
+    match credentials::told(config) {
+        Told::Key(key) => {
+            let key = BASE64_STANDARD.decode(key);
+            Ok(With::Key(
+                key.map_err(|_| refused("the account's key is not Base64"))?,
+            ))
         }
-        let rest = url.as_str().strip_prefix(&self.here);
-        let moved = rest.map(|rest| Url::parse(&format!("{}{rest}", self.there)));
-        moved
-            .transpose()
-            .ok()
-            .flatten()
-            .ok_or_else(|| object_store::Error::Generic {
-                store: "Azure",
-                source: "the address for clients is none".into(),
-            })
+        Told::Signature => Err(refused(
+            "with a shared access signature nothing can be signed for clients: give the account's key or an identity, or no `storage.redirect`",
+        )),
+        Told::Identity => Ok(With::Delegated(Box::new(Delegated {
+            sender: Sender {
+                patience: QUICK,
+                ..sender
+            },
+            last: Mutex::new(None),
+        }))),
     }
 }
 

@@ -26,31 +26,31 @@ const ENDPOINT: &str = "https://storage.googleapis.com";
 pub(crate) fn open(config: &Config) -> Result<Library> {
     let wire = Wire::new(config.outbound.clone());
     let endpoint = config.endpoint.as_deref().unwrap_or(ENDPOINT);
-    let builder = |patience| {
+    let builder = |endpoint, patience| {
         GoogleCloudStorageBuilder::new()
             .with_bucket_name(&config.bucket)
             .with_base_url(endpoint)
             .with_http_connector(wire.clone())
             .with_retry(library::retry(patience))
     };
-    let first = credentials::lay_into(builder(QUICK), config)?.build();
+    let first = credentials::lay_into(builder(endpoint, QUICK), config)?.build();
     let first = first.map_err(|error| unusable(&error))?;
     // One for all, so that they are renewed once.
     let shared: GcpCredentialProvider = Arc::new(Patient::new(first.credentials().clone()));
     let signing: GcpSigningCredentialProvider =
         Arc::new(Patient::new(first.signing_credentials().clone()));
-    let client = |patience| {
-        let built = builder(patience)
+    let client = |endpoint, patience| {
+        let built = builder(endpoint, patience)
             .with_credentials(shared.clone())
             .with_signing_credentials(signing.clone())
             .build();
         built.map_err(|error| unusable(&error))
     };
-    let reads = Arc::new(client(QUICK)?);
     let signer = match &config.redirect {
         Redirect::Never => None,
         Redirect::To(None) if !credentials::is_anonymous(config) => {
-            Some(reads.clone() as Arc<dyn Signer>)
+            // The host is signed too, and the crate knows no other.
+            Some(Arc::new(client(ENDPOINT, QUICK)?) as Arc<dyn Signer>)
         }
         Redirect::To(None) => {
             return Err(refused(
@@ -69,8 +69,8 @@ pub(crate) fn open(config: &Config) -> Result<Library> {
     };
     Ok(Library {
         root: config.root(),
-        writes: Arc::new(client(PATIENT)?),
-        reads,
+        writes: Arc::new(client(endpoint, PATIENT)?),
+        reads: Arc::new(client(endpoint, QUICK)?),
         lacking: Lacking::Google(Calls {
             xml: s3::Calls { sender },
             class: config.storage_class.clone(),

@@ -62,24 +62,36 @@ pub(super) fn lay_into(
     builder
 }
 
-/// Whether it is a shared access signature that lets us in.
-pub(super) fn is_sas(config: &Config) -> bool {
+/// What lets us in.
+pub(super) enum Told<'a> {
+    /// The account's key.
+    Key(&'a str),
+    /// A shared access signature.
+    Signature,
+    /// What somebody is or the machine is.
+    Identity,
+}
+
+pub(super) fn told(config: &Config) -> Told<'_> {
     if let Some(keys) = &config.keys {
-        return is_signature(&keys.secret);
+        if is_signature(&keys.secret) {
+            return Told::Signature;
+        }
+        return Told::Key(&keys.secret);
     }
     let said = said(config);
-    let is_said = |names: &[&str]| names.iter().all(|name| said.contains_key(name));
-    let others: [&[&str]; 4] = [
-        &["AZURE_STORAGE_ACCOUNT_KEY"],
-        &["AZURE_STORAGE_KEY"],
-        &[
-            "AZURE_CLIENT_ID",
-            "AZURE_TENANT_ID",
-            "AZURE_FEDERATED_TOKEN_FILE",
-        ],
-        &["AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_CLIENT_SECRET"],
-    ];
-    is_said(&[SAS]) && !others.into_iter().any(is_said)
+    let keys = ["AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_KEY"];
+    if let Some(key) = keys.iter().find_map(|name| said.get(name)) {
+        return Told::Key(key);
+    }
+    let is_said = |name: &str| said.contains_key(name);
+    let is_somebody = is_said("AZURE_CLIENT_ID")
+        && is_said("AZURE_TENANT_ID")
+        && (is_said("AZURE_FEDERATED_TOKEN_FILE") || is_said("AZURE_CLIENT_SECRET"));
+    if is_said(SAS) && !is_somebody {
+        return Told::Signature;
+    }
+    Told::Identity
 }
 
 /// An account's key is Base64, a shared access signature a query.
@@ -133,15 +145,21 @@ mod tests {
         assert_eq!(account(&config).unwrap(), "ours");
         assert_eq!(laid(&config, AzureConfigKey::AccessKey), None);
         assert!(laid(&config, AzureConfigKey::SasKey).is_some());
-        assert!(is_sas(&config));
+        assert!(matches!(told(&config), Told::Signature));
     }
 
     #[test]
     fn a_signature_of_the_environment_counts_where_nothing_stronger_is_said() {
         let sas = (SAS, "sv=1&sig=x");
-        assert!(is_sas(&config(&[sas])));
-        assert!(!is_sas(&config(&[sas, ("AZURE_STORAGE_KEY", "eA==")])));
-        assert!(is_sas(&config(&[sas, ("AZURE_CLIENT_ID", "c")])));
+        assert!(matches!(told(&config(&[sas])), Told::Signature));
+        let key = ("AZURE_STORAGE_KEY", "eA==");
+        assert!(matches!(told(&config(&[sas, key])), Told::Key("eA==")));
+        let client = ("AZURE_CLIENT_ID", "c");
+        assert!(matches!(told(&config(&[sas, client])), Told::Signature));
+        let (tenant, secret) = (("AZURE_TENANT_ID", "t"), ("AZURE_CLIENT_SECRET", "s"));
+        let somebody = config(&[sas, client, tenant, secret]);
+        assert!(matches!(told(&somebody), Told::Identity));
+        assert!(matches!(told(&config(&[])), Told::Identity));
         assert!(account(&config(&[sas])).is_err());
     }
 }

@@ -28,7 +28,8 @@ impl Calls {
     pub(crate) async fn complete(&self, key: &str, id: &str, parts: &[Part]) -> Result<()> {
         let mut body = String::from("<CompleteMultipartUpload>");
         for Part { number, tag, .. } in parts {
-            let tag = quick_xml::escape::escape(tag);
+            // Google reads no escaped quotes.
+            let tag = quick_xml::escape::partial_escape(tag);
             let _ = write!(
                 body,
                 "<Part><PartNumber>{number}</PartNumber><ETag>{tag}</ETag></Part>"

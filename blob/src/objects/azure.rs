@@ -76,6 +76,7 @@ pub(crate) fn open(config: &Config) -> Result<Library> {
         container: config.bucket.clone(),
         prefix: config.below(),
         tier: config.storage_class.clone(),
+        is_single: matches!(credentials::told(config), Told::Signature),
     };
     Ok(Library {
         root: config.root(),

@@ -158,6 +158,11 @@ impl Library {
     }
 
     pub(crate) async fn delete(&self, keys: &[String]) -> Vec<Result<()>> {
+        if let Lacking::Azure(calls) = &self.lacking
+            && calls.is_single
+        {
+            return calls.delete_each(keys).await;
+        }
         let mut answers = Vec::with_capacity(keys.len());
         for keys in keys.chunks(DELETES) {
             match self.delete_some(keys).await {

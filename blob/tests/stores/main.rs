@@ -68,7 +68,7 @@ fn config(vendor: Vendor, bucket: String, endpoint: &str) -> objects::Config {
 
 async fn bucket(s3: &testkit::S3) -> objects::Config {
     objects::Config {
-        keys: keys(&s3.id, &s3.secret),
+        keys: Some(keys(&s3.id, &s3.secret)),
         redirect: Redirect::To(None),
         ..config(Vendor::S3, s3.fresh_bucket().await, &s3.endpoint)
     }
@@ -77,7 +77,7 @@ async fn bucket(s3: &testkit::S3) -> objects::Config {
 async fn container(azure: &testkit::Azure) -> objects::Config {
     objects::Config {
         account: Some(azure.account.clone()),
-        keys: keys(&azure.account, &azure.key),
+        keys: Some(keys(&azure.account, &azure.key)),
         redirect: Redirect::To(None),
         ..config(
             Vendor::Azure,
@@ -94,12 +94,12 @@ async fn googles(gcs: &testkit::Gcs) -> objects::Config {
     }
 }
 
-fn keys(id: &str, secret: &str) -> Option<Keys> {
-    Some(Keys {
+fn keys(id: &str, secret: &str) -> Keys {
+    Keys {
         id: id.to_owned(),
         secret: secret.to_owned(),
         session_token: None,
-    })
+    }
 }
 
 impl World {

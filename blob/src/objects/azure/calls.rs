@@ -14,6 +14,7 @@
 use std::{fmt::Write as _, time::SystemTime};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use futures_util::future::join_all;
 use http::{Method, StatusCode, header};
 use serde::Deserialize;
 
@@ -30,6 +31,8 @@ use crate::{
 
 /// A page of a list; what Azure allows at most.
 const PAGE: &str = "5000";
+/// Blobs that are deleted at once, where they are deleted one by one.
+const AT_ONCE: usize = 10;
 
 pub(crate) struct Calls {
     /// Its address is the account's.
@@ -39,6 +42,8 @@ pub(crate) struct Calls {
     pub(crate) prefix: String,
     /// What whole blobs are stored in.
     pub(crate) tier: Option<String>,
+    /// Whether many blobs are deleted one by one: a shared access signature need not be good for a batch (with Azurite it never is).
+    pub(crate) is_single: bool,
 }
 
 impl Calls {
@@ -149,6 +154,16 @@ impl Calls {
                 _ => Err(failed.into_error("delete", &path)),
             },
         }
+    }
+
+    /// Deletes many, some at once; answers in the order of the keys.
+    pub(crate) async fn delete_each(&self, keys: &[String]) -> Vec<Result<()>> {
+        let mut answers = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(AT_ONCE) {
+            let deletes: Vec<_> = keys.iter().map(|key| self.delete(key, None)).collect();
+            answers.extend(join_all(deletes).await);
+        }
+        answers
     }
 
     pub(crate) async fn list(&self, prefix: &str, token: Option<&str>) -> Result<Page<Object>> {

@@ -18,6 +18,7 @@ mod s3;
 mod send;
 mod staged;
 mod stored;
+mod swift;
 mod wire;
 mod writer;
 mod xml;
@@ -56,6 +57,7 @@ impl Objects {
             config::Vendor::S3 => Backend::Library(s3::open(config)?),
             config::Vendor::Azure => Backend::Library(azure::open(config)?),
             config::Vendor::Google => Backend::Library(google::open(config)?),
+            config::Vendor::Swift => Backend::Swift(swift::Swift::open(config).await?),
         };
         let opened = Self {
             bucket: Bucket::new(config, backend),

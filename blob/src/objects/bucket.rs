@@ -9,9 +9,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{Stream, TryStreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt};
 
-use super::{config::Config, library::Library, progress::Part};
+use super::{config::Config, library::Library, progress::Part, swift::Swift};
 use crate::{Error, Result};
 
 /// How long the head of an answer to a read may take, repetitions included.
@@ -29,6 +29,7 @@ pub(crate) struct Bucket {
 pub(crate) enum Backend {
     /// Through the crate `object_store`: S3 and what is like it.
     Library(Library),
+    Swift(Swift),
 }
 
 /// An object as lists show it.
@@ -97,6 +98,7 @@ impl Bucket {
     pub(crate) async fn put(&self, key: &str, frames: Vec<Bytes>) -> Result<()> {
         match &self.backend {
             Backend::Library(library) => library.put(&self.key(key), frames).await,
+            Backend::Swift(swift) => swift.put(&self.key(key), frames).await.map(drop),
         }
     }
 
@@ -104,6 +106,7 @@ impl Bucket {
     pub(crate) async fn put_new(&self, key: &str, bytes: Bytes) -> Result<()> {
         match &self.backend {
             Backend::Library(library) => library.put_new(&self.key(key), bytes).await,
+            Backend::Swift(swift) => swift.put_new(&self.key(key), bytes).await,
         }
     }
 
@@ -116,7 +119,14 @@ impl Bucket {
         let whole = self.key(key);
         let got = async {
             match &self.backend {
-                Backend::Library(library) => library.get(&whole, range).await,
+                Backend::Library(library) => library
+                    .get(&whole, range)
+                    .await
+                    .map(|(size, bytes)| (size, bytes.boxed())),
+                Backend::Swift(swift) => swift
+                    .get(&whole, range)
+                    .await
+                    .map(|(size, bytes)| (size, bytes.boxed())),
             }
         };
         self.soon("get", key, got).await
@@ -145,6 +155,7 @@ impl Bucket {
         let looked = async {
             match &self.backend {
                 Backend::Library(library) => library.head(&whole).await,
+                Backend::Swift(swift) => swift.head(&whole).await,
             }
         };
         match self.soon("look at", key, looked).await {
@@ -159,6 +170,7 @@ impl Bucket {
         let whole: Vec<String> = keys.iter().map(|key| self.key(key)).collect();
         match &self.backend {
             Backend::Library(library) => library.delete(&whole).await,
+            Backend::Swift(swift) => swift.delete(&whole).await,
         }
     }
 
@@ -166,6 +178,7 @@ impl Bucket {
     pub(crate) async fn list(&self, prefix: &str, token: Option<&str>) -> Result<Page<Object>> {
         let mut page = match &self.backend {
             Backend::Library(library) => library.list(&self.key(prefix), token).await?,
+            Backend::Swift(swift) => swift.list(&self.key(prefix), token).await?,
         };
         for object in &mut page.found {
             object.key = self.below(&object.key);
@@ -173,10 +186,19 @@ impl Bucket {
         Ok(page)
     }
 
+    /// Parts of one upload.
+    pub(crate) fn most_parts(&self) -> u32 {
+        match &self.backend {
+            Backend::Library(_) => 10_000,
+            Backend::Swift(swift) => swift.most_parts(),
+        }
+    }
+
     /// Begins an object in parts, of a key that no object ever had; answers the vendor's name for it.
     pub(crate) async fn begin(&self, key: &str) -> Result<String> {
         match &self.backend {
             Backend::Library(library) => library.begin(&self.key(key)).await,
+            Backend::Swift(swift) => swift.begin(&self.key(key)).await,
         }
     }
 
@@ -190,6 +212,7 @@ impl Bucket {
     ) -> Result<String> {
         match &self.backend {
             Backend::Library(library) => library.put_part(&self.key(key), id, number, frames).await,
+            Backend::Swift(swift) => swift.put_part(&self.key(key), id, number, frames).await,
         }
     }
 
@@ -198,6 +221,7 @@ impl Bucket {
     pub(crate) async fn complete(&self, key: &str, id: &str, parts: &[Part]) -> Result<()> {
         match &self.backend {
             Backend::Library(library) => library.complete(&self.key(key), id, parts).await,
+            Backend::Swift(swift) => swift.complete(&self.key(key), id, parts).await,
         }
     }
 
@@ -205,6 +229,7 @@ impl Bucket {
     pub(crate) async fn abort(&self, key: &str, id: &str) -> Result<()> {
         let aborted = match &self.backend {
             Backend::Library(library) => library.abort(&self.key(key), id).await,
+            Backend::Swift(swift) => swift.abort(&self.key(key), id).await,
         };
         match aborted {
             Err(Error::NotFound) => Ok(()),
@@ -216,6 +241,7 @@ impl Bucket {
     pub(crate) async fn begun(&self, prefix: &str, token: Option<&str>) -> Result<Page<Begun>> {
         let mut page = match &self.backend {
             Backend::Library(library) => library.begun(&self.key(prefix), token).await?,
+            Backend::Swift(swift) => swift.begun(&self.key(prefix), token).await?,
         };
         for begun in &mut page.found {
             begun.key = self.below(&begun.key);
@@ -227,6 +253,7 @@ impl Bucket {
     pub(crate) fn signs(&self) -> bool {
         match &self.backend {
             Backend::Library(library) => library.signs(),
+            Backend::Swift(swift) => swift.signs(),
         }
     }
 
@@ -234,6 +261,7 @@ impl Bucket {
     pub(crate) async fn sign(&self, key: &str, lasts: Duration) -> Result<Option<String>> {
         match &self.backend {
             Backend::Library(library) => library.sign(&self.key(key), lasts).await,
+            Backend::Swift(swift) => swift.sign(&self.key(key), lasts).await,
         }
     }
 }

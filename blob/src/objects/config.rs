@@ -2,6 +2,8 @@
 
 use outbound::Outbound;
 
+pub use super::swift::config as swift;
+
 /// A bucket, and how it is reached.
 #[derive(Clone)]
 pub struct Config {
@@ -28,6 +30,8 @@ pub struct Config {
     pub encryption: Option<Encryption>,
     /// Whether clients are sent to the store for what they pull, and under which address.
     pub redirect: Redirect,
+    /// For Swift alone.
+    pub swift: swift::Config,
     pub outbound: Outbound,
 }
 
@@ -37,10 +41,11 @@ pub enum Vendor {
     S3,
     Azure,
     Google,
+    Swift,
 }
 
 impl Vendor {
-    const ALL: [Self; 3] = [Self::S3, Self::Azure, Self::Google];
+    const ALL: [Self; 4] = [Self::S3, Self::Azure, Self::Google, Self::Swift];
 
     /// What the addresses of its buckets begin with.
     pub fn scheme(self) -> &'static str {
@@ -48,6 +53,7 @@ impl Vendor {
             Self::S3 => "s3",
             Self::Azure => "azure",
             Self::Google => "gs",
+            Self::Swift => "swift",
         }
     }
 
@@ -105,6 +111,7 @@ impl Config {
             storage_class: None,
             encryption: None,
             redirect: Redirect::Never,
+            swift: swift::Config::default(),
             outbound,
         }
     }

@@ -30,8 +30,10 @@ impl Refusal {
 
     /// Whether asking again, after a while, may do.
     pub(crate) fn passes(&self) -> bool {
-        matches!(self.status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
-            || self.is(&["SlowDown", "RequestTimeout", "OperationAborted"])
+        matches!(
+            self.status.as_u16(),
+            408 | 429 | 498 | 500 | 502 | 503 | 504
+        ) || self.is(&["SlowDown", "RequestTimeout", "OperationAborted"])
     }
 
     pub(crate) fn is(&self, codes: &[&str]) -> bool {

@@ -5,7 +5,8 @@
 //! docker/registry/v2/blobs/<alg>/<2 hex>/<hex>/data, data.1, …   content whose digest was known when it was stored
 //! objects/<2 hex>/<key>.<16 hex>                                 what an upload stored before its digest was known
 //! docker/registry/v2/blobs/<alg>/<2 hex>/<hex>/up.<key>.<16 hex>.<size>   a mark: that object is this content
-//! begun/objects/<2 hex>/<key>.<16 hex>                           Azure: an upload in parts that has not ended
+//! begun/objects/<2 hex>/<key>.<16 hex>                           Azure, Swift: an upload in parts that has not ended
+//! segments/objects/<2 hex>/<key>.<16 hex>/…                       Swift: the parts of that object
 //! ```
 //! No name below `objects/` is given twice, so that what a node sends late hits nothing that counts. The mark's name is the
 //! content's location; it holds all that a database needs that lost its list.

@@ -33,7 +33,7 @@ const INLINE: usize = 64 << 10;
 pub(crate) const LEAST_PART: u64 = 5 << 20;
 /// What parts grow to.
 const LARGEST_PART: u64 = 128 << 20;
-/// Part numbers end here.
+/// With so many parts a thousand of the first size are few.
 const PARTS: u32 = 10_000;
 
 pub(crate) struct Writer {
@@ -329,19 +329,24 @@ impl Writer {
         sent + self.sending.task.len() as u32
     }
 
-    /// Grows, so that 10,000 parts hold a thousand times a gibibyte.
+    /// Grows, so that 10,000 parts hold a thousand times a gibibyte; sooner where there may be fewer.
     fn part_size(&self) -> u64 {
         let least = self.objects.part_size;
-        match self.next_number() {
-            0..=1000 => least,
-            1001..=2000 => (4 * least).min(LARGEST_PART).max(least),
-            _ => LARGEST_PART.max(least),
+        let most = self.objects.bucket.most_parts();
+        let few = most / if most < PARTS { 20 } else { 10 };
+        let number = self.next_number();
+        if number <= few {
+            least
+        } else if number <= 2 * few {
+            (4 * least).min(LARGEST_PART).max(least)
+        } else {
+            LARGEST_PART.max(least)
         }
     }
 
     /// Starts a part of what was gathered; the one before is done.
     async fn send_part(&mut self) -> Result<()> {
-        if self.next_number() > PARTS {
+        if self.next_number() > self.objects.bucket.most_parts() {
             return Err(Error::TooLarge {
                 len: self.offset(),
                 max: self.sent.offset,

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod contents;
+mod swift;
 mod takeover;
 mod uploads;
 
@@ -39,6 +40,14 @@ fn on_each(test: impl AsyncFn(World)) {
         if let Some(azure) = testkit::azure() {
             eprintln!("in a container of Azure's");
             test(World::new(container(&azure).await.into(), None).await).await;
+        }
+        if let Some(swift) = testkit::swift() {
+            eprintln!("in a container of Swift's");
+            test(World::new(swift::container(&swift).await.into(), None).await).await;
+        }
+        if let Some(ceph) = testkit::ceph_swift() {
+            eprintln!("in a container of Ceph's");
+            test(World::new(swift::container(&ceph).await.into(), None).await).await;
         }
         if let Some(gcs) = testkit::gcs() {
             eprintln!("in a bucket of Google's");

@@ -92,9 +92,25 @@ impl Client {
                 Ok(granted) => return Ok(granted),
                 Err(error) => {
                     let waited = patience.after(error, false).await;
-                    waited.map_err(|error| fault("get a token for", &self.root, &error))?;
+                    waited.map_err(|error| self.not_granted(&error))?;
                 }
             }
+        }
+    }
+
+    fn not_granted(&self, error: &HttpError) -> Error {
+        const WHAT: &str = "get a token for";
+        if !matches!(status(error), Some(401 | 403)) {
+            return fault(WHAT, &self.root, error);
+        }
+        Error::Remote {
+            what: WHAT,
+            key: self.root.clone(),
+            why: format!(
+                "the store answered {}: correct who asks in storage.swift, or in OS_USERNAME and the like",
+                status(error).unwrap_or_default()
+            ),
+            is_ours: true,
         }
     }
 

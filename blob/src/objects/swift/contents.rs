@@ -54,24 +54,19 @@ struct Listed {
 impl Swift {
     pub(crate) async fn put(&self, key: &str, frames: Vec<Bytes>) -> Result<String> {
         let tag = tag_of(frames.clone()).await?;
-        let mut call = self.put_call(key).header("etag", &tag);
+        let mut call = put_call(key).header("etag", &tag);
         call.body = PutPayload::from_iter(frames);
         self.put_sent(&call).await?;
         Ok(tag)
     }
 
     pub(crate) async fn put_new(&self, key: &str, bytes: Bytes) -> Result<()> {
-        let mut call = self.put_call(key).header("if-none-match", "*");
+        let mut call = put_call(key).header("if-none-match", "*");
         call.body = PutPayload::from(bytes);
         match self.client.try_send(&call).await {
             Err(error) if status(&error) != Some(412) => Err(self.refused_put(&call, &error)),
             _ => Ok(()),
         }
-    }
-
-    fn put_call<'a>(&self, key: &'a str) -> Call<'a> {
-        let call = Call::new("put", Method::PUT, To::Object(key));
-        call.header("content-type", "application/octet-stream")
     }
 
     async fn put_sent(&self, call: &Call<'_>) -> Result<()> {
@@ -167,22 +162,27 @@ impl Swift {
     }
 
     async fn found(&self, listed: Listed) -> Result<Object> {
+        let mut size = listed.bytes;
         // Ceph's lists tell of a large object the size of its manifest.
-        let is_true = self.info.nests || listed.slo_etag.is_some() || !self.is_own(&listed.name);
-        let size = match is_true {
-            true => listed.bytes,
-            false => match self.head(&listed.name).await {
+        if !self.info.nests && listed.slo_etag.is_none() && self.is_own(&listed.name) {
+            match self.head(&listed.name).await {
+                Ok(whole) => size = whole,
                 // It went meanwhile.
-                Err(Error::NotFound) => listed.bytes,
-                size => size?,
-            },
-        };
+                Err(Error::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
         Ok(Object {
             size,
             key: listed.name,
             modified: time(&listed.last_modified),
         })
     }
+}
+
+fn put_call(key: &str) -> Call<'_> {
+    let call = Call::new("put", Method::PUT, To::Object(key));
+    call.header("content-type", "application/octet-stream")
 }
 
 /// A read that has begun.

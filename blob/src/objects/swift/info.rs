@@ -96,9 +96,9 @@ fn read(body: &[u8]) -> Result<Option<Info>, serde_json::Error> {
 fn address(storage: &str) -> Option<String> {
     let (scheme, rest) = storage.split_once("://")?;
     let (host, path) = rest.split_once('/')?;
-    let before: Vec<_> = path.split('/').take_while(|part| *part != "v1").collect();
-    let before: String = before.iter().map(|part| format!("/{part}")).collect();
-    Some(format!("{scheme}://{host}{before}/info"))
+    let before = path.split('/').take_while(|part| *part != "v1");
+    let path: Vec<_> = [host].into_iter().chain(before).chain(["info"]).collect();
+    Some(format!("{scheme}://{}", path.join("/")))
 }
 
 impl Info {

@@ -255,7 +255,6 @@ struct ServiceV2 {
 }
 
 #[derive(Deserialize)]
-#[expect(clippy::struct_field_names, reason = "Keystone's own names")]
 struct EndpointV2 {
     region: Option<String>,
     #[serde(rename = "publicURL")]
@@ -370,16 +369,8 @@ fn choose(found: &[Address], choice: &Choice, interface: Interface) -> Result<St
 fn lifetime(issued: Option<&str>, ends: Option<&str>) -> Option<Duration> {
     let ends: Timestamp = ends?.parse().ok()?;
     let issued: Option<Timestamp> = issued.and_then(|issued| issued.parse().ok());
-    let begun = issued.unwrap_or_else(here);
+    let begun = issued.unwrap_or_else(Timestamp::now);
     Some(Duration::try_from(ends.duration_since(begun)).unwrap_or_default())
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "an old Keystone says only when a token ends, and this is compared with nothing else"
-)]
-fn here() -> Timestamp {
-    Timestamp::now()
 }
 
 #[cfg(test)]

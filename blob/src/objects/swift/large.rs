@@ -13,6 +13,9 @@
 //! They lie in the same container as all the rest: it exists, whoever was let into it is let into all of it, and one prefix
 //! keeps one registry.
 
+#[cfg(test)]
+mod tests;
+
 use bytes::Bytes;
 use http::Method;
 use object_store::client::HttpError;

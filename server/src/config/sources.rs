@@ -14,7 +14,7 @@ const DEFAULT_FILE: &str = "/etc/seawall/seawall.toml";
 pub(super) const OVERWRITE: &str = "CONFIG_OVERWRITE_JSON";
 
 /// Where object stores' own programs look for credentials: what their variables begin with, and single ones.
-const STORES: [&str; 2] = ["AWS_", "AZURE_"];
+const STORES: [&str; 4] = ["AWS_", "AZURE_", "OS_", "ST_"];
 const OF_STORES: [&str; 3] = [
     "GOOGLE_APPLICATION_CREDENTIALS",
     "IDENTITY_ENDPOINT",

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use blob::objects::config::Vendor::{Azure, Google, S3};
+use blob::objects::config::Vendor::{Azure, Google, S3, Swift};
 use blob::objects::config::{ANONYMOUS, Encryption, Keys, Redirect, Vendor};
 use ipnet::IpNet;
 use outbound::Outbound;
@@ -12,14 +12,14 @@ use serde::{
 };
 
 use super::{
-    ConfigError,
+    ConfigError, swift,
     values::{Secret, networks, optional_size, part_size},
 };
 
 /// A key that not every kind of store has: its name, whether it is set, and with whose buckets it goes.
 type OfBuckets = (&'static str, bool, &'static [Vendor]);
 
-const EVERY: &[Vendor] = &[S3, Azure, Google];
+const EVERY: &[Vendor] = &[S3, Azure, Google, Swift];
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -53,6 +53,8 @@ pub struct Storage {
     /// Which clients; all without it.
     #[serde(deserialize_with = "networks")]
     pub redirect_clients: Vec<IpNet>,
+    /// Who asks Swift.
+    pub swift: swift::Swift,
     /// What the environment says that object stores' own programs look for there.
     #[serde(skip)]
     pub environment: Vec<(String, String)>,
@@ -76,6 +78,7 @@ impl Default for Storage {
             redirect: false,
             redirect_endpoint: None,
             redirect_clients: Vec::new(),
+            swift: swift::Swift::default(),
             environment: Vec::new(),
         }
     }
@@ -118,19 +121,23 @@ impl Storage {
     fn of_buckets(&self) -> [OfBuckets; 12] {
         [
             ("endpoint", self.endpoint.is_some(), EVERY),
-            ("region", self.region.is_some(), &[S3]),
+            ("region", self.region.is_some(), &[S3, Swift]),
             ("access_key", self.access_key.is_some(), &[S3, Azure]),
             ("secret_key", self.secret_key.is_some(), &[S3, Azure]),
             ("credentials", self.credentials.is_some(), &[Google]),
             ("path_style", self.path_style.is_some(), &[S3, Azure]),
-            ("storage_class", self.storage_class.is_some(), EVERY),
+            (
+                "storage_class",
+                self.storage_class.is_some(),
+                &[S3, Azure, Google],
+            ),
             ("encryption", self.encryption.is_some(), &[S3]),
             ("kms_key", self.kms_key.is_some(), &[S3]),
             ("redirect", self.redirect, EVERY),
             (
                 "redirect_endpoint",
                 self.redirect_endpoint.is_some(),
-                &[S3, Azure],
+                &[S3, Azure, Swift],
             ),
             ("redirect_clients", !self.redirect_clients.is_empty(), EVERY),
         ]
@@ -144,8 +151,10 @@ impl Storage {
             .into_iter()
             .filter(|(_, is_set, _)| *is_set);
         let StorageUrl::Bucket { vendor, .. } = &self.url else {
-            return match set.next() {
-                Some((key, ..)) => refuse(format!(
+            let key = set.next().map(|(key, ..)| key.to_owned());
+            let of_swift = || self.swift.first_set().map(|key| format!("swift.{key}"));
+            return match key.or_else(of_swift) {
+                Some(key) => refuse(format!(
                     "`storage.{key}` is for object stores, and `storage.url` names a directory: remove the one or correct the other"
                 )),
                 None => Ok(()),
@@ -164,6 +173,12 @@ impl Storage {
                 "`storage.reserve` is for a directory, and `storage.url` names an object store: remove it"
                     .to_owned(),
             );
+        }
+        if let Some(key) = self.swift.first_set().filter(|_| *vendor != Swift) {
+            return refuse(format!(
+                "`storage.swift.{key}` goes with `swift://`, and `storage.url` is `{}://…`: remove it",
+                vendor.scheme()
+            ));
         }
         self.check_keys(*vendor)?;
         if self.kms_key.is_some() && self.encryption != Some(Sse::Kms) {
@@ -202,6 +217,7 @@ impl Storage {
             Google if self.credentials.as_ref().is_some_and(is_anonymous) && self.redirect => {
                 refuse("`storage.redirect` needs credentials that can sign: not `anonymous`")
             }
+            Swift => self.swift.check(self.redirect),
             S3 | Azure | Google => Ok(()),
         }
     }
@@ -231,7 +247,7 @@ impl Storage {
             path_style: self.path_style,
             account: match vendor {
                 Azure => self.access_key.as_ref().map(|id| id.expose().to_owned()),
-                S3 | Google => None,
+                S3 | Google | Swift => None,
             },
             credentials: self
                 .credentials
@@ -245,6 +261,7 @@ impl Storage {
                 }),
                 _ => None,
             },
+            swift: self.swift.store(),
             environment: self.environment.clone(),
             part_size: self.part_size,
             storage_class: self.storage_class.clone(),
@@ -275,9 +292,6 @@ impl<'de> Deserialize<'de> for StorageUrl {
             Some(("file", path)) if path.starts_with('/') || path.starts_with("DATA/") => {
                 Ok(Self::File(PathBuf::from(path)))
             }
-            Some(("swift", _)) => Err(de::Error::custom(
-                "this version does not speak to such stores yet, so `swift://` cannot be used; name a bucket as `s3://BUCKET` or a directory as `file:///DIR`",
-            )),
             Some((scheme, path)) if let Some(vendor) = Vendor::of(scheme) => {
                 let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
                 let prefix = prefix.trim_matches('/');
@@ -293,7 +307,7 @@ impl<'de> Deserialize<'de> for StorageUrl {
                 })
             }
             _ => Err(refuse(
-                "`file:///DIR` with an absolute path, `file://DATA/DIR`, `s3://BUCKET/PREFIX`, `azure://CONTAINER/PREFIX` or `gs://BUCKET/PREFIX`",
+                "`file:///DIR` with an absolute path, `file://DATA/DIR`, `s3://BUCKET/PREFIX`, `azure://CONTAINER/PREFIX`, `gs://BUCKET/PREFIX` or `swift://CONTAINER/PREFIX`",
             )),
         }
     }

@@ -7,6 +7,8 @@ use crate::config::StorageUrl;
 
 const BUCKET: &str = "storage.url = 's3://bucket/a/prefix/'\n";
 const CONTAINER: &str = "storage.url = 'azure://container'\n";
+const SWIFT: &str =
+    "storage.url = 'swift://container/x'\nstorage.swift.auth_url = 'https://k/v3'\n";
 const GOOGLES: &str = "storage.url = 'gs://bucket/x'\n";
 
 fn bucket(keys: &str) -> blob::objects::Config {
@@ -129,7 +131,6 @@ fn keys_that_do_not_go_together_are_refused() {
             "storage.url = 'azure://c/a b'".to_owned(),
             "`azure://BUCKET/PREFIX`",
         ),
-        ("storage.url = 'swift://c'".to_owned(), "does not speak"),
         (of_bucket("storage.reserve = '1GiB'"), "is for a directory"),
         (of_bucket("storage.secret_key = 'geheim'"), "go together"),
         (
@@ -162,6 +163,91 @@ fn keys_that_do_not_go_together_are_refused() {
             "{refused}"
         );
     }
+}
+
+#[test]
+fn swift_is_told_who_asks() {
+    use blob::objects::config::swift::{AuthVersion, Interface, KeyPlace, Name};
+    let keys = [
+        "auth_version = '3'",
+        "username = 'alice'",
+        "user_domain = 'people'",
+        "password = 'geheim'",
+        "project_id = 'p1'",
+        "project_domain_id = 'd1'",
+        "interface = 'internal'",
+        "temp_url_key = 'key'",
+        "set_temp_url_key = 'container'",
+    ];
+    let keys = keys.map(|key| format!("storage.swift.{key}\n")).concat();
+    let full = stored(&format!(
+        "{SWIFT}{keys}storage.region = 'one'\nstorage.redirect = true"
+    ));
+    assert_eq!(full.shown(), "swift://container/x");
+    assert_eq!(full.region.as_deref(), Some("one"));
+    let swift = full.swift;
+    assert_eq!(swift.auth_version, Some(AuthVersion::KeystoneV3));
+    assert_eq!(swift.user, Some(Name::Name("alice".to_owned())));
+    assert_eq!(swift.project, Some(Name::Id("p1".to_owned())));
+    assert_eq!(swift.interface, Some(Interface::Internal));
+    assert_eq!(swift.set_temp_url_key, Some(KeyPlace::Container));
+    assert_eq!(swift.temp_url_key.expect("a key").0, "key");
+    let variables = [("OS_USERNAME", "bob"), ("ST_KEY", "x")];
+    let config = load(SWIFT, &variables);
+    assert_eq!(config.storage.environment.len(), 2);
+}
+
+#[test]
+fn what_swift_is_told_has_to_go_together() {
+    for (keys, words) in [
+        (
+            "swift.username = 'a'",
+            "`storage.swift.password` go together",
+        ),
+        ("swift.password = 'geheim'", "go together"),
+        (
+            "swift.username = 'a'\nstorage.swift.user_id = 'b'",
+            "give one of them",
+        ),
+        ("swift.project = 'p'", "belong to a user"),
+        ("swift.application_credential_id = 'c'", "go together"),
+        (
+            "swift.application_credential = 'c'\nstorage.swift.application_credential_secret = 'geheim'",
+            "needs whose it is",
+        ),
+        (
+            "swift.application_credential_id = 'c'\nstorage.swift.application_credential_secret = 'geheim'\nstorage.swift.project = 'p'",
+            "of its own",
+        ),
+        ("swift.auth_version = '4'", "auth_version"),
+        ("swift.interface = 'secret'", "interface"),
+        ("redirect = true", "needs `storage.swift.temp_url_key`"),
+        (
+            "swift.temp_url_key = 'geheim'",
+            "need `storage.redirect = true`",
+        ),
+        ("storage_class = 'x'", "`storage.storage_class` goes with"),
+        ("access_key = 'geheim'", "`storage.access_key` goes with"),
+    ] {
+        let refused = refusal(&format!("{SWIFT}storage.{keys}"), &[]);
+        assert!(
+            refused.contains(words) && !refused.contains("geheim"),
+            "{refused}"
+        );
+    }
+    for (url, words) in [
+        ("file:///x", "`storage.swift.auth_url` is for object stores"),
+        ("s3://b", "`storage.swift.auth_url` goes with `swift://`"),
+    ] {
+        let file = format!("storage.url = '{url}'\nstorage.swift.auth_url = 'https://k'");
+        let refused = refusal(&file, &[]);
+        assert!(refused.contains(words), "{refused}");
+    }
+    let refused = refusal(
+        "storage.url = 'swift://c'\nstorage.swift.auth_url = 'keystone'",
+        &[],
+    );
+    assert!(refused.contains("https://HOST:PORT/PATH"), "{refused}");
 }
 
 #[test]

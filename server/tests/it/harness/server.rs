@@ -84,6 +84,17 @@ pub fn container_on(azure: testkit::Azure) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// The settings of a fresh container of Swift's.
+pub fn swift_on(swift: &testkit::Swift) -> Vec<(&'static str, String)> {
+    let name = wait_for(swift.fresh_container());
+    vec![
+        ("SEAWALL_STORAGE__URL", format!("swift://{name}/registry")),
+        ("SEAWALL_STORAGE__SWIFT__AUTH_URL", swift.auth_url.clone()),
+        ("SEAWALL_STORAGE__SWIFT__USERNAME", swift.user.clone()),
+        ("SEAWALL_STORAGE__SWIFT__PASSWORD", swift.key.clone()),
+    ]
+}
+
 fn wait_for<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -16,6 +16,8 @@ mod login;
 mod report;
 mod session;
 mod temp_url;
+#[cfg(test)]
+mod tests;
 pub(crate) mod words;
 
 use std::{sync::Arc, time::Duration};

@@ -19,6 +19,8 @@ use super::{
 const EARLY: Duration = Duration::from_mins(5);
 /// How long it is used on before Keystone is asked again after a failure.
 const PAUSE: Duration = Duration::from_secs(15);
+/// How long a renewal may take that is not yet needed.
+const SOON: Duration = Duration::from_secs(3);
 
 pub(crate) struct Session {
     wire: HttpClient,
@@ -26,16 +28,16 @@ pub(crate) struct Session {
     choice: Choice,
     /// In place of scheme, host and port of the catalog's address.
     endpoint: Option<String>,
-    held: Mutex<Option<Held>>,
+    pub(super) held: Mutex<Option<Held>>,
     /// One asks at a time.
     asking: tokio::sync::Mutex<()>,
 }
 
 #[derive(Clone)]
-struct Held {
+pub(super) struct Held {
     granted: Arc<Granted>,
-    renew: Option<Instant>,
-    ends: Option<Instant>,
+    pub(super) renew: Option<Instant>,
+    pub(super) ends: Option<Instant>,
 }
 
 impl Held {
@@ -76,7 +78,8 @@ impl Session {
             let Ok(_asking) = self.asking.try_lock() else {
                 return Ok(held.granted);
             };
-            return match self.ask().await {
+            let asked = tokio::time::timeout(SOON, self.ask()).await;
+            return match asked.unwrap_or_else(|_| Err(said("no answer"))) {
                 Ok(granted) => Ok(granted),
                 Err(error) => {
                     tracing::warn!(%error, "the token for Swift was not renewed; the old one is used on");

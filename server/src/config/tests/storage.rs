@@ -101,7 +101,7 @@ fn keys_that_do_not_go_together_are_refused() {
         ),
         (
             of_azure("storage.region = 'eu-1'"),
-            "`storage.region` goes with `s3://`, and `storage.url` is `azure://…`",
+            "`storage.region` goes with `s3://` and `swift://`, and `storage.url` is `azure://…`",
         ),
         (
             of_google("storage.secret_key = 'geheim'"),

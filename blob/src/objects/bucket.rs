@@ -29,6 +29,7 @@ pub(crate) struct Bucket {
 pub(crate) enum Backend {
     /// Through the crate `object_store`: S3 and what is like it.
     Library(Library),
+    /// In its own interface. What it does is boxed: callers hold little until it is theirs.
     Swift(Swift),
 }
 
@@ -98,7 +99,7 @@ impl Bucket {
     pub(crate) async fn put(&self, key: &str, frames: Vec<Bytes>) -> Result<()> {
         match &self.backend {
             Backend::Library(library) => library.put(&self.key(key), frames).await,
-            Backend::Swift(swift) => swift.put(&self.key(key), frames).await.map(drop),
+            Backend::Swift(swift) => Box::pin(swift.put(&self.key(key), frames)).await.map(drop),
         }
     }
 
@@ -106,7 +107,7 @@ impl Bucket {
     pub(crate) async fn put_new(&self, key: &str, bytes: Bytes) -> Result<()> {
         match &self.backend {
             Backend::Library(library) => library.put_new(&self.key(key), bytes).await,
-            Backend::Swift(swift) => swift.put_new(&self.key(key), bytes).await,
+            Backend::Swift(swift) => Box::pin(swift.put_new(&self.key(key), bytes)).await,
         }
     }
 
@@ -123,8 +124,7 @@ impl Bucket {
                     .get(&whole, range)
                     .await
                     .map(|(size, bytes)| (size, bytes.boxed())),
-                Backend::Swift(swift) => swift
-                    .get(&whole, range)
+                Backend::Swift(swift) => Box::pin(swift.get(&whole, range))
                     .await
                     .map(|(size, bytes)| (size, bytes.boxed())),
             }
@@ -155,7 +155,7 @@ impl Bucket {
         let looked = async {
             match &self.backend {
                 Backend::Library(library) => library.head(&whole).await,
-                Backend::Swift(swift) => swift.head(&whole).await,
+                Backend::Swift(swift) => Box::pin(swift.head(&whole)).await,
             }
         };
         match self.soon("look at", key, looked).await {
@@ -170,7 +170,7 @@ impl Bucket {
         let whole: Vec<String> = keys.iter().map(|key| self.key(key)).collect();
         match &self.backend {
             Backend::Library(library) => library.delete(&whole).await,
-            Backend::Swift(swift) => swift.delete(&whole).await,
+            Backend::Swift(swift) => Box::pin(swift.delete(&whole)).await,
         }
     }
 
@@ -178,7 +178,7 @@ impl Bucket {
     pub(crate) async fn list(&self, prefix: &str, token: Option<&str>) -> Result<Page<Object>> {
         let mut page = match &self.backend {
             Backend::Library(library) => library.list(&self.key(prefix), token).await?,
-            Backend::Swift(swift) => swift.list(&self.key(prefix), token).await?,
+            Backend::Swift(swift) => Box::pin(swift.list(&self.key(prefix), token)).await?,
         };
         for object in &mut page.found {
             object.key = self.below(&object.key);
@@ -198,7 +198,7 @@ impl Bucket {
     pub(crate) async fn begin(&self, key: &str) -> Result<String> {
         match &self.backend {
             Backend::Library(library) => library.begin(&self.key(key)).await,
-            Backend::Swift(swift) => swift.begin(&self.key(key)).await,
+            Backend::Swift(swift) => Box::pin(swift.begin(&self.key(key))).await,
         }
     }
 
@@ -212,7 +212,9 @@ impl Bucket {
     ) -> Result<String> {
         match &self.backend {
             Backend::Library(library) => library.put_part(&self.key(key), id, number, frames).await,
-            Backend::Swift(swift) => swift.put_part(&self.key(key), id, number, frames).await,
+            Backend::Swift(swift) => {
+                Box::pin(swift.put_part(&self.key(key), id, number, frames)).await
+            }
         }
     }
 
@@ -221,7 +223,7 @@ impl Bucket {
     pub(crate) async fn complete(&self, key: &str, id: &str, parts: &[Part]) -> Result<()> {
         match &self.backend {
             Backend::Library(library) => library.complete(&self.key(key), id, parts).await,
-            Backend::Swift(swift) => swift.complete(&self.key(key), id, parts).await,
+            Backend::Swift(swift) => Box::pin(swift.complete(&self.key(key), id, parts)).await,
         }
     }
 
@@ -229,7 +231,7 @@ impl Bucket {
     pub(crate) async fn abort(&self, key: &str, id: &str) -> Result<()> {
         let aborted = match &self.backend {
             Backend::Library(library) => library.abort(&self.key(key), id).await,
-            Backend::Swift(swift) => swift.abort(&self.key(key), id).await,
+            Backend::Swift(swift) => Box::pin(swift.abort(&self.key(key), id)).await,
         };
         match aborted {
             Err(Error::NotFound) => Ok(()),
@@ -241,7 +243,7 @@ impl Bucket {
     pub(crate) async fn begun(&self, prefix: &str, token: Option<&str>) -> Result<Page<Begun>> {
         let mut page = match &self.backend {
             Backend::Library(library) => library.begun(&self.key(prefix), token).await?,
-            Backend::Swift(swift) => swift.begun(&self.key(prefix), token).await?,
+            Backend::Swift(swift) => Box::pin(swift.begun(&self.key(prefix), token)).await?,
         };
         for begun in &mut page.found {
             begun.key = self.below(&begun.key);
@@ -261,7 +263,7 @@ impl Bucket {
     pub(crate) async fn sign(&self, key: &str, lasts: Duration) -> Result<Option<String>> {
         match &self.backend {
             Backend::Library(library) => library.sign(&self.key(key), lasts).await,
-            Backend::Swift(swift) => swift.sign(&self.key(key), lasts).await,
+            Backend::Swift(swift) => Box::pin(swift.sign(&self.key(key), lasts)).await,
         }
     }
 }

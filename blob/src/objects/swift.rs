@@ -78,20 +78,13 @@ impl Swift {
         };
         let looked = Call::new("look at", Method::HEAD, To::Container);
         match swift.client.send(&looked).await {
-            Err(Error::NotFound) => return Err(swift.no_container()),
+            Err(Error::NotFound) => return Err(swift.client.no_container()),
             looked => looked?,
         };
         if let (Some(signer), Some(place)) = (&swift.signer, config.swift.set_temp_url_key) {
             temp_url::set_key(&swift.client, place, &signer.key).await?;
         }
         Ok(swift)
-    }
-
-    fn no_container(&self) -> Error {
-        Error::Unusable {
-            root: self.client.root.clone(),
-            why: "the container does not exist".to_owned(),
-        }
     }
 
     /// A key without the prefix.

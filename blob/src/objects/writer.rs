@@ -331,17 +331,8 @@ impl Writer {
 
     /// Grows, so that 10,000 parts hold a thousand times a gibibyte; sooner where there may be fewer.
     fn part_size(&self) -> u64 {
-        let least = self.objects.part_size;
-        let most = self.objects.bucket.most_parts();
-        let few = most / if most < PARTS { 20 } else { 10 };
-        let number = self.next_number();
-        if number <= few {
-            least
-        } else if number <= 2 * few {
-            (4 * least).min(LARGEST_PART).max(least)
-        } else {
-            LARGEST_PART.max(least)
-        }
+        let (least, most) = (self.objects.part_size, self.objects.bucket.most_parts());
+        size_of_part(self.next_number(), least, most)
     }
 
     /// Starts a part of what was gathered; the one before is done.
@@ -418,7 +409,37 @@ impl Writer {
     }
 }
 
+fn size_of_part(number: u32, least: u64, most: u32) -> u64 {
+    let few = most / if most < PARTS { 20 } else { 10 };
+    if number <= few {
+        least
+    } else if number <= 2 * few {
+        (4 * least).min(LARGEST_PART).max(least)
+    } else {
+        LARGEST_PART.max(least)
+    }
+}
+
 /// The store does not know the upload, or what was put aside of it: somebody tidied up, or it became content elsewhere.
 fn gone() -> Error {
     Error::Lost(std::io::Error::other("the store does not know it any more"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tebibyte_fits() {
+        let whole = |most: u32| -> u64 {
+            let sizes = (1..=most).map(|number| size_of_part(number, 8 << 20, most));
+            sizes.sum()
+        };
+        // What S3 takes, and OpenStack Swift.
+        for most in [10_000, 9_000] {
+            assert!(whole(most) >= 1 << 40, "{most}: {}", whole(most));
+        }
+        // Ceph's gateway in Swift's interface.
+        assert_eq!(whole(1000) >> 30, 114);
+    }
 }

@@ -109,13 +109,23 @@ fn a_content_of_which_a_segment_is_missing_is_damaged() {
 
 #[test]
 fn a_container_that_is_not_there_and_who_is_not_let_in_are_told_apart() {
-    on_swift(async |_, config| {
+    on_swift(async |swift, config| {
         let missing = objects::Config {
             bucket: testkit::new_container(),
             ..config.clone()
         };
         let refused = Store::open(missing).await.map(drop).unwrap_err();
         assert!(refused.to_string().contains("does not exist"), "{refused}");
+        // One that goes while it is used is no loss of all contents.
+        let store = Store::open(config.clone()).await.unwrap();
+        swift.call(Method::DELETE, &config.bucket).await;
+        let digest = sha256(b"x");
+        let looked = store.open_blob(&digest, "data", 1).await;
+        let looked = match looked {
+            Ok(reader) => reader.start(0..1, blob::ReadMode::Copied).await.map(drop),
+            Err(error) => Err(error),
+        };
+        assert!(matches!(looked, Err(Error::Unusable { .. })), "{looked:?}");
         let mut foreign = config.clone();
         foreign.swift.password = Some(Secret("wrong".to_owned()));
         let refused = Store::open(foreign).await.map(drop).unwrap_err();

@@ -98,6 +98,24 @@ impl Client {
         }
     }
 
+    /// What it means that an object is not there: a container that is gone looks the same, and is no loss of contents.
+    pub(crate) async fn missing(&self) -> Error {
+        let mut call = Call::new("look at", Method::HEAD, To::Container);
+        call.patience = QUICK;
+        match self.send(&call).await {
+            Ok(_) => Error::NotFound,
+            Err(Error::NotFound) => self.no_container(),
+            Err(error) => error,
+        }
+    }
+
+    pub(crate) fn no_container(&self) -> Error {
+        Error::Unusable {
+            root: self.root.clone(),
+            why: "the container does not exist".to_owned(),
+        }
+    }
+
     fn not_granted(&self, error: &HttpError) -> Error {
         const WHAT: &str = "get a token for";
         if !matches!(status(error), Some(401 | 403)) {

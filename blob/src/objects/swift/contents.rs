@@ -78,7 +78,7 @@ impl Swift {
     /// Nothing but the container can be missing where something is put.
     fn refused_put(&self, call: &Call<'_>, error: &HttpError) -> Error {
         match self.client.fault(call, error) {
-            Error::NotFound => self.no_container(),
+            Error::NotFound => self.client.no_container(),
             error => error,
         }
     }
@@ -109,7 +109,10 @@ impl Swift {
     pub(crate) async fn head(&self, key: &str) -> Result<u64> {
         let mut call = Call::new("look at", Method::HEAD, To::Object(key));
         call.patience = QUICK;
-        let looked = self.client.send(&call).await?;
+        let looked = match self.client.send(&call).await {
+            Err(Error::NotFound) => return Err(self.client.missing().await),
+            looked => looked?,
+        };
         size(&looked.headers).ok_or_else(|| {
             self.client
                 .fault(&call, &super::http::said("it has no size"))
@@ -137,7 +140,7 @@ impl Swift {
         let mut call = Call::new("list", Method::GET, To::Container);
         call.query = &query;
         let answer = match self.client.send(&call).await {
-            Err(Error::NotFound) => return Err(self.no_container()),
+            Err(Error::NotFound) => return Err(self.client.no_container()),
             answer => answer?,
         };
         let listed: Vec<Listed> = match answer.body.as_ref() {
@@ -209,7 +212,10 @@ async fn begin(client: &Client, key: &str, range: Option<Range<u64>>) -> Result<
             }
             _ => client.fault(&call, &error),
         });
-    let (head, body) = opened?.into_parts();
+    let (head, body) = match opened {
+        Err(Error::NotFound) => return Err(client.missing().await),
+        opened => opened?.into_parts(),
+    };
     let told = match head.status {
         StatusCode::PARTIAL_CONTENT => {
             let range = text(&head.headers, "content-range");

@@ -31,7 +31,7 @@ pub struct Seawall {
 
 /// Runs a test against a fresh server on SQLite, then on PostgreSQL where there is one. A failure says on which. With
 /// `SEAWALL_TEST_CLUSTER` it runs against two nodes on one PostgreSQL and one store instead, which get the requests in turn; with
-/// `SEAWALL_TEST_BUCKET` that store, or each of the servers', is a bucket.
+/// `SEAWALL_TEST_BUCKET` that store, or each of the servers', is a bucket of S3's, or with the value `swift` a container of Swift's.
 pub fn on_both(test: impl AsyncFn(&mut Seawall)) {
     on_both_with(&[], test);
 }
@@ -56,8 +56,11 @@ pub type Store = [(&'static str, String)];
 
 /// The settings of a fresh bucket, where the tests are to run in one.
 fn bucket() -> Vec<(&'static str, String)> {
-    if std::env::var_os("SEAWALL_TEST_BUCKET").is_none() {
+    let Some(whose) = std::env::var_os("SEAWALL_TEST_BUCKET") else {
         return Vec::new();
+    };
+    if whose == "swift" {
+        return swift_on(&testkit::swift().expect("a container needs OpenStack Swift"));
     }
     bucket_on(testkit::s3().expect("a bucket needs an S3 server"))
 }

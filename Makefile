@@ -22,7 +22,7 @@ image: static
 
 # Everything that this machine can run. What it cannot is named.
 test: prepare
-	testkit/with-s3.sh testkit/with-postgres.sh $(CARGO) test --workspace
+	testkit/with-s3.sh testkit/with-azure.sh testkit/with-gcs.sh testkit/with-swift.sh testkit/with-postgres.sh $(CARGO) test --workspace
 	scripts/proofs.sh
 
 lint:

@@ -1,7 +1,8 @@
 #!/bin/sh
 # with-s3.sh CMD…: runs a command with an S3 server of its own, Ceph's gateway over one monitor and one store in memory, and
-# ends it with the command, which finds TEST_S3 ("ENDPOINT ID SECRET"). A server named by TEST_S3 already is used as it is.
-# Nothing is installed: where Ceph is missing that is said, and the command runs without.
+# ends it with the command, which finds TEST_S3 ("ENDPOINT ID SECRET") and TEST_CEPH_SWIFT, the same gateway in Swift's interface
+# ("AUTH_URL USER KEY"). A server named by TEST_S3 already is used as it is. Nothing is installed: where Ceph is missing that
+# is said, and the command runs without.
 set -eu
 
 if [ -n "${TEST_S3:-}" ]; then
@@ -51,7 +52,7 @@ mon data avail crit = 1
 rgw frontends = beast endpoint=127.0.0.1:$gateway tcp_nodelay=1
 rgw enable usage log = false
 rgw thread pool size = 64
-rgw enable apis = s3, admin
+rgw enable apis = s3, swift, swift_auth, admin
 END
 
 # Ends the servers when this script has gone, however it went: then nobody holds the other end of the pipe any more.
@@ -110,6 +111,9 @@ server gateway radosgw -n client.rgw -f
 await 300 curl -s -o /dev/null "http://127.0.0.1:$gateway/"
 await 20 radosgw-admin user create --uid test --display-name Test --access-key testkey --secret testsecret
 
+await 20 radosgw-admin subuser create --uid test --subuser test:swift --access full --secret-key swiftsecret --key-type swift
+
+export TEST_CEPH_SWIFT="http://127.0.0.1:$gateway/auth/1.0 test:swift swiftsecret"
 export TEST_S3="http://127.0.0.1:$gateway testkey testsecret"
 unset CEPH_CONF CEPH_ARGS
 status=0

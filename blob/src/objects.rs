@@ -3,20 +3,25 @@
 //! Nothing here rests on conditional writes, on the tags of completed uploads, or on the order of lists: not every vendor
 //! keeps those. A name is given once, so that what is sent twice or late hits nothing that counts.
 
+mod azure;
 mod bucket;
-mod calls;
 pub mod config;
-mod credentials;
 mod fault;
+mod google;
 mod keys;
+mod library;
 mod list;
+mod patient;
 mod progress;
 mod reader;
 mod s3;
+mod send;
 mod staged;
 mod stored;
+mod swift;
 mod wire;
 mod writer;
+mod xml;
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,6 +30,7 @@ use oci::digest::Algorithm;
 
 use crate::{Error, Result, hash::Hasher};
 
+use bucket::{Backend, Bucket};
 pub use config::Config;
 pub(crate) use list::Listing;
 pub use progress::Progress;
@@ -38,7 +44,7 @@ const IDENTITY_LENGTH: u64 = 256;
 const SETTLING: Duration = Duration::from_millis(500);
 
 pub(crate) struct Objects {
-    bucket: bucket::Bucket,
+    bucket: Bucket,
     /// Bytes of the first parts.
     part_size: u64,
     busy: stored::BusyKeys,
@@ -47,11 +53,14 @@ pub(crate) struct Objects {
 impl Objects {
     /// Asks whose store it is, which tells whether the bucket exists and may be read.
     pub(crate) async fn open(config: &Config) -> Result<Self> {
-        let bucket = match config.vendor {
-            config::Vendor::S3 => s3::open(config)?,
+        let backend = match config.vendor {
+            config::Vendor::S3 => Backend::Library(s3::open(config)?),
+            config::Vendor::Azure => Backend::Library(azure::open(config)?),
+            config::Vendor::Google => Backend::Library(google::open(config)?),
+            config::Vendor::Swift => Backend::Swift(swift::Swift::open(config).await?),
         };
         let opened = Self {
-            bucket,
+            bucket: Bucket::new(config, backend),
             part_size: config.part_size.max(writer::LEAST_PART),
             busy: stored::BusyKeys::default(),
         };

@@ -7,15 +7,17 @@ mod database;
 mod postgres;
 mod process;
 mod replica;
+mod swift;
 
 use std::io::Write;
 
 pub use balancer::Balancer;
-pub use buckets::{Method, S3, s3};
+pub use buckets::{Azure, Gcs, Method, S3, azure, gcs, s3};
 pub use database::{TestDatabase, databases, on_both, on_both_empty, on_postgres, on_sqlite};
 pub use postgres::{Database, Private, Server, postgres, private_postgres};
 pub use process::{Companion, free_port, lasting_port, program, scratch_directory, unprivileged};
 pub use replica::Replica;
+pub use swift::{Keystone, Swift, ceph_swift, keystone, new_container, swift};
 
 /// Says that a part of a test did not run because this machine has not got `what`; fails where it is required. Written
 /// past the test runner, which would keep the words of a test that passes to itself.

@@ -5,50 +5,32 @@
 
 use std::{
     ops::Range,
-    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, TryStreamExt, stream};
-use http::Method;
-use object_store::{
-    Attribute, AttributeValue, Attributes, GetOptions, GetRange, GetResultPayload, ObjectStore,
-    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload,
-    multipart::MultipartStore, path::Path, signer::Signer,
-};
+use futures_util::{Stream, StreamExt, TryStreamExt};
 
-use super::{
-    calls::Calls,
-    fault::{Refusal, fault},
-    progress::Part,
-};
+use super::{config::Config, library::Library, progress::Part, swift::Swift};
 use crate::{Error, Result};
-
-/// Objects that one call deletes; what Azure takes at most.
-const DELETES: usize = 256;
 
 /// How long the head of an answer to a read may take, repetitions included.
 const HEAD: Duration = Duration::from_secs(10);
-
-/// What the crate `object_store` offers for one vendor.
-pub(crate) trait Vendor: ObjectStore + MultipartStore {}
-
-impl<T: ObjectStore + MultipartStore> Vendor for T {}
 
 pub(crate) struct Bucket {
     /// As a person knows it: `s3://BUCKET/PREFIX`.
     pub(crate) shown: String,
     /// Empty, or with a slash at its end.
-    pub(crate) prefix: String,
-    /// For what must not fail lightly: uploads.
-    pub(crate) writes: Arc<dyn Vendor>,
-    /// For whom somebody waits; gives up sooner.
-    pub(crate) reads: Arc<dyn Vendor>,
-    pub(crate) calls: Calls,
-    /// Signs for the address that clients know, where they are sent there.
-    pub(crate) signer: Option<Arc<dyn Signer>>,
-    pub(crate) storage_class: Option<String>,
+    prefix: String,
+    backend: Backend,
+}
+
+/// How a bucket is spoken to. Keys are whole here: with the bucket's prefix.
+pub(crate) enum Backend {
+    /// Through the crate `object_store`: S3 and what is like it.
+    Library(Library),
+    /// In its own interface. What it does is boxed: callers hold little until it is theirs.
+    Swift(Swift),
 }
 
 /// An object as lists show it.
@@ -73,22 +55,21 @@ pub(crate) struct Page<T> {
     pub(crate) next: Option<String>,
 }
 
-fn silent(what: &'static str, key: &str) -> Error {
-    Error::Remote {
-        what,
-        key: key.to_owned(),
-        why: format!("no answer within {HEAD:?}"),
-        is_ours: false,
-    }
-}
-
 impl Bucket {
+    pub(crate) fn new(config: &Config, backend: Backend) -> Self {
+        Self {
+            shown: config.shown(),
+            prefix: config.below(),
+            backend,
+        }
+    }
+
     fn key(&self, key: &str) -> String {
         format!("{}{key}", self.prefix)
     }
 
-    fn path(&self, key: &str) -> Result<Path> {
-        Path::parse(self.key(key)).map_err(|_| Error::Invalid(key.to_owned(), "key"))
+    fn below(&self, key: &str) -> String {
+        key.strip_prefix(&self.prefix).unwrap_or(key).to_owned()
     }
 
     /// As told in errors.
@@ -96,33 +77,37 @@ impl Bucket {
         format!("{}/{key}", self.shown)
     }
 
+    /// Waits no longer than somebody waits for a read to begin.
+    async fn soon<T>(
+        &self,
+        what: &'static str,
+        key: &str,
+        read: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let read = tokio::time::timeout(HEAD, read).await;
+        read.unwrap_or_else(|_| {
+            Err(Error::Remote {
+                what,
+                key: self.shown(key),
+                why: format!("no answer within {HEAD:?}"),
+                is_ours: false,
+            })
+        })
+    }
+
     /// Stores an object whole, over whatever has its key.
     pub(crate) async fn put(&self, key: &str, frames: Vec<Bytes>) -> Result<()> {
-        let path = self.path(key)?;
-        let options = PutOptions {
-            attributes: self.attributes(),
-            ..PutOptions::default()
-        };
-        let put = self
-            .writes
-            .put_opts(&path, PutPayload::from_iter(frames), options);
-        put.await.map_err(|e| fault("put", &self.shown(key), &e))?;
-        Ok(())
+        match &self.backend {
+            Backend::Library(library) => library.put(&self.key(key), frames).await,
+            Backend::Swift(swift) => Box::pin(swift.put(&self.key(key), frames)).await.map(drop),
+        }
     }
 
     /// Stores an object unless there is one. Some vendors do not look: read back what is there.
     pub(crate) async fn put_new(&self, key: &str, bytes: Bytes) -> Result<()> {
-        let path = self.path(key)?;
-        let options = PutOptions::from(PutMode::Create);
-        let payload = PutPayload::from(bytes.clone());
-        match self.writes.put_opts(&path, payload, options).await {
-            Ok(_) => Ok(()),
-            Err(error) => match Refusal::find(&error).map(|refusal| refusal.status.as_u16()) {
-                Some(409 | 412) => Ok(()),
-                // Not every vendor knows the condition.
-                Some(400 | 501) => self.put(key, vec![bytes]).await,
-                _ => Err(fault("put", &self.shown(key), &error)),
-            },
+        match &self.backend {
+            Backend::Library(library) => library.put_new(&self.key(key), bytes).await,
+            Backend::Swift(swift) => Box::pin(swift.put_new(&self.key(key), bytes)).await,
         }
     }
 
@@ -132,18 +117,19 @@ impl Bucket {
         key: &str,
         range: Option<Range<u64>>,
     ) -> Result<(u64, impl Stream<Item = Result<Bytes>> + Send + 'static)> {
-        let path = self.path(key)?;
-        let shown = self.shown(key);
-        let options = GetOptions {
-            range: range.map(GetRange::Bounded),
-            ..GetOptions::default()
+        let whole = self.key(key);
+        let got = async {
+            match &self.backend {
+                Backend::Library(library) => library
+                    .get(&whole, range)
+                    .await
+                    .map(|(size, bytes)| (size, bytes.boxed())),
+                Backend::Swift(swift) => Box::pin(swift.get(&whole, range))
+                    .await
+                    .map(|(size, bytes)| (size, bytes.boxed())),
+            }
         };
-        let got = tokio::time::timeout(HEAD, self.reads.get_opts(&path, options)).await;
-        let got = got.map_err(|_| silent("get", &shown))?;
-        let got = got.map_err(|e| fault("get", &shown, &e))?;
-        let size = got.meta.size;
-        let GetResultPayload::Stream(stream) = got.payload;
-        Ok((size, stream.map_err(move |e| fault("get", &shown, &e))))
+        self.soon("get", key, got).await
     }
 
     /// A small object whole; none when there is none.
@@ -165,89 +151,55 @@ impl Bucket {
 
     /// The size of an object; none when there is none.
     pub(crate) async fn head(&self, key: &str) -> Result<Option<u64>> {
-        let path = self.path(key)?;
-        let looked = tokio::time::timeout(HEAD, self.reads.head(&path)).await;
-        match looked.map_err(|_| silent("look at", &self.shown(key)))? {
-            Ok(meta) => Ok(Some(meta.size)),
-            Err(error) => match fault("look at", &self.shown(key), &error) {
-                Error::NotFound => Ok(None),
-                error => Err(error),
-            },
+        let whole = self.key(key);
+        let looked = async {
+            match &self.backend {
+                Backend::Library(library) => library.head(&whole).await,
+                Backend::Swift(swift) => Box::pin(swift.head(&whole)).await,
+            }
+        };
+        match self.soon("look at", key, looked).await {
+            Ok(size) => Ok(Some(size)),
+            Err(Error::NotFound) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
     /// Deletes many at once; one that is not there is deleted already. Answers in the order of the keys.
     pub(crate) async fn delete(&self, keys: &[String]) -> Vec<Result<()>> {
-        let mut answers = Vec::with_capacity(keys.len());
-        for keys in keys.chunks(DELETES) {
-            match self.delete_some(keys).await {
-                Ok(deleted) => answers.extend(deleted),
-                Err(error) => {
-                    let why = error.to_string();
-                    answers.extend(keys.iter().map(|key| {
-                        Err(Error::Remote {
-                            what: "delete",
-                            key: self.shown(key),
-                            why: why.clone(),
-                            is_ours: false,
-                        })
-                    }));
-                }
-            }
+        let whole: Vec<String> = keys.iter().map(|key| self.key(key)).collect();
+        match &self.backend {
+            Backend::Library(library) => library.delete(&whole).await,
+            Backend::Swift(swift) => Box::pin(swift.delete(&whole)).await,
         }
-        answers
-    }
-
-    async fn delete_some(&self, keys: &[String]) -> Result<Vec<Result<()>>> {
-        let paths = keys.iter().map(|key| self.path(key).map(Ok));
-        let paths: Vec<_> = paths.collect::<Result<_>>()?;
-        let deleted = self.writes.delete_stream(stream::iter(paths).boxed());
-        let mut deleted: Vec<_> = deleted.collect().await;
-        if deleted.len() != keys.len() {
-            // One answer for all of them.
-            let error = deleted.pop().and_then(std::result::Result::err);
-            let shown = self.shown(&keys[0]);
-            return Err(match error {
-                Some(error) => fault("delete", &shown, &error),
-                None => Error::Remote {
-                    what: "delete",
-                    key: shown,
-                    why: "the store did not say what is gone".to_owned(),
-                    is_ours: false,
-                },
-            });
-        }
-        let answers = deleted
-            .into_iter()
-            .zip(keys)
-            .map(|(deleted, key)| match deleted {
-                Ok(_) => Ok(()),
-                Err(error) => match fault("delete", &self.shown(key), &error) {
-                    Error::NotFound => Ok(()),
-                    error => Err(error),
-                },
-            });
-        Ok(answers.collect())
     }
 
     /// Objects whose keys begin so, in order; their keys are without the bucket's prefix.
     pub(crate) async fn list(&self, prefix: &str, token: Option<&str>) -> Result<Page<Object>> {
-        let mut page = self.calls.list(&self.key(prefix), token).await?;
+        let mut page = match &self.backend {
+            Backend::Library(library) => library.list(&self.key(prefix), token).await?,
+            Backend::Swift(swift) => Box::pin(swift.list(&self.key(prefix), token)).await?,
+        };
         for object in &mut page.found {
             object.key = self.below(&object.key);
         }
         Ok(page)
     }
 
-    /// Begins an object in parts; answers the vendor's name for it.
+    /// Parts of one upload.
+    pub(crate) fn most_parts(&self) -> u32 {
+        match &self.backend {
+            Backend::Library(_) => 10_000,
+            Backend::Swift(swift) => swift.most_parts(),
+        }
+    }
+
+    /// Begins an object in parts, of a key that no object ever had; answers the vendor's name for it.
     pub(crate) async fn begin(&self, key: &str) -> Result<String> {
-        let path = self.path(key)?;
-        let options = PutMultipartOptions {
-            attributes: self.attributes(),
-            ..PutMultipartOptions::default()
-        };
-        let begun = self.writes.create_multipart_opts(&path, options).await;
-        begun.map_err(|e| fault("begin", &self.shown(key), &e))
+        match &self.backend {
+            Backend::Library(library) => library.begin(&self.key(key)).await,
+            Backend::Swift(swift) => Box::pin(swift.begin(&self.key(key))).await,
+        }
     }
 
     /// Sends a part; `number` counts from 1. Answers its tag.
@@ -258,37 +210,41 @@ impl Bucket {
         number: u32,
         frames: Vec<Bytes>,
     ) -> Result<String> {
-        let path = self.path(key)?;
-        let payload = PutPayload::from_iter(frames);
-        let at = number as usize - 1;
-        let sent = self
-            .writes
-            .put_part(&path, &id.to_owned(), at, payload)
-            .await;
-        let sent = sent.map_err(|e| fault("put a part of", &self.shown(key), &e))?;
-        Ok(sent.content_id)
+        match &self.backend {
+            Backend::Library(library) => library.put_part(&self.key(key), id, number, frames).await,
+            Backend::Swift(swift) => {
+                Box::pin(swift.put_part(&self.key(key), id, number, frames)).await
+            }
+        }
     }
 
-    /// Makes one object of parts. Whether it is there after an error, [`Bucket::head`] tells.
+    /// Makes one object of parts: [`Error::NotFound`] when they, or the upload, are not there any more. Whether the object is
+    /// there after an error, [`Bucket::head`] tells.
     pub(crate) async fn complete(&self, key: &str, id: &str, parts: &[Part]) -> Result<()> {
-        self.calls.complete(&self.key(key), id, parts).await
+        match &self.backend {
+            Backend::Library(library) => library.complete(&self.key(key), id, parts).await,
+            Backend::Swift(swift) => Box::pin(swift.complete(&self.key(key), id, parts)).await,
+        }
     }
 
     /// Gives up an upload in parts; one that has ended is given up already.
     pub(crate) async fn abort(&self, key: &str, id: &str) -> Result<()> {
-        let path = self.path(key)?;
-        match self.writes.abort_multipart(&path, &id.to_owned()).await {
-            Ok(()) => Ok(()),
-            Err(error) => match fault("abort", &self.shown(key), &error) {
-                Error::NotFound => Ok(()),
-                error => Err(error),
-            },
+        let aborted = match &self.backend {
+            Backend::Library(library) => library.abort(&self.key(key), id).await,
+            Backend::Swift(swift) => Box::pin(swift.abort(&self.key(key), id)).await,
+        };
+        match aborted {
+            Err(Error::NotFound) => Ok(()),
+            aborted => aborted,
         }
     }
 
     /// Uploads in parts that have not ended.
     pub(crate) async fn begun(&self, prefix: &str, token: Option<&str>) -> Result<Page<Begun>> {
-        let mut page = self.calls.begun(&self.key(prefix), token).await?;
+        let mut page = match &self.backend {
+            Backend::Library(library) => library.begun(&self.key(prefix), token).await?,
+            Backend::Swift(swift) => Box::pin(swift.begun(&self.key(prefix), token)).await?,
+        };
         for begun in &mut page.found {
             begun.key = self.below(&begun.key);
         }
@@ -297,31 +253,17 @@ impl Bucket {
 
     /// Whether clients are sent here.
     pub(crate) fn signs(&self) -> bool {
-        self.signer.is_some()
+        match &self.backend {
+            Backend::Library(library) => library.signs(),
+            Backend::Swift(swift) => swift.signs(),
+        }
     }
 
     /// An address under which anybody may read the object for a while; none where clients are not sent there.
     pub(crate) async fn sign(&self, key: &str, lasts: Duration) -> Result<Option<String>> {
-        let Some(signer) = &self.signer else {
-            return Ok(None);
-        };
-        let signed = signer
-            .signed_url(Method::GET, &self.path(key)?, lasts)
-            .await;
-        let url = signed.map_err(|e| fault("sign", &self.shown(key), &e))?;
-        Ok(Some(url.into()))
-    }
-
-    fn below(&self, key: &str) -> String {
-        key.strip_prefix(&self.prefix).unwrap_or(key).to_owned()
-    }
-
-    fn attributes(&self) -> Attributes {
-        let mut attributes = Attributes::new();
-        if let Some(class) = &self.storage_class {
-            let class = AttributeValue::from(class.clone());
-            attributes.insert(Attribute::StorageClass, class);
+        match &self.backend {
+            Backend::Library(library) => library.sign(&self.key(key), lasts).await,
+            Backend::Swift(swift) => Box::pin(swift.sign(&self.key(key), lasts)).await,
         }
-        attributes
     }
 }

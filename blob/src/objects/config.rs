@@ -2,6 +2,8 @@
 
 use outbound::Outbound;
 
+pub use super::swift::config as swift;
+
 /// A bucket, and how it is reached.
 #[derive(Clone)]
 pub struct Config {
@@ -12,10 +14,14 @@ pub struct Config {
     /// `https://HOST[:PORT]`; the vendor's own without it.
     pub endpoint: Option<String>,
     pub region: Option<String>,
-    /// Whether the bucket stands in the path and not in the host; by default where there is an endpoint.
+    /// Azure's storage account; without it the environment names it.
+    pub account: Option<String>,
+    /// Whether the bucket (Azure: the account) stands in the path and not in the host; by default where there is an endpoint.
     pub path_style: Option<bool>,
     /// Without them they come from the environment, from files, or from the machine.
     pub keys: Option<Keys>,
+    /// Google's: of a service account, the JSON itself or the file that it is in. Emulators want [`ANONYMOUS`].
+    pub credentials: Option<String>,
     /// Variables that the vendors' own programs look at, by name.
     pub environment: Vec<(String, String)>,
     /// Bytes of a part, and of what is stored with one call; at least 5 MiB.
@@ -24,6 +30,8 @@ pub struct Config {
     pub encryption: Option<Encryption>,
     /// Whether clients are sent to the store for what they pull, and under which address.
     pub redirect: Redirect,
+    /// For Swift alone.
+    pub swift: swift::Config,
     pub outbound: Outbound,
 }
 
@@ -31,9 +39,31 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Vendor {
     S3,
+    Azure,
+    Google,
+    Swift,
 }
 
-/// A name and its secret.
+impl Vendor {
+    const ALL: [Self; 4] = [Self::S3, Self::Azure, Self::Google, Self::Swift];
+
+    /// What the addresses of its buckets begin with.
+    pub fn scheme(self) -> &'static str {
+        match self {
+            Self::S3 => "s3",
+            Self::Azure => "azure",
+            Self::Google => "gs",
+            Self::Swift => "swift",
+        }
+    }
+
+    pub fn of(scheme: &str) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|vendor| vendor.scheme() == scheme)
+    }
+}
+
+/// A name and its secret. Azure: the account, and its key or a shared access signature.
 #[derive(Clone)]
 pub struct Keys {
     pub id: String,
@@ -58,6 +88,9 @@ pub enum Redirect {
     To(Option<String>),
 }
 
+/// In place of credentials where nobody asks for any.
+pub const ANONYMOUS: &str = "anonymous";
+
 pub const PART_SIZE: u64 = 8 << 20;
 
 impl Config {
@@ -69,23 +102,36 @@ impl Config {
             prefix: String::new(),
             endpoint: None,
             region: None,
+            account: None,
             path_style: None,
             keys: None,
+            credentials: None,
             environment: Vec::new(),
             part_size: PART_SIZE,
             storage_class: None,
             encryption: None,
             redirect: Redirect::Never,
+            swift: swift::Config::default(),
             outbound,
         }
     }
 
     /// As a person writes it.
     pub fn shown(&self) -> String {
-        let scheme = match self.vendor {
-            Vendor::S3 => "s3",
-        };
         let slash = if self.prefix.is_empty() { "" } else { "/" };
-        format!("{scheme}://{}{slash}{}", self.bucket, self.prefix)
+        format!("{}{slash}{}", self.root(), self.prefix)
+    }
+
+    /// What keys begin with: empty, or with a slash at its end.
+    pub(crate) fn below(&self) -> String {
+        match self.prefix.as_str() {
+            "" => String::new(),
+            prefix => format!("{prefix}/"),
+        }
+    }
+
+    /// The same without the prefix.
+    pub(crate) fn root(&self) -> String {
+        format!("{}://{}", self.vendor.scheme(), self.bucket)
     }
 }

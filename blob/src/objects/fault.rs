@@ -30,8 +30,10 @@ impl Refusal {
 
     /// Whether asking again, after a while, may do.
     pub(crate) fn passes(&self) -> bool {
-        matches!(self.status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
-            || self.is(&["SlowDown", "RequestTimeout", "OperationAborted"])
+        matches!(
+            self.status.as_u16(),
+            408 | 429 | 498 | 500 | 502 | 503 | 504
+        ) || self.is(&["SlowDown", "RequestTimeout", "OperationAborted"])
     }
 
     pub(crate) fn is(&self, codes: &[&str]) -> bool {
@@ -53,8 +55,13 @@ impl Refusal {
                 why: "the bucket does not exist".to_owned(),
             };
         }
-        // Of the parts that were named one is another by now: what was sent is not there any more.
-        let is_gone = self.is(&["InvalidPart", "InvalidPartOrder"]);
+        // Of the parts that were named one is another by now, or the upload ended: what was sent is not there any more.
+        let is_gone = self.is(&[
+            "InvalidPart",
+            "InvalidPartOrder",
+            "InvalidBlockList",
+            "NoSuchUpload",
+        ]);
         if self.status == StatusCode::NOT_FOUND || is_gone {
             return Error::NotFound;
         }
@@ -83,6 +90,9 @@ fn advice(refusal: &Refusal) -> String {
         (Some("SignatureDoesNotMatch"), _) => "correct storage.secret_key, or storage.region",
         (Some("AuthorizationHeaderMalformed" | "PermanentRedirect"), _) | (_, 301 | 307) => {
             "correct storage.region and storage.endpoint"
+        }
+        (Some("AuthenticationFailed"), _) => {
+            "correct storage.access_key and storage.secret_key, or set this machine's clock"
         }
         (Some("ExpiredToken"), _) => "the credentials have expired",
         (_, 401 | 403) => "these credentials may not do that",

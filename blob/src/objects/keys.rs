@@ -5,6 +5,8 @@
 //! docker/registry/v2/blobs/<alg>/<2 hex>/<hex>/data, data.1, …   content whose digest was known when it was stored
 //! objects/<2 hex>/<key>.<16 hex>                                 what an upload stored before its digest was known
 //! docker/registry/v2/blobs/<alg>/<2 hex>/<hex>/up.<key>.<16 hex>.<size>   a mark: that object is this content
+//! begun/objects/<2 hex>/<key>.<16 hex>                           Azure, Swift: an upload in parts that has not ended
+//! segments/objects/<2 hex>/<key>.<16 hex>/…                       Swift: the parts of that object
 //! ```
 //! No name below `objects/` is given twice, so that what a node sends late hits nothing that counts. The mark's name is the
 //! content's location; it holds all that a database needs that lost its list.
@@ -16,6 +18,8 @@ use crate::{Error, Result, names};
 pub(crate) const IDENTITY: &str = "store-id";
 /// Below which it is tried whether this node may write.
 pub(crate) const TRIALS: &str = "trial/";
+/// Below which uploads in parts are marked where the vendor does not list them.
+pub(crate) const BEGUN: &str = "begun/";
 pub(crate) const BLOBS: &str = "docker/registry/v2/blobs/";
 const OBJECTS: &str = "objects/";
 

@@ -1,30 +1,28 @@
 //! S3 and what speaks it: two clients of the crate `object_store`, one that is patient and one that is not, and our own calls.
 
+mod calls;
+mod credentials;
+
 use std::{sync::Arc, time::Duration};
 
 use object_store::{
-    BackoffConfig, RetryConfig,
     aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredentialProvider},
-    client::{HttpClient, HttpConnector},
     signer::Signer,
 };
 
 use super::{
-    bucket::Bucket,
-    calls::Calls,
     config::{Config, Encryption, Redirect},
-    credentials::{self, Patient},
+    library::{self, Lacking, Library, PATIENT, QUICK, unusable},
+    patient::Patient,
+    send::{Sender, Signs},
     wire::Wire,
 };
-use crate::{Error, Result};
+use crate::Result;
+pub(crate) use calls::Calls;
 
-/// How long an upload waits for a store that is away.
-const PATIENT: Duration = Duration::from_secs(45);
-/// How long a pull does.
-const QUICK: Duration = Duration::from_secs(8);
 const REGION: &str = "us-east-1";
 
-pub(crate) fn open(config: &Config) -> Result<Bucket> {
+pub(crate) fn open(config: &Config) -> Result<Library> {
     let wire = Wire::new(config.outbound.clone());
     let endpoint = config.endpoint.as_deref();
     let first = credentials::lay_into(builder(config, &wire, endpoint, QUICK)?, config)?;
@@ -43,31 +41,24 @@ pub(crate) fn open(config: &Config) -> Result<Bucket> {
             Some(Arc::new(client(address, QUICK)?) as Arc<dyn Signer>)
         }
     };
-    let calls = Calls {
-        wire: http(&wire)?,
-        credentials: shared.clone(),
-        region: region(config).to_owned(),
-        signs_bodies: !is_tls(config),
+    let sender = Sender {
+        wire: library::http(&wire)?,
+        signs: Signs::Aws {
+            credentials: shared.clone(),
+            region: region(config).to_owned(),
+            bodies: !is_tls(config),
+        },
         url: bucket_url(config, endpoint),
         patience: PATIENT,
     };
-    Ok(Bucket {
-        shown: config.shown(),
-        prefix: match config.prefix.as_str() {
-            "" => String::new(),
-            prefix => format!("{prefix}/"),
-        },
+    Ok(Library {
+        root: config.root(),
         writes: Arc::new(client(endpoint, PATIENT)?),
         reads: Arc::new(client(endpoint, QUICK)?),
-        calls,
+        lacking: Lacking::S3(Calls { sender }),
         signer,
         storage_class: config.storage_class.clone(),
     })
-}
-
-fn http(wire: &Wire) -> Result<HttpClient> {
-    let client = wire.connect(&object_store::ClientOptions::default());
-    client.map_err(|error| unusable(&error))
 }
 
 fn builder(
@@ -76,21 +67,11 @@ fn builder(
     endpoint: Option<&str>,
     patience: Duration,
 ) -> Result<AmazonS3Builder> {
-    let retry = RetryConfig {
-        // The time alone ends it.
-        max_retries: 10_000,
-        retry_timeout: patience,
-        backoff: BackoffConfig {
-            init_backoff: Duration::from_millis(200),
-            max_backoff: Duration::from_secs(4),
-            base: 2.0,
-        },
-    };
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(&config.bucket)
         .with_region(region(config))
         .with_http_connector(wire.clone())
-        .with_retry(retry)
+        .with_retry(library::retry(patience))
         .with_allow_http(true)
         // Over TLS nobody changes the bytes on their way, and every byte would be hashed twice.
         .with_unsigned_payload(is_tls(config))
@@ -141,12 +122,5 @@ fn bucket_url(config: &Config, endpoint: Option<&str>) -> String {
     match endpoint.split_once("://") {
         Some((scheme, host)) => format!("{scheme}://{}.{host}", config.bucket),
         None => format!("https://{}.{endpoint}", config.bucket),
-    }
-}
-
-fn unusable(error: &(dyn std::error::Error + 'static)) -> Error {
-    Error::Unusable {
-        root: "storage.url".to_owned(),
-        why: error.to_string(),
     }
 }

@@ -22,7 +22,7 @@ use object_store::{
 };
 use outbound::{Limits, Outbound};
 
-use super::fault::Refusal;
+use super::{fault::Refusal, swift::words};
 
 /// The most that is read of a refusal.
 const REFUSAL: usize = 64 << 10;
@@ -125,8 +125,11 @@ async fn read_refusal(status: StatusCode, headers: &HeaderMap, body: reqwest::Bo
     let named = headers.get("x-ms-error-code").and_then(|v| v.to_str().ok());
     Refusal {
         status,
-        code: named.map(str::to_owned).or_else(|| element(&text, "Code")),
-        message: element(&text, "Message"),
+        code: named
+            .map(str::to_owned)
+            .or_else(|| element(&text, "Code"))
+            .or_else(|| words::code(&text)),
+        message: element(&text, "Message").or_else(|| words::message(&text)),
     }
 }
 

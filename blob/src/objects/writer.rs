@@ -33,7 +33,7 @@ const INLINE: usize = 64 << 10;
 pub(crate) const LEAST_PART: u64 = 5 << 20;
 /// What parts grow to.
 const LARGEST_PART: u64 = 128 << 20;
-/// Part numbers end here.
+/// With so many parts a thousand of the first size are few.
 const PARTS: u32 = 10_000;
 
 pub(crate) struct Writer {
@@ -329,19 +329,15 @@ impl Writer {
         sent + self.sending.task.len() as u32
     }
 
-    /// Grows, so that 10,000 parts hold a thousand times a gibibyte.
+    /// Grows, so that 10,000 parts hold a thousand times a gibibyte; sooner where there may be fewer.
     fn part_size(&self) -> u64 {
-        let least = self.objects.part_size;
-        match self.next_number() {
-            0..=1000 => least,
-            1001..=2000 => (4 * least).min(LARGEST_PART).max(least),
-            _ => LARGEST_PART.max(least),
-        }
+        let (least, most) = (self.objects.part_size, self.objects.bucket.most_parts());
+        size_of_part(self.next_number(), least, most)
     }
 
     /// Starts a part of what was gathered; the one before is done.
     async fn send_part(&mut self) -> Result<()> {
-        if self.next_number() > PARTS {
+        if self.next_number() > self.objects.bucket.most_parts() {
             return Err(Error::TooLarge {
                 len: self.offset(),
                 max: self.sent.offset,
@@ -413,7 +409,37 @@ impl Writer {
     }
 }
 
+fn size_of_part(number: u32, least: u64, most: u32) -> u64 {
+    let few = most / if most < PARTS { 20 } else { 10 };
+    if number <= few {
+        least
+    } else if number <= 2 * few {
+        (4 * least).min(LARGEST_PART).max(least)
+    } else {
+        LARGEST_PART.max(least)
+    }
+}
+
 /// The store does not know the upload, or what was put aside of it: somebody tidied up, or it became content elsewhere.
 fn gone() -> Error {
     Error::Lost(std::io::Error::other("the store does not know it any more"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tebibyte_fits() {
+        let whole = |most: u32| -> u64 {
+            let sizes = (1..=most).map(|number| size_of_part(number, 8 << 20, most));
+            sizes.sum()
+        };
+        // What S3 takes, and OpenStack Swift.
+        for most in [10_000, 9_000] {
+            assert!(whole(most) >= 1 << 40, "{most}: {}", whole(most));
+        }
+        // Ceph's gateway in Swift's interface.
+        assert_eq!(whole(1000) >> 30, 114);
+    }
 }

@@ -2,10 +2,14 @@
 #![cfg(test)]
 
 mod contents;
+mod swift;
 mod takeover;
 mod uploads;
 
-use blob::{Batch, Config, Saved, Staged, Store, Writer, digest_of, objects};
+use blob::{
+    Batch, Config, Saved, Staged, Store, Writer, digest_of, objects,
+    objects::config::{ANONYMOUS, Keys, Redirect, Vendor},
+};
 use bytes::Bytes;
 use oci::digest::{Algorithm, Digest};
 use outbound::{Outbound, Proxy, Trust};
@@ -33,6 +37,22 @@ fn on_each(test: impl AsyncFn(World)) {
             eprintln!("in an S3 bucket");
             test(World::new(bucket(&s3).await.into(), None).await).await;
         }
+        if let Some(azure) = testkit::azure() {
+            eprintln!("in a container of Azure's");
+            test(World::new(container(&azure).await.into(), None).await).await;
+        }
+        if let Some(swift) = testkit::swift() {
+            eprintln!("in a container of Swift's");
+            test(World::new(swift::container(&swift).await.into(), None).await).await;
+        }
+        if let Some(ceph) = testkit::ceph_swift() {
+            eprintln!("in a container of Ceph's");
+            test(World::new(swift::container(&ceph).await.into(), None).await).await;
+        }
+        if let Some(gcs) = testkit::gcs() {
+            eprintln!("in a bucket of Google's");
+            test(World::new(googles(&gcs).await.into(), None).await).await;
+        }
     });
 }
 
@@ -45,23 +65,49 @@ fn on_buckets(test: impl AsyncFn(World)) {
     });
 }
 
-async fn bucket(s3: &testkit::S3) -> objects::Config {
+fn config(vendor: Vendor, bucket: String, endpoint: &str) -> objects::Config {
     let outbound = Outbound::new(Trust::new(&[]), Proxy::default());
     objects::Config {
         prefix: "some/prefix".to_owned(),
-        endpoint: Some(s3.endpoint.clone()),
-        keys: Some(objects::config::Keys {
-            id: s3.id.clone(),
-            secret: s3.secret.clone(),
-            session_token: None,
-        }),
+        endpoint: Some(endpoint.to_owned()),
         part_size: PART as u64,
-        redirect: objects::config::Redirect::To(None),
-        ..objects::Config::new(
-            objects::config::Vendor::S3,
-            s3.fresh_bucket().await,
-            outbound,
+        ..objects::Config::new(vendor, bucket, outbound)
+    }
+}
+
+async fn bucket(s3: &testkit::S3) -> objects::Config {
+    objects::Config {
+        keys: Some(keys(&s3.id, &s3.secret)),
+        redirect: Redirect::To(None),
+        ..config(Vendor::S3, s3.fresh_bucket().await, &s3.endpoint)
+    }
+}
+
+async fn container(azure: &testkit::Azure) -> objects::Config {
+    objects::Config {
+        account: Some(azure.account.clone()),
+        keys: Some(keys(&azure.account, &azure.key)),
+        redirect: Redirect::To(None),
+        ..config(
+            Vendor::Azure,
+            azure.fresh_container().await,
+            &azure.endpoint,
         )
+    }
+}
+
+async fn googles(gcs: &testkit::Gcs) -> objects::Config {
+    objects::Config {
+        credentials: Some(ANONYMOUS.to_owned()),
+        ..config(Vendor::Google, gcs.fresh_bucket().await, &gcs.endpoint)
+    }
+}
+
+fn keys(id: &str, secret: &str) -> Keys {
+    Keys {
+        id: id.to_owned(),
+        secret: secret.to_owned(),
+        session_token: None,
     }
 }
 

@@ -73,3 +73,30 @@ fn an_upload_that_was_ended_elsewhere_is_no_more() {
         assert!(matches!(ended, Err(Error::Lost(_))), "{ended:?}");
     });
 }
+
+#[test]
+fn an_end_that_comes_late_changes_no_content() {
+    on_buckets(async |world| {
+        let bytes = content(6, PART + 1000);
+        for (key, len) in [("shorter", 900), ("as-long", 1000), ("longer", 1100)] {
+            let mut first = begin(&world.store, key).await;
+            append(&mut first, &bytes[..PART]).await;
+            append(&mut first, &bytes[PART..PART + 10]).await;
+            let row = put_aside(&mut first).await;
+            drop(first);
+            let another = world.another().await;
+            let mut late = resume(&another, key, &row).await.unwrap();
+            let other = [&bytes[..PART + 10], &content(7, len - 10)].concat();
+            append(&mut late, &other[PART + 10..]).await;
+            let mut right = resume(&world.store, key, &row).await.unwrap();
+            append(&mut right, &bytes[PART + 10..]).await;
+            let digest = sha256(&bytes);
+            let staged = finish(&mut right, &digest).await.unwrap();
+            // What its client sent is right by itself: its digest is told.
+            let ended = finish(&mut late, &sha256(&other)).await.map(|_| ());
+            assert!(ended.is_err(), "{key}");
+            let read = world.read(&digest, staged.location("data")).await;
+            assert_eq!(read.unwrap(), bytes, "{key}");
+        }
+    });
+}

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     files::{data_directory, file_system, key_file, log_target, open_files, space},
     network::{addresses, authorities, certificates, proxies},
-    parts::{database, key, missing_store, of_parts},
+    parts::{database, fresh_store, key, missing_store, of_parts},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

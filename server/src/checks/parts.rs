@@ -196,6 +196,29 @@ pub async fn key(db: &Db, fingerprint: Option<&str>) -> Finding {
     }
 }
 
+/// A store that no database uses yet.
+pub async fn fresh_store(store: &Store) -> Finding {
+    let part = "store";
+    match (store.identity().await, store.is_empty().await) {
+        (Ok(None), Ok(true)) if store.bucket().is_some() => match store.try_write().await {
+            Ok(()) => Finding::ok(part, "empty, may be read and written"),
+            Err(error) => Finding::error(part, &error),
+        },
+        (Ok(None), Ok(true)) => Finding::ok(part, "empty, made at the first start"),
+        (Ok(Some(found)), _) => Finding::failed(
+            part,
+            format!("it belongs to another database (`{found}`)"),
+            "correct database.url, or, if that database is lost, run `seawall fsck --rebuild`",
+        ),
+        (Ok(None), Ok(false)) => Finding::failed(
+            part,
+            "it is not empty and was not made by seawall",
+            "choose an empty directory or prefix (storage.url)",
+        ),
+        (Err(error), _) | (_, Err(error)) => Finding::error(part, &error),
+    }
+}
+
 /// Whether the store is the one of this database, and can be written.
 async fn identity(db: &Db, store: &Store) -> Finding {
     let part = "store";
@@ -204,20 +227,7 @@ async fn identity(db: &Db, store: &Store) -> Finding {
         Err(error) => return Finding::error(part, &error),
     };
     let Some(expected) = expected else {
-        return match (store.identity().await, store.is_empty().await) {
-            (Ok(None), Ok(true)) => Finding::ok(part, "empty, made at the first start"),
-            (Ok(Some(found)), _) => Finding::failed(
-                part,
-                format!("it belongs to another database (`{found}`)"),
-                "correct database.url, or, if that database is lost, run `seawall fsck --rebuild`",
-            ),
-            (Ok(None), Ok(false)) => Finding::failed(
-                part,
-                "it is not empty and was not made by seawall",
-                "choose an empty directory (storage.url)",
-            ),
-            (Err(error), _) | (_, Err(error)) => Finding::error(part, &error),
-        };
+        return fresh_store(store).await;
     };
     let probe = async {
         store.probe(&expected).await?;

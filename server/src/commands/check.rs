@@ -150,6 +150,12 @@ async fn open(config: &Config, outbound: &Outbound, key: Option<&str>) -> Vec<Fi
             "database",
             format!("`{}` is made at the first start", path.display()),
         ));
+        if config.storage.directory().is_none() {
+            findings.push(match boot::open_store(config, outbound).await {
+                Ok(store) => checks::fresh_store(&store).await,
+                Err(error) => Finding::error("store", &error),
+            });
+        }
         return findings;
     }
     let db = match boot::open_database(config, outbound.trust()).await {

@@ -9,6 +9,7 @@ mod pins;
 mod sections;
 mod sources;
 pub mod storage;
+mod swift;
 mod tree;
 mod urls;
 pub mod values;

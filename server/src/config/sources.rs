@@ -13,12 +13,16 @@ const DEFAULT_FILE: &str = "/etc/seawall/seawall.toml";
 /// Harbor's variable that says settings for good (see `pins.rs`).
 pub(super) const OVERWRITE: &str = "CONFIG_OVERWRITE_JSON";
 
-/// Where object stores' own programs look for credentials.
-const STORES: &str = "AWS_";
-const HOME: &str = "HOME";
+/// Where object stores' own programs look for credentials: what their variables begin with, and single ones.
+const STORES: [&str; 4] = ["AWS_", "AZURE_", "OS_", "ST_"];
+const OF_STORES: [&str; 3] = [
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "IDENTITY_ENDPOINT",
+    "HOME",
+];
 
 fn is_of_stores(name: &str) -> bool {
-    name.starts_with(STORES) || name == HOME
+    STORES.iter().any(|begin| name.starts_with(begin)) || OF_STORES.contains(&name)
 }
 
 /// Where other programs look for a proxy, and which of our keys it stands for. The first that is set counts.

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use blob::objects::config::{Encryption, Keys, Redirect, Vendor};
+use blob::objects::config::Vendor::{Azure, Google, S3, Swift};
+use blob::objects::config::{ANONYMOUS, Encryption, Keys, Redirect, Vendor};
 use ipnet::IpNet;
 use outbound::Outbound;
 use serde::{
@@ -11,12 +12,14 @@ use serde::{
 };
 
 use super::{
-    ConfigError,
+    ConfigError, swift,
     values::{Secret, networks, optional_size, part_size},
 };
 
-/// Keys whose values say nothing where the contents lie in a directory.
-type OfBuckets<'a> = [(&'a str, bool); 11];
+/// A key that not every kind of store has: its name, whether it is set, and with whose buckets it goes.
+type OfBuckets = (&'static str, bool, &'static [Vendor]);
+
+const EVERY: &[Vendor] = &[S3, Azure, Google, Swift];
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -28,9 +31,13 @@ pub struct Storage {
     /// Where the object store is; the vendor's own address without it.
     pub endpoint: Option<Endpoint>,
     pub region: Option<String>,
+    /// Azure: the storage account.
     pub access_key: Option<Secret>,
+    /// Azure: the account's key, or a shared access signature.
     pub secret_key: Option<Secret>,
-    /// Whether the bucket stands in the path of addresses and not in the host.
+    /// Google: the JSON of a service account or the file that it is in, or `anonymous`.
+    pub credentials: Option<Secret>,
+    /// Whether the bucket (Azure: the account) stands in the path of addresses and not in the host.
     pub path_style: Option<bool>,
     /// Bytes of a part of an upload.
     #[serde(deserialize_with = "part_size")]
@@ -46,6 +53,8 @@ pub struct Storage {
     /// Which clients; all without it.
     #[serde(deserialize_with = "networks")]
     pub redirect_clients: Vec<IpNet>,
+    /// Who asks Swift.
+    pub swift: swift::Swift,
     /// What the environment says that object stores' own programs look for there.
     #[serde(skip)]
     pub environment: Vec<(String, String)>,
@@ -60,6 +69,7 @@ impl Default for Storage {
             region: None,
             access_key: None,
             secret_key: None,
+            credentials: None,
             path_style: None,
             part_size: blob::objects::config::PART_SIZE,
             storage_class: None,
@@ -68,6 +78,7 @@ impl Default for Storage {
             redirect: false,
             redirect_endpoint: None,
             redirect_clients: Vec::new(),
+            swift: swift::Swift::default(),
             environment: Vec::new(),
         }
     }
@@ -107,29 +118,55 @@ impl Storage {
         }
     }
 
+    fn of_buckets(&self) -> [OfBuckets; 12] {
+        [
+            ("endpoint", self.endpoint.is_some(), EVERY),
+            ("region", self.region.is_some(), &[S3, Swift]),
+            ("access_key", self.access_key.is_some(), &[S3, Azure]),
+            ("secret_key", self.secret_key.is_some(), &[S3, Azure]),
+            ("credentials", self.credentials.is_some(), &[Google]),
+            ("path_style", self.path_style.is_some(), &[S3, Azure]),
+            (
+                "storage_class",
+                self.storage_class.is_some(),
+                &[S3, Azure, Google],
+            ),
+            ("encryption", self.encryption.is_some(), &[S3]),
+            ("kms_key", self.kms_key.is_some(), &[S3]),
+            ("redirect", self.redirect, EVERY),
+            (
+                "redirect_endpoint",
+                self.redirect_endpoint.is_some(),
+                &[S3, Azure, Swift],
+            ),
+            ("redirect_clients", !self.redirect_clients.is_empty(), EVERY),
+        ]
+    }
+
     /// Keys that go together.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let refuse = |text: String| Err(ConfigError::new(text));
-        if matches!(self.url, StorageUrl::File(_)) {
-            let of_buckets: OfBuckets<'_> = [
-                ("endpoint", self.endpoint.is_some()),
-                ("region", self.region.is_some()),
-                ("access_key", self.access_key.is_some()),
-                ("secret_key", self.secret_key.is_some()),
-                ("path_style", self.path_style.is_some()),
-                ("storage_class", self.storage_class.is_some()),
-                ("encryption", self.encryption.is_some()),
-                ("kms_key", self.kms_key.is_some()),
-                ("redirect", self.redirect),
-                ("redirect_endpoint", self.redirect_endpoint.is_some()),
-                ("redirect_clients", !self.redirect_clients.is_empty()),
-            ];
-            return match of_buckets.iter().find(|(_, is_set)| *is_set) {
-                Some((key, _)) => refuse(format!(
+        let mut set = self
+            .of_buckets()
+            .into_iter()
+            .filter(|(_, is_set, _)| *is_set);
+        let StorageUrl::Bucket { vendor, .. } = &self.url else {
+            let key = set.next().map(|(key, ..)| key.to_owned());
+            let of_swift = || self.swift.first_set().map(|key| format!("swift.{key}"));
+            return match key.or_else(of_swift) {
+                Some(key) => refuse(format!(
                     "`storage.{key}` is for object stores, and `storage.url` names a directory: remove the one or correct the other"
                 )),
                 None => Ok(()),
             };
+        };
+        if let Some((key, _, of)) = set.find(|(_, _, of)| !of.contains(vendor)) {
+            let fitting = of.iter().map(|vendor| format!("`{}://`", vendor.scheme()));
+            return refuse(format!(
+                "`storage.{key}` goes with {}, and `storage.url` is `{}://…`: remove it",
+                fitting.collect::<Vec<_>>().join(" and "),
+                vendor.scheme()
+            ));
         }
         if self.reserve.is_some() {
             return refuse(
@@ -137,12 +174,13 @@ impl Storage {
                     .to_owned(),
             );
         }
-        if self.access_key.is_some() != self.secret_key.is_some() {
-            return refuse(
-                "`storage.access_key` and `storage.secret_key` go together: give both, or none to take them from the environment or the machine"
-                    .to_owned(),
-            );
+        if let Some(key) = self.swift.first_set().filter(|_| *vendor != Swift) {
+            return refuse(format!(
+                "`storage.swift.{key}` goes with `swift://`, and `storage.url` is `{}://…`: remove it",
+                vendor.scheme()
+            ));
         }
+        self.check_keys(*vendor)?;
         if self.kms_key.is_some() && self.encryption != Some(Sse::Kms) {
             return refuse("`storage.kms_key` needs `storage.encryption = \"aws:kms\"`".to_owned());
         }
@@ -154,6 +192,34 @@ impl Storage {
             );
         }
         Ok(())
+    }
+
+    fn check_keys(&self, vendor: Vendor) -> Result<(), ConfigError> {
+        let refuse = |text: &str| Err(ConfigError::new(text.to_owned()));
+        let (id, secret) = (self.access_key.is_some(), self.secret_key.is_some());
+        match vendor {
+            S3 if id != secret => refuse(
+                "`storage.access_key` and `storage.secret_key` go together: give both, or none to take them from the environment or the machine",
+            ),
+            Azure if secret && !id => {
+                refuse("`storage.secret_key` needs the storage account in `storage.access_key`")
+            }
+            Azure
+                if self
+                    .storage_class
+                    .as_deref()
+                    .is_some_and(|tier| !matches!(tier, "Hot" | "Cool" | "Cold")) =>
+            {
+                refuse(
+                    "`storage.storage_class` of Azure is `Hot`, `Cool` or `Cold`: from others nothing can be read at once",
+                )
+            }
+            Google if self.credentials.as_ref().is_some_and(is_anonymous) && self.redirect => {
+                refuse("`storage.redirect` needs credentials that can sign: not `anonymous`")
+            }
+            Swift => self.swift.check(self.redirect),
+            S3 | Azure | Google => Ok(()),
+        }
     }
 
     /// As the store takes it.
@@ -179,6 +245,14 @@ impl Storage {
             endpoint: endpoint(&self.endpoint),
             region: self.region.clone(),
             path_style: self.path_style,
+            account: match vendor {
+                Azure => self.access_key.as_ref().map(|id| id.expose().to_owned()),
+                S3 | Google | Swift => None,
+            },
+            credentials: self
+                .credentials
+                .as_ref()
+                .map(|told| told.expose().to_owned()),
             keys: match (&self.access_key, &self.secret_key) {
                 (Some(id), Some(secret)) => Some(Keys {
                     id: id.expose().to_owned(),
@@ -187,6 +261,7 @@ impl Storage {
                 }),
                 _ => None,
             },
+            swift: self.swift.store(),
             environment: self.environment.clone(),
             part_size: self.part_size,
             storage_class: self.storage_class.clone(),
@@ -205,33 +280,34 @@ impl Storage {
     }
 }
 
+fn is_anonymous(credentials: &Secret) -> bool {
+    credentials.expose() == ANONYMOUS
+}
+
 impl<'de> Deserialize<'de> for StorageUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let refuse = |form: &'static str| de::Error::invalid_value(Unexpected::Str(&text), &form);
+        let refuse = |form: &str| de::Error::invalid_value(Unexpected::Str(&text), &form);
         match text.split_once("://") {
             Some(("file", path)) if path.starts_with('/') || path.starts_with("DATA/") => {
                 Ok(Self::File(PathBuf::from(path)))
             }
-            Some(("s3", path)) => {
+            Some((scheme, path)) if let Some(vendor) = Vendor::of(scheme) => {
                 let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
                 let prefix = prefix.trim_matches('/');
                 if !is_bucket(bucket) || !is_prefix(prefix) {
-                    return Err(refuse(
-                        "`s3://BUCKET` or `s3://BUCKET/PREFIX`, where the prefix has letters, digits and `._-/`",
-                    ));
+                    return Err(refuse(&format!(
+                        "`{scheme}://BUCKET` or `{scheme}://BUCKET/PREFIX`, where the prefix has letters, digits and `._-/`"
+                    )));
                 }
                 Ok(Self::Bucket {
-                    vendor: Vendor::S3,
+                    vendor,
                     bucket: bucket.to_owned(),
                     prefix: prefix.to_owned(),
                 })
             }
-            Some((scheme @ ("azure" | "gs" | "swift"), _)) => Err(de::Error::custom(format_args!(
-                "this version does not speak to such stores yet, so `{scheme}://` cannot be used; name a bucket as `s3://BUCKET` or a directory as `file:///DIR`"
-            ))),
             _ => Err(refuse(
-                "`file:///DIR` with an absolute path, `file://DATA/DIR`, or `s3://BUCKET/PREFIX`",
+                "`file:///DIR` with an absolute path, `file://DATA/DIR`, `s3://BUCKET/PREFIX`, `azure://CONTAINER/PREFIX`, `gs://BUCKET/PREFIX` or `swift://CONTAINER/PREFIX`",
             )),
         }
     }

@@ -14,7 +14,7 @@ use crate::{
         Client, Image, Seawall, digest,
         gate::Gate,
         image::content,
-        server::{Store, both, bucket_on},
+        server::{Store, both, bucket_on, container_on, swift_on},
         until,
     },
     nodes::run,
@@ -207,6 +207,95 @@ fn clients_are_sent_to_the_bucket_where_the_operator_says_so() {
             .get(&layer)
             .await
             .refused(404, "BLOB_UNKNOWN");
+        seawall.stop();
+    });
+}
+
+#[test]
+fn images_lie_in_a_container_of_azures_and_are_pulled_from_there() {
+    let Some(azure) = testkit::azure() else {
+        return;
+    };
+    let address = azure.endpoint.clone();
+    let container = container_on(azure);
+    run(async {
+        let mut seawall = Seawall::start_alone(&both(&container, &[]));
+        let (admin, image) = (seawall.admin(), Image::new("azure"));
+        admin.push("library/app", "v1", &image).await;
+        let layer = format!("/v2/library/app/blobs/{}", digest(&image.layer));
+        assert_eq!(admin.get(&layer).await.expect(200).body, image.layer);
+        // In parts, by two requests.
+        let bytes = content("parts", 30 * MIB);
+        let location = start(&admin).await;
+        for part in [bytes.slice(..17 * MIB), bytes.slice(17 * MIB..)] {
+            let patch = admin.request("PATCH", &location).body(part);
+            patch.send().await.expect(202);
+        }
+        finish(&admin, &location, &bytes).await;
+        seawall.stop();
+
+        let redirect = ("SEAWALL_STORAGE__REDIRECT", "true");
+        let mut seawall = Seawall::start_in(seawall.data(), &both(&container, &[redirect]));
+        let admin = seawall.admin();
+        let large = format!("/v2/library/big/blobs/{}", digest(&bytes));
+        for (path, expected) in [(&layer, &image.layer), (&large, &bytes)] {
+            let sent = admin.get(path).await.expect(307);
+            let there = sent.header("location").strip_prefix(&address);
+            let there = there.expect("an address of Azure's").to_owned();
+            let store = Client::new(address.strip_prefix("http://").expect("plain HTTP"));
+            assert!(store.get(&there).await.expect(200).body == *expected);
+            let unsigned = there.split('?').next().expect("a path");
+            assert!(store.get(unsigned).await.status.is_client_error());
+        }
+        seawall.stop();
+    });
+}
+
+#[test]
+fn images_lie_in_a_container_of_swifts_and_are_pulled_from_there() {
+    let Some(swift) = testkit::swift() else {
+        return;
+    };
+    let container = swift_on(&swift);
+    run(async {
+        let mut seawall = Seawall::start_alone(&both(&container, &[]));
+        let (admin, image) = (seawall.admin(), Image::new("swift"));
+        admin.push("library/app", "v1", &image).await;
+        // In segments, by two requests.
+        let bytes = content("segments", 30 * MIB);
+        let location = start(&admin).await;
+        for part in [bytes.slice(..17 * MIB), bytes.slice(17 * MIB..)] {
+            let patch = admin.request("PATCH", &location).body(part);
+            patch.send().await.expect(202);
+        }
+        finish(&admin, &location, &bytes).await;
+        let large = format!("/v2/library/big/blobs/{}", digest(&bytes));
+        let range = admin
+            .request("GET", &large)
+            .header("range", "bytes=8388600-8388620");
+        let range = range.send().await.expect(206);
+        assert!(range.body == bytes.slice(8_388_600..8_388_621));
+        seawall.stop();
+
+        let redirect = [
+            ("SEAWALL_STORAGE__REDIRECT", "true"),
+            ("SEAWALL_STORAGE__SWIFT__TEMP_URL_KEY", "geheim"),
+            ("SEAWALL_STORAGE__SWIFT__SET_TEMP_URL_KEY", "container"),
+        ];
+        let mut seawall = Seawall::start_in(seawall.data(), &both(&container, &redirect));
+        let admin = seawall.admin();
+        let layer = format!("/v2/library/app/blobs/{}", digest(&image.layer));
+        for (path, expected) in [(&layer, &image.layer), (&large, &bytes)] {
+            let sent = admin.get(path).await.expect(307);
+            let there = sent.header("location").strip_prefix("http://");
+            let (host, path) = there
+                .and_then(|there| there.split_once('/'))
+                .expect("an address");
+            let (store, path) = (Client::new(host), format!("/{path}"));
+            assert!(store.get(&path).await.expect(200).body == *expected);
+            let unsigned = path.split('?').next().expect("a path");
+            store.get(unsigned).await.expect(401);
+        }
         seawall.stop();
     });
 }

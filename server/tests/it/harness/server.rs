@@ -34,7 +34,7 @@ pub struct Seawall {
 
 /// Runs a test against a fresh server on SQLite, then on PostgreSQL where there is one. A failure says on which. With
 /// `SEAWALL_TEST_CLUSTER` it runs against two nodes on one PostgreSQL and one store instead, which get the requests in turn; with
-/// `SEAWALL_TEST_BUCKET` that store, or each of the servers', is a bucket.
+/// `SEAWALL_TEST_BUCKET` that store, or each of the servers', is a bucket of S3's, or with the value `swift` a container of Swift's.
 pub fn on_both(test: impl AsyncFn(&mut Seawall)) {
     on_both_with(&[], test);
 }
@@ -59,25 +59,53 @@ pub type Store = [(&'static str, String)];
 
 /// The settings of a fresh bucket, where the tests are to run in one.
 fn bucket() -> Vec<(&'static str, String)> {
-    if std::env::var_os("SEAWALL_TEST_BUCKET").is_none() {
+    let Some(whose) = std::env::var_os("SEAWALL_TEST_BUCKET") else {
         return Vec::new();
+    };
+    if whose == "swift" {
+        return swift_on(&testkit::swift().expect("a container needs OpenStack Swift"));
     }
     bucket_on(testkit::s3().expect("a bucket needs an S3 server"))
 }
 
 /// The settings of a fresh bucket on this server.
 pub fn bucket_on(s3: testkit::S3) -> Vec<(&'static str, String)> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let name = runtime.block_on(s3.fresh_bucket());
+    let name = wait_for(s3.fresh_bucket());
     vec![
         ("SEAWALL_STORAGE__URL", format!("s3://{name}/registry")),
         ("SEAWALL_STORAGE__ENDPOINT", s3.endpoint),
         ("SEAWALL_STORAGE__ACCESS_KEY", s3.id),
         ("SEAWALL_STORAGE__SECRET_KEY", s3.secret),
     ]
+}
+
+/// The settings of a fresh container of Azure's.
+pub fn container_on(azure: testkit::Azure) -> Vec<(&'static str, String)> {
+    let name = wait_for(azure.fresh_container());
+    vec![
+        ("SEAWALL_STORAGE__URL", format!("azure://{name}/registry")),
+        ("SEAWALL_STORAGE__ENDPOINT", azure.endpoint),
+        ("SEAWALL_STORAGE__ACCESS_KEY", azure.account),
+        ("SEAWALL_STORAGE__SECRET_KEY", azure.key),
+    ]
+}
+
+/// The settings of a fresh container of Swift's.
+pub fn swift_on(swift: &testkit::Swift) -> Vec<(&'static str, String)> {
+    let name = wait_for(swift.fresh_container());
+    vec![
+        ("SEAWALL_STORAGE__URL", format!("swift://{name}/registry")),
+        ("SEAWALL_STORAGE__SWIFT__AUTH_URL", swift.auth_url.clone()),
+        ("SEAWALL_STORAGE__SWIFT__USERNAME", swift.user.clone()),
+        ("SEAWALL_STORAGE__SWIFT__PASSWORD", swift.key.clone()),
+    ]
+}
+
+fn wait_for<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(future)
 }
 
 fn on_stores(

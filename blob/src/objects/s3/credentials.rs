@@ -1,26 +1,16 @@
 //! Where credentials for S3 come from when the configuration names none: the environment, the files of AWS' own programs,
 //! or the machine (containers, instances), in the order in which those programs look.
 
-use std::{
-    collections::HashMap,
-    fs,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant, SystemTime},
-};
+use std::{collections::HashMap, fs, path::PathBuf, sync::Arc, time::SystemTime};
 
 use async_trait::async_trait;
 use object_store::{
     CredentialProvider,
-    aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, AwsCredentialProvider},
+    aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredential},
 };
 use parking_lot::Mutex;
 
-use super::config::Config;
-use crate::{Error, Result};
-
-/// How long credentials are used on that could not be renewed: vendors renew them five minutes early.
-const GRACE: Duration = Duration::from_mins(4);
+use crate::{Error, Result, objects::config::Config};
 
 /// What the crate reads of the environment itself.
 const BY_THE_CRATE: &[(&str, &str)] = &[
@@ -170,61 +160,12 @@ fn section<'a>(text: &'a str, name: &str) -> HashMap<&'a str, &'a str> {
     keys
 }
 
-/// Goes on with what was given last while nothing newer can be had: those credentials still hold for some minutes.
-#[derive(Debug)]
-pub(crate) struct Patient {
-    inner: AwsCredentialProvider,
-    last: Mutex<Option<Last>>,
-}
-
-#[derive(Debug)]
-struct Last {
-    credential: Arc<AwsCredential>,
-    failing_since: Option<Instant>,
-}
-
-impl Patient {
-    pub(crate) fn new(inner: AwsCredentialProvider) -> Self {
-        Self {
-            inner,
-            last: Mutex::new(None),
-        }
-    }
-}
-
-#[async_trait]
-impl CredentialProvider for Patient {
-    type Credential = AwsCredential;
-
-    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
-        let got = self.inner.get_credential().await;
-        let mut last = self.last.lock();
-        match got {
-            Ok(credential) => {
-                *last = Some(Last {
-                    credential: credential.clone(),
-                    failing_since: None,
-                });
-                Ok(credential)
-            }
-            Err(error) => match &mut *last {
-                Some(last) => {
-                    let since = *last.failing_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() > GRACE {
-                        return Err(error);
-                    }
-                    tracing::warn!(%error, "credentials for the object store were not renewed; the old ones are used on");
-                    Ok(last.credential.clone())
-                }
-                None => Err(error),
-            },
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::objects::patient::Patient;
 
     #[test]
     fn a_profile_is_its_own_section_alone() {

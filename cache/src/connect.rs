@@ -81,9 +81,10 @@ impl Config {
     pub(crate) async fn connect(&self) -> Result<Line, Unreachable> {
         let connecting = async {
             let login = self.login().await?;
-            let tls = match self.place.tls {
-                true => Some(self.certificates().await?),
-                false => None,
+            let tls = if self.place.tls {
+                Some(self.certificates().await?)
+            } else {
+                None
             };
             let line = match &self.place.kind {
                 Kind::Single => self.single(login, tls).await,
@@ -181,14 +182,16 @@ impl Config {
 
     fn addresses(&self) -> Vec<ConnectionAddr> {
         let hosts = self.place.hosts.iter().cloned();
-        let address = |(host, port)| match self.place.tls {
-            false => ConnectionAddr::Tcp(host, port),
-            true => ConnectionAddr::TcpTls {
+        let address = |(host, port)| {
+            if !self.place.tls {
+                return ConnectionAddr::Tcp(host, port);
+            }
+            ConnectionAddr::TcpTls {
                 host,
                 port,
                 insecure: false,
                 tls_params: None,
-            },
+            }
         };
         hosts.map(address).collect()
     }

@@ -8,7 +8,7 @@ mod keep;
 pub mod place;
 
 use std::{
-    fmt::Write,
+    fmt::{self, Write},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -76,6 +76,15 @@ struct Inner {
     writes: mpsc::Sender<Kept>,
     /// Taken by the one who keeps the connection.
     to_write: Mutex<Option<mpsc::Receiver<Kept>>>,
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(inner) => write!(f, "Cache({})", inner.config.place),
+            None => f.write_str("Cache(none)"),
+        }
+    }
 }
 
 impl Cache {

@@ -6,6 +6,7 @@
 mod decode;
 mod error;
 mod pins;
+mod redis;
 mod sections;
 mod sources;
 pub mod storage;
@@ -21,9 +22,10 @@ use serde::Deserialize;
 
 pub use self::{
     error::ConfigError,
+    redis::Redis,
     sections::{
-        Audit, Auth, Cache, Database, Gc, Gdpr, Jobs, Limits, Metrics, Proxy, Redis, Scrub, Server,
-        Trash, Trust, Uploads,
+        Audit, Auth, Cache, Database, Gc, Gdpr, Jobs, Limits, Metrics, Proxy, Scrub, Server, Trash,
+        Trust, Uploads,
     },
     sources::{Flags, Sources},
     storage::{Storage, StorageUrl},
@@ -109,6 +111,7 @@ impl Config {
         config.storage.environment = environment;
         config.storage.check()?;
         config.database.check()?;
+        config.redis.check()?;
         config.complete(&host_name);
         pins::complete(&mut config, overwrite.as_deref())?;
         let node = &config.server.node;
@@ -205,6 +208,7 @@ impl Config {
         if let StorageUrl::File(path) = &mut self.storage.url {
             *path = in_data(path, &data);
         }
+        self.redis.complete(&data);
         for file in &mut self.trust.ca_files {
             *file = in_data(file, &data);
         }

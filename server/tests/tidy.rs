@@ -21,9 +21,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     (
         "api",
-        &[
-            "oci", "outbound", "cache", "model", "db", "blob", "auth", "registry",
-        ],
+        &["oci", "outbound", "model", "db", "blob", "auth", "registry"],
     ),
     (
         "server",

@@ -1,7 +1,7 @@
 //! Real Redis (or Valkey) servers, each on a port and in a directory of its own: alone, with replicas and Sentinels, or as a Cluster.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
@@ -81,6 +81,17 @@ impl Redis {
         command.args(["-p", &self.port.to_string()]).args(&self.cli);
         let output = command.args(words).output().expect("redis-cli runs");
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Writes down what it is asked, into this file, until the end of what this gives.
+    pub fn watch(&self, log: &Path) -> Companion {
+        let cli = find("cli").expect("looked for before");
+        let port = self.port.to_string();
+        let words = ["-p", &port].into_iter();
+        let words = words
+            .chain(self.cli.iter().map(String::as_str))
+            .chain(["MONITOR"]);
+        Companion::start(&cli, words, log).expect("starts")
     }
 
     /// The names of its keys.

@@ -14,7 +14,7 @@ pub use buckets::{Method, S3, s3};
 pub use database::{TestDatabase, databases, on_both, on_both_empty, on_postgres, on_sqlite};
 pub use postgres::{Database, Private, Server, postgres, private_postgres};
 pub use process::{Companion, free_port, program, scratch_directory, unprivileged};
-pub use redis::{MASTER, Redis, Watched, redis, redis_cluster, watched};
+pub use redis::{Alike, MASTER, Redis, Watched, redis, redis_cluster, watched};
 pub use replica::Replica;
 
 /// Says that a part of a test did not run because this machine has not got `what`; fails where it is required. Written

@@ -163,29 +163,40 @@ pub struct Watched {
 /// The name under which the Sentinels know the master.
 pub const MASTER: &str = "lab";
 
-/// Starts a master with a replica under `settings`, and three Sentinels under theirs, with a password of their own where one is given.
-pub fn watched(password: &str, sentinel_password: &str) -> Option<Watched> {
+/// What those who share something have alike: lines of their configurations, and how `redis-cli` gets in.
+#[derive(Clone, Copy, Default)]
+pub struct Alike<'a> {
+    pub settings: &'a str,
+    pub cli: &'a [&'a str],
+}
+
+impl Alike<'_> {
+    fn start(&self, settings: &str, password: &str) -> Option<Redis> {
+        let cli = self.cli.iter().copied();
+        let cli: Vec<&str> = cli.chain(["-a", password, "--no-auth-warning"]).collect();
+        redis(&format!("{}\n{settings}", self.settings), &cli)
+    }
+}
+
+/// Starts a master with a replica, and three Sentinels; each kind has a password of its own.
+pub fn watched(password: &str, sentinel_password: &str, alike: Alike<'_>) -> Option<Watched> {
     let settings = format!(
         "requirepass {password}\nmasterauth {password}\nrepl-diskless-sync-delay 0\nappendonly no"
     );
-    let cli = ["-a", password, "--no-auth-warning"];
-    let master = redis(&settings, &cli)?;
-    let replica = redis(
-        &format!("{settings}\nreplicaof 127.0.0.1 {}", master.port),
-        &cli,
-    )?;
+    let master = alike.start(&settings, password)?;
+    let settings = format!("{settings}\nreplicaof 127.0.0.1 {}", master.port);
+    let replica = alike.start(&settings, password)?;
     let settings = format!(
         "requirepass {sentinel_password}\nsentinel sentinel-pass {sentinel_password}\n\
          sentinel monitor {MASTER} 127.0.0.1 {} 2\nsentinel auth-pass {MASTER} {password}\n\
          sentinel down-after-milliseconds {MASTER} 2000\nsentinel failover-timeout {MASTER} 5000",
         master.port
     );
-    let cli = ["-a", sentinel_password, "--no-auth-warning"];
-    let sentinels: Option<Vec<_>> = (0..3).map(|_| redis(&settings, &cli)).collect();
+    let sentinels = (0..3).map(|_| alike.start(&settings, sentinel_password));
     let watched = Watched {
         master,
         replica,
-        sentinels: sentinels?,
+        sentinels: sentinels.collect::<Option<_>>()?,
     };
     // One who dies before all know of the replica, or before that has everything, is not followed by it.
     let port = watched.replica.port.to_string();
@@ -206,14 +217,15 @@ pub fn watched(password: &str, sentinel_password: &str) -> Option<Watched> {
 }
 
 /// Three masters that share the keys.
-pub fn redis_cluster() -> Option<Vec<Redis>> {
+pub fn redis_cluster(password: &str, alike: Alike<'_>) -> Option<Vec<Redis>> {
     let nodes: Option<Vec<_>> = (0..3)
         .map(|_| {
             let bus = free_port().expect("a port");
-            redis(
-                &format!("cluster-enabled yes\ncluster-port {bus}\ncluster-node-timeout 2000"),
-                &[],
-            )
+            let settings = format!(
+                "requirepass {password}\nmasterauth {password}\n\
+                 cluster-enabled yes\ncluster-port {bus}\ncluster-node-timeout 2000"
+            );
+            alike.start(&settings, password)
         })
         .collect();
     let nodes = nodes?;

@@ -2,8 +2,8 @@
 
 use std::{path::Path, time::Duration};
 
-use cache::place::Login;
-use testkit::MASTER;
+use cache::{Config, place::Login};
+use testkit::{Alike, MASTER};
 
 use crate::{Node, config, run, until};
 
@@ -32,7 +32,7 @@ fn tls(dir: &Path) -> (String, Vec<String>) {
     certificates(dir);
     let file = |name: &str| dir.join(name).display().to_string();
     let settings = format!(
-        "tls-cert-file {}\ntls-key-file {}\ntls-ca-cert-file {}\ntls-auth-clients yes",
+        "tls-cert-file {}\ntls-key-file {}\ntls-ca-cert-file {}\ntls-auth-clients yes\ntls-replication yes\ntls-cluster yes",
         file("server.pem"),
         file("server.key"),
         file("ca.pem")
@@ -50,21 +50,44 @@ fn tls(dir: &Path) -> (String, Vec<String>) {
     (settings, cli)
 }
 
+/// What a user needs, as docs/redis.md has it.
+const ALONE: &str = "+getrange +set";
+const WATCHED: &str = "+getrange +set +role";
+const CLUSTER: &str = "+getrange +set +cluster|slots +ping";
+const SENTINELS: &str = "+role +sentinel|masters";
+
+fn user(commands: &str) -> String {
+    format!("user seawall on >eigen ~seawall:* {commands}")
+}
+
+/// As that user, with all that [`tls`] asks for.
+fn as_user(url: &str, dir: &Path) -> Config {
+    Config {
+        login: seawall(),
+        ca_file: Some(dir.join("ca.pem")),
+        client: Some((dir.join("client.pem"), dir.join("client.key"))),
+        ..config(url)
+    }
+}
+
+fn seawall() -> Login {
+    Login {
+        user: Some("seawall".to_owned()),
+        password: Some("eigen".to_owned()),
+    }
+}
+
 #[test]
 fn a_user_with_few_rights_gets_in_over_tls_with_our_own_certificate() {
     let dir = tempfile::tempdir().unwrap();
     let (settings, cli) = tls(dir.path());
-    // As docs/redis.md has it.
-    let settings = format!("{settings}\nuser seawall on >geheim ~seawall:* +getrange +set");
+    let settings = format!("{settings}\n{}", user(ALONE));
     let cli: Vec<&str> = cli.iter().map(String::as_str).collect();
     let Some(redis) = testkit::redis(&settings, &cli) else {
         return;
     };
     run(async {
-        let mut config = config(&format!("rediss://seawall:geheim@{}", redis.address()));
-        config.ca_file = Some(dir.path().join("ca.pem"));
-        let (certificate, key) = ("client.pem", "client.key");
-        config.client = Some((dir.path().join(certificate), dir.path().join(key)));
+        let config = as_user(&format!("rediss://{}", redis.address()), dir.path());
         let node = Node::start(&config).await;
         assert!(node.works().await);
         assert!(cache::look(&config).await.unwrap().refused.is_none());
@@ -123,7 +146,7 @@ fn a_password_that_changes_in_its_file_counts_with_the_next_connection() {
 
 #[test]
 fn the_master_that_the_sentinels_name_is_followed_when_it_dies() {
-    let Some(mut watched) = testkit::watched("geheim", "wachsam") else {
+    let Some(mut watched) = testkit::watched("geheim", "wachsam", Alike::default()) else {
         return;
     };
     run(async {
@@ -163,11 +186,11 @@ fn the_master_that_the_sentinels_name_is_followed_when_it_dies() {
 
 #[test]
 fn the_nodes_of_a_cluster_share_the_keys_and_one_may_die() {
-    let Some(mut nodes) = testkit::redis_cluster() else {
+    let Some(mut nodes) = testkit::redis_cluster("geheim", Alike::default()) else {
         return;
     };
     run(async {
-        let config = config(&format!("redis-cluster://{}", nodes[0].address()));
+        let config = config(&format!("redis-cluster://:geheim@{}", nodes[0].address()));
         let node = Node::start(&config).await;
         for name in 0..60 {
             node.put(&format!("name-{name}"), format!("value {name}"))
@@ -199,4 +222,74 @@ fn the_nodes_of_a_cluster_share_the_keys_and_one_may_die() {
         .await;
         assert_eq!(node.cache.fault(), None);
     });
+}
+
+#[test]
+fn sentinels_and_their_master_are_reached_over_tls_by_users_with_few_rights() {
+    let dir = tempfile::tempdir().unwrap();
+    let (settings, cli) = tls(dir.path());
+    let cli: Vec<&str> = cli.iter().map(String::as_str).collect();
+    let alike = Alike {
+        settings: &settings,
+        cli: &cli,
+    };
+    let Some(watched) = testkit::watched("geheim", "wachsam", alike) else {
+        return;
+    };
+    for server in [&watched.master, &watched.replica] {
+        grant(server, WATCHED);
+    }
+    for sentinel in &watched.sentinels {
+        grant(sentinel, SENTINELS);
+    }
+    run(async {
+        let url = format!(
+            "rediss+sentinel://{}/{MASTER}",
+            watched.sentinels[1].address()
+        );
+        let mut config = as_user(&url, dir.path());
+        config.sentinel_login = seawall();
+        let node = Node::start(&config).await;
+        assert!(node.works().await);
+        assert!(cache::look(&config).await.unwrap().refused.is_none());
+    });
+}
+
+#[test]
+fn a_cluster_is_reached_over_tls_by_a_user_with_few_rights() {
+    let dir = tempfile::tempdir().unwrap();
+    let (settings, cli) = tls(dir.path());
+    let cli: Vec<&str> = cli.iter().map(String::as_str).collect();
+    let alike = Alike {
+        settings: &settings,
+        cli: &cli,
+    };
+    let Some(nodes) = testkit::redis_cluster("geheim", alike) else {
+        return;
+    };
+    for node in &nodes {
+        grant(node, CLUSTER);
+    }
+    run(async {
+        let url = format!(
+            "rediss-cluster://{},{}",
+            nodes[0].address(),
+            nodes[1].address()
+        );
+        let config = as_user(&url, dir.path());
+        let node = Node::start(&config).await;
+        for name in 0..30 {
+            node.put(&format!("name-{name}"), format!("value {name}"))
+                .await;
+        }
+        assert!(cache::look(&config).await.unwrap().refused.is_none());
+    });
+}
+
+/// Makes that user at a server that runs.
+fn grant(server: &testkit::Redis, commands: &str) {
+    let user = user(commands);
+    let words: Vec<&str> = user.split(' ').skip(1).collect();
+    let words: Vec<&str> = ["ACL", "SETUSER"].into_iter().chain(words).collect();
+    assert_eq!(server.ask(&words), "OK");
 }

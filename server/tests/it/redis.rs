@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use testkit::Redis;
+use testkit::{Alike, Redis};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -385,7 +385,7 @@ fn emptied_frozen_and_killed_under_load_it_fails_no_request() {
 
 #[test]
 fn a_master_that_dies_under_load_fails_no_request_and_another_takes_over() {
-    let Some(mut watched) = testkit::watched("geheim", "wachsam") else {
+    let Some(mut watched) = testkit::watched("geheim", "wachsam", Alike::default()) else {
         return;
     };
     let sentinels: Vec<_> = watched.sentinels.iter().map(Redis::address).collect();

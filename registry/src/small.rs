@@ -39,7 +39,14 @@ impl Registry {
             // Somebody else wrote it, or a part of it is missing.
             self.cache().count_forged(Kind::Content);
         }
-        let bytes = self.store().read(digest, location, size as usize).await?;
+        let bytes = match self.store().read(digest, location, size as usize).await {
+            // Its row knows how long it is.
+            Err(blob::Error::TooLarge { len, .. }) => {
+                let why = format!("`{digest}` has {len} bytes, not {size}");
+                return Err(blob::Error::Damaged(why));
+            }
+            read => read?,
+        };
         self.cache().put(Kind::Content, &name, bytes.clone());
         Ok(bytes)
     }

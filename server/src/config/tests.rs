@@ -571,6 +571,7 @@ fn what_listening_needs_is_taken_from_all_its_sections() {
 }
 
 mod pins;
+mod redis;
 mod sample;
 mod storage;
 mod way_out;

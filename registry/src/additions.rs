@@ -243,7 +243,7 @@ impl Registry {
     ) -> Result<Bytes> {
         let blob = self.held(repository, digest).await?;
         within(blob.size, most)?;
-        let read = self.read_whole(digest, &blob.location, blob.size);
+        let read = self.store().read(digest, &blob.location, most as usize);
         read.await.map_err(unreadable)
     }
 

@@ -1,7 +1,6 @@
 //! Small contents of a bucket, such as manifests and configs, that another node has read or written: Redis has them at hand where there
 //! is one. It gives bytes and nothing else: who may read them, and whether they are still content, is asked of the database before.
 
-use blob::Store;
 use bytes::Bytes;
 use cache::{Kind, MOST_CONTENT};
 use oci::digest::Digest;
@@ -17,8 +16,8 @@ impl Registry {
     /// Whether contents of this size are at hand: a directory is as quick as another machine.
     pub fn is_at_hand(&self, size: u64) -> bool {
         self.cache().is_configured()
-            && size <= MOST_CONTENT as u64
-            && Store::bucket(self.store()).is_some()
+            && (1..=MOST_CONTENT as u64).contains(&size)
+            && self.store().bucket().is_some()
     }
 
     /// Reads content whole and checks its digest, wherever the bytes come from. For what has a known and bounded size.

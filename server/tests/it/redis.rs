@@ -17,6 +17,9 @@ use crate::{
     nodes::run,
 };
 
+/// No request takes as long; a busy machine may take some of it.
+const SLOWEST: Duration = Duration::from_secs(4);
+
 /// Two nodes on one PostgreSQL, one bucket and one Redis; none (said aloud) where one of them is missing.
 fn two_nodes(redis_url: &str, settings: &[(&str, &str)]) -> Option<(Seawall, Seawall)> {
     let (postgres, s3) = (testkit::postgres()?, testkit::s3()?);
@@ -377,7 +380,7 @@ fn emptied_frozen_and_killed_under_load_it_fails_no_request() {
         }
         load.reach(50).await;
         let slowest = load.end().await;
-        assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+        assert!(slowest < SLOWEST, "{slowest:?}");
         two.stop();
         one.stop();
     });
@@ -413,7 +416,7 @@ fn a_master_that_dies_under_load_fails_no_request_and_another_takes_over() {
         load.reach(100).await;
         assert!(hits(&two, "content").await > before);
         let slowest = load.end().await;
-        assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+        assert!(slowest < SLOWEST, "{slowest:?}");
         two.stop();
         one.stop();
     });

@@ -26,6 +26,8 @@ const EVERY: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How far this node's clock may be off the database's.
 const MOST_OFF: Duration = Duration::from_secs(5);
+/// The part's name, as Harbor's health has it.
+pub(crate) const CACHE: &str = "redis";
 
 /// What this node knows of itself.
 #[derive(Debug, Default)]
@@ -107,6 +109,7 @@ impl Health {
             found.degraded.extend(database);
         }
         found.failed.extend(clock);
+        found.degraded.extend(cache_fault(registry));
         match store {
             Some((fault, Whose::Nodes)) => found.failed.push(fault),
             Some((fault, Whose::All)) => found.degraded.push(fault),
@@ -176,12 +179,14 @@ impl State {
 
 fn tell_changes(before: &State, now: &State) {
     let stands_in = |state: &State, part| state.faults().any(|fault| fault.part == part);
-    for fault in now.faults() {
+    // The cache tells of itself, at once.
+    let told = |fault: &&Fault| fault.part != CACHE;
+    for fault in now.faults().filter(told) {
         if !stands_in(before, fault.part) {
             tracing::error!(part = fault.part, why = %fault.why, "a part of this node does not work");
         }
     }
-    for fault in before.faults() {
+    for fault in before.faults().filter(told) {
         if !stands_in(now, fault.part) {
             tracing::info!(part = fault.part, "works again");
         }
@@ -203,6 +208,12 @@ async fn fault_of<T, E: Display>(
 
 async fn database_fault(registry: &Registry) -> Option<Fault> {
     fault_of("database", registry.db().ping()).await.err()
+}
+
+/// Requests go on without it.
+fn cache_fault(registry: &Registry) -> Option<Fault> {
+    let why = registry.cache().fault()?;
+    Some(Fault { part: CACHE, why })
 }
 
 /// Who has a fault.

@@ -2,7 +2,7 @@
 //!
 //! A password's check is remembered for a minute, under a hash keyed anew by each process, for this state of the row alone:
 //! a changed password ends it at once. Many requests with the same password wait for one check. A name that nobody has is
-//! checked and remembered just so, or the time of a second answer would tell who exists.
+//! checked and remembered just so, or the time of a second answer would tell who exists. Other nodes may be told (checked.rs).
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -194,7 +194,20 @@ impl Auth {
             .0
             .checks
             .key(subject.identity(), subject.version(), password);
-        let work = async || self.check_slowly(login, secret, password).await;
+        let work = async || {
+            let checked = &self.0.checked;
+            let proof = checked.proof(subject.identity(), subject.version(), secret, password);
+            if let Some(proof) = &proof
+                && checked.is_right(proof).await
+            {
+                return Ok(Outcome::Right);
+            }
+            let outcome = self.check_slowly(login, secret, password).await?;
+            if let (Some(proof), Outcome::Right) = (&proof, outcome) {
+                checked.tell_right(proof);
+            }
+            Ok(outcome)
+        };
         let account = subject.identity().to_string();
         self.remembered(key, &account, from, work).await
     }

@@ -12,6 +12,7 @@ pub mod secret_key;
 pub mod token;
 
 mod basic;
+mod checked;
 mod csrf;
 mod hashing;
 mod keyring;
@@ -38,8 +39,8 @@ use db::Db;
 use model::{Result, time::Timestamp};
 
 use crate::{
-    attempts::Attempts, basic::Checks, hashing::Hashing, rights::Standings, signing::Signing,
-    subjects::Subjects, token::Tokens,
+    attempts::Attempts, basic::Checks, checked::Checked, hashing::Hashing, rights::Standings,
+    signing::Signing, subjects::Subjects, token::Tokens,
 };
 
 #[derive(Debug, Clone)]
@@ -50,6 +51,8 @@ pub struct Config {
     pub password_hashing: usize,
     /// Whether callers without a name have the rights of everybody in public projects.
     pub anonymous: bool,
+    /// Where nodes tell each other which passwords were right.
+    pub cache: cache::Cache,
 }
 
 impl Default for Config {
@@ -60,6 +63,7 @@ impl Default for Config {
             password_hashing: std::thread::available_parallelism()
                 .map_or(1, |cpus| cpus.get().div_ceil(2)),
             anonymous: true,
+            cache: cache::Cache::default(),
         }
     }
 }
@@ -74,6 +78,7 @@ struct Inner {
     hashing: Hashing,
     attempts: Attempts,
     checks: Checks,
+    checked: Checked,
     subjects: Subjects,
     standings: Standings,
     signing: Signing,
@@ -88,6 +93,7 @@ impl Auth {
             hashing: Hashing::new(config.password_hashing),
             attempts: Attempts::default(),
             checks: Checks::new()?,
+            checked: Checked::new(keys.clone(), config.cache.clone()),
             subjects: Subjects::default(),
             standings: Standings::default(),
             signing,

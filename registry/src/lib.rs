@@ -19,6 +19,7 @@ pub mod rebuild;
 pub mod retain;
 pub mod scrub;
 pub mod session;
+pub mod small;
 pub mod space;
 pub mod store_fault;
 pub mod tag;
@@ -54,6 +55,8 @@ pub struct Config {
     pub failover_window: Duration,
     /// Bytes of manifests remembered.
     pub manifest_cache: u64,
+    /// Where nodes find small contents of a bucket that another has read.
+    pub cache: cache::Cache,
     /// Bytes per second that scrubbing may read; none: as fast as it goes.
     pub scrub_rate: Option<u64>,
     /// How old the last check of a content may be before it is due again.
@@ -70,6 +73,7 @@ impl Default for Config {
             trash_keep_retention: Duration::from_hours(7 * 24),
             failover_window: Duration::from_mins(10),
             manifest_cache: 64 << 20,
+            cache: cache::Cache::default(),
             scrub_rate: Some(20 << 20),
             scrub_interval: Duration::from_hours(30 * 24),
         }

@@ -119,6 +119,7 @@ impl Registry {
                 .keep_manifest(target, parsed.clone(), place, !here)
                 .await?
             {
+                self.hand_on(&parsed.digest, &bytes);
                 return Ok(pushed);
             }
         }

@@ -253,11 +253,8 @@ impl Registry {
         if let Some(bytes) = self.0.remembered.manifest(&artifact.digest) {
             return Ok(Some(bytes));
         }
-        match self
-            .store()
-            .read(&artifact.digest, &artifact.location, artifact.size as usize)
-            .await
-        {
+        let (digest, location) = (&artifact.digest, &artifact.location);
+        match self.read_whole(digest, location, artifact.size).await {
             Ok(bytes) => {
                 self.0
                     .remembered

@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use auth::{Auth, Keyring};
 use blob::Store;
+use cache::Cache;
 use db::{
     Db, facts, migrate, nodes, projects,
     users::{self, Forget},
@@ -194,7 +195,11 @@ pub async fn open(config: &Config, data: DataDir, outbound: &Outbound) -> Result
     let key = open_key(&db, &config.server.secret_key_file).await?;
     let store = open_store(config, outbound).await?;
     let store_id = settle_identity(&db, &store).await?;
-    let mut opened = put_together(config, data, db, store, &key, store_id).await?;
+    let cache = match config.redis.cache(outbound.trust()) {
+        Some(config) => Cache::new(config, &store_id),
+        None => Cache::default(),
+    };
+    let mut opened = put_together(config, data, db, store, (&key, cache), store_id).await?;
     opened.new_password = first_rows(opened.registry.db(), &opened.auth).await?;
     Ok(opened)
 }
@@ -233,7 +238,7 @@ pub async fn open_made(config: &Config) -> Result<Opened> {
     let key = open_key(&db, &config.server.secret_key_file).await?;
     let store = open_store(config, &outbound).await?;
     let store_id = settle_identity(&db, &store).await?;
-    put_together(config, data, db, store, &key, store_id).await
+    put_together(config, data, db, store, (&key, Cache::default()), store_id).await
 }
 
 /// Opens a new database for the store of one that was lost.
@@ -259,7 +264,8 @@ pub async fn open_to_rebuild(config: &Config) -> Result<Opened> {
     let key = open_key(&db, &config.server.secret_key_file).await?;
     let store = open_store(config, &outbound).await?;
     let store_id = registry::fsck::adopt_store(&db, &store).await?;
-    let mut opened = put_together(config, data, db, store, &key, store_id).await?;
+    let mut opened =
+        put_together(config, data, db, store, (&key, Cache::default()), store_id).await?;
     opened.new_password = first_rows(opened.registry.db(), &opened.auth).await?;
     Ok(opened)
 }
@@ -269,12 +275,14 @@ async fn put_together(
     data: DataDir,
     db: Db,
     store: Store,
-    keys: &Keyring,
+    (keys, cache): (&Keyring, Cache),
     store_id: String,
 ) -> Result<Opened> {
-    let auth = Auth::open(db.clone(), keys.clone(), auth_config(config)).await?;
+    let auth = auth_config(config, cache.clone());
+    let auth = Auth::open(db.clone(), keys.clone(), auth).await?;
     let uploads = keys.derive(UPLOADS);
-    let registry = Registry::new(db, store, registry_config(config), &uploads[0]);
+    let registry = registry_config(config, cache);
+    let registry = Registry::new(db, store, registry, &uploads[0]);
     registry.sign_uploads_with(&uploads);
     Ok(Opened {
         registry,
@@ -494,15 +502,16 @@ async fn first_rows(db: &Db, auth: &Auth) -> Result<Option<String>> {
     Ok((made && made_up).then_some(password))
 }
 
-fn auth_config(config: &Config) -> auth::Config {
+fn auth_config(config: &Config, cache: Cache) -> auth::Config {
     auth::Config {
         token_expiration: config.auth.token_expiration,
         password_hashing: config.limits.password_hashing,
         anonymous: config.auth.anonymous,
+        cache,
     }
 }
 
-fn registry_config(config: &Config) -> registry::Config {
+fn registry_config(config: &Config, cache: Cache) -> registry::Config {
     registry::Config {
         uploads_expire: config.uploads.expire,
         gc_grace: config.gc.grace,
@@ -511,6 +520,7 @@ fn registry_config(config: &Config) -> registry::Config {
         trash_keep_retention: config.trash.keep_retention,
         failover_window: config.database.failover_window,
         manifest_cache: config.cache.manifests,
+        cache,
         scrub_rate: (config.scrub.rate > 0).then_some(config.scrub.rate),
         scrub_interval: config.scrub.interval,
     }

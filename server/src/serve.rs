@@ -143,6 +143,7 @@ impl Background {
         verdict: &Verdict,
     ) -> Result<Self> {
         let (tasks, end) = (TaskTracker::new(), CancellationToken::new());
+        tasks.spawn(opened.registry.cache().clone().keep(end.clone()));
         app.health.look(&opened.registry, &opened.store_id).await;
         tasks.spawn(app.health.clone().watch(
             opened.registry.clone(),

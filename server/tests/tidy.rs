@@ -9,11 +9,12 @@ use std::{
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("oci", &[]),
     ("outbound", &[]),
+    ("cache", &["outbound"]),
     ("blob", &["oci", "outbound"]),
     ("model", &["oci"]),
     ("db", &["oci", "model", "outbound"]),
-    ("auth", &["oci", "model", "db"]),
-    ("registry", &["oci", "model", "db", "blob", "auth"]),
+    ("auth", &["oci", "cache", "model", "db"]),
+    ("registry", &["oci", "cache", "model", "db", "blob", "auth"]),
     (
         "jobs",
         &["oci", "outbound", "model", "db", "blob", "auth", "registry"],
@@ -25,7 +26,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "oci", "outbound", "model", "db", "blob", "auth", "registry", "jobs", "api",
+            "oci", "outbound", "cache", "model", "db", "blob", "auth", "registry", "jobs", "api",
         ],
     ),
 ];

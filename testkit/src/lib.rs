@@ -6,6 +6,7 @@ mod buckets;
 mod database;
 mod postgres;
 mod process;
+mod redis;
 mod replica;
 mod swift;
 
@@ -16,6 +17,7 @@ pub use buckets::{Azure, Gcs, Method, S3, azure, gcs, s3};
 pub use database::{TestDatabase, databases, on_both, on_both_empty, on_postgres, on_sqlite};
 pub use postgres::{Database, Private, Server, postgres, private_postgres};
 pub use process::{Companion, free_port, lasting_port, program, scratch_directory, unprivileged};
+pub use redis::{Alike, MASTER, Redis, Watched, redis, redis_cluster, watched};
 pub use replica::Replica;
 pub use swift::{Keystone, Swift, ceph_swift, keystone, new_container, swift};
 

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{call::Call, error::Result, input::Json};
-use crate::health::Fault;
+use crate::health::{CACHE, Fault};
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct OverallHealthStatus {
@@ -35,11 +35,18 @@ const COMPONENTS: [(&str, &[&str]); 5] = [
 pub(super) async fn get(call: Call) -> Result<Json<OverallHealthStatus>> {
     let faults = call.app().health.faults();
     let tells_why = call.caller.is_admin();
-    let components = COMPONENTS.map(|(name, parts)| component(name, parts, &faults, tells_why));
+    let redis = call.app().registry.cache().is_configured();
+    let redis = redis.then_some((CACHE, &[CACHE] as &[&str]));
+    let mut parts: Vec<_> = COMPONENTS.into_iter().chain(redis).collect();
+    parts.sort_unstable_by_key(|(name, _)| *name);
+    let components: Vec<_> = parts
+        .into_iter()
+        .map(|(name, parts)| component(name, parts, &faults, tells_why))
+        .collect();
     let is_healthy = components.iter().all(|component| component.error.is_none());
     Ok(Json(OverallHealthStatus {
         status: word(is_healthy),
-        components: components.into(),
+        components,
     }))
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     files::{data_directory, file_system, key_file, log_target, open_files, space},
-    network::{addresses, authorities, certificates, proxies},
+    network::{addresses, authorities, certificates, proxies, redis},
     parts::{database, fresh_store, key, missing_store, of_parts},
 };
 

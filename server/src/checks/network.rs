@@ -9,6 +9,7 @@ use model::time::Timestamp;
 use outbound::{Proxy, Trust, proxy::ProxyUrl};
 
 use super::Finding;
+use crate::config::Redis;
 use crate::listen::{self, Left, ListenerConfig, ProxyProtocol, Tls, TlsConfig};
 
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -159,6 +160,31 @@ pub fn proxies(proxy: &Proxy) -> Vec<Finding> {
         });
     }
     findings
+}
+
+/// Whether Redis does what the server asks of it. The server goes on without.
+pub async fn redis(config: &Redis, trust: &Trust) -> Option<Finding> {
+    let part = "redis";
+    let config = config.cache(trust)?;
+    let place = &config.place;
+    Some(match cache::look(&config).await {
+        Ok(seen) => match seen.refused {
+            None => {
+                let millis = seen.took.as_secs_f64() * 1000.0;
+                Finding::ok(part, format!("{place} answers in {millis:.1} ms"))
+            }
+            Some(why) => Finding::warning(
+                part,
+                format!("{place} answers, but keeps nothing new: {why}"),
+                "give it room (maxmemory with maxmemory-policy allkeys-lru), and its user the commands that docs/redis.md lists",
+            ),
+        },
+        Err(why) => Finding::warning(
+            part,
+            format!("{place} is of no use: {why}"),
+            "see whether it runs, and [redis]; until then requests go on without it",
+        ),
+    })
 }
 
 fn reaches(peer: &str) -> std::io::Result<()> {

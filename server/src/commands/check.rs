@@ -72,6 +72,7 @@ async fn look(args: &Args) -> Vec<Finding> {
     let outbound = config.outbound();
     findings.extend(checks::authorities(outbound.trust()));
     findings.extend(checks::proxies(outbound.proxy()));
+    findings.extend(checks::redis(&config.redis, outbound.trust()).await);
     let (key_file, key) = checks::key_file(&config.server.secret_key_file);
     findings.push(key_file);
     let served = Session::is_served(&config).await;

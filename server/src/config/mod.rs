@@ -6,6 +6,7 @@
 mod decode;
 mod error;
 mod pins;
+mod redis;
 mod sections;
 mod sources;
 pub mod storage;
@@ -22,9 +23,10 @@ use serde::Deserialize;
 
 pub use self::{
     error::ConfigError,
+    redis::Redis,
     sections::{
-        Audit, Auth, Cache, Database, Gc, Gdpr, Jobs, Limits, Metrics, Proxy, Redis, Scrub, Server,
-        Trash, Trust, Uploads,
+        Audit, Auth, Cache, Database, Gc, Gdpr, Jobs, Limits, Metrics, Proxy, Scrub, Server, Trash,
+        Trust, Uploads,
     },
     sources::{Flags, Sources},
     storage::{Storage, StorageUrl},
@@ -110,6 +112,7 @@ impl Config {
         config.storage.environment = environment;
         config.storage.check()?;
         config.database.check()?;
+        config.redis.check()?;
         config.complete(&host_name);
         pins::complete(&mut config, overwrite.as_deref())?;
         let node = &config.server.node;
@@ -206,6 +209,7 @@ impl Config {
         if let StorageUrl::File(path) = &mut self.storage.url {
             *path = in_data(path, &data);
         }
+        self.redis.complete(&data);
         for file in &mut self.trust.ca_files {
             *file = in_data(file, &data);
         }

@@ -10,9 +10,7 @@ use serde::Deserialize;
 use super::{
     ConfigError,
     urls::{DatabaseUrl, ExternalUrl, no_proxy, proxy_url},
-    values::{
-        NotYet, Secret, duration, head_size, networks, optional_period, period, positive, size,
-    },
+    values::{Secret, duration, head_size, networks, optional_period, period, positive, size},
 };
 use crate::listen;
 
@@ -98,13 +96,6 @@ impl Database {
             None => Ok(()),
         }
     }
-}
-
-/// `[redis]`: an optional cache that several nodes share.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Redis {
-    pub url: NotYet,
 }
 
 /// `[gc]`: the collection of what nothing names.

@@ -283,18 +283,6 @@ fn tls_that_no_listener_serves_is_refused() {
 }
 
 #[test]
-fn what_this_version_lacks_is_refused_and_says_so() {
-    let refused = refusal("redis.url = 'redis://:geheim@host'", &[]);
-    let words =
-        "`redis.url` is *** (seawall.toml, line 1): this key is not available in this version yet";
-    assert!(
-        refused.contains(words) && !refused.contains("geheim"),
-        "{refused}"
-    );
-    load("redis.url = ''", &[]);
-}
-
-#[test]
 fn a_variable_takes_the_type_its_key_wants() {
     let config = load(
         "",
@@ -569,6 +557,7 @@ fn what_listening_needs_is_taken_from_all_its_sections() {
 }
 
 mod pins;
+mod redis;
 mod sample;
 mod storage;
 mod way_out;

@@ -36,6 +36,7 @@ mod manifests;
 mod membership;
 mod nodes;
 mod pulls;
+mod redis;
 mod refusals;
 mod starts;
 mod uploads;

@@ -15,6 +15,7 @@ mod reader;
 mod s3;
 mod staged;
 mod stored;
+mod tree;
 mod wire;
 mod writer;
 
@@ -30,6 +31,7 @@ pub(crate) use list::Listing;
 pub use progress::Progress;
 pub(crate) use reader::Reader;
 pub(crate) use staged::Staged;
+pub(crate) use tree::TreeWalk;
 pub(crate) use writer::Writer;
 
 /// A store's identity is short.

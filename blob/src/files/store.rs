@@ -6,6 +6,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -164,8 +165,17 @@ pub(crate) fn make_dirs(layout: &Layout, dirs: &[PathBuf]) -> Result<()> {
 }
 
 fn unusable(root: &Path, why: &io::Error) -> Error {
+    if why.kind() == io::ErrorKind::PermissionDenied {
+        let owner = fs::symlink_metadata(root).map_or(String::new(), |meta| {
+            let (owner, own) = (meta.uid(), rustix::process::geteuid().as_raw());
+            format!("; it belongs to user {owner}, this is user {own}")
+        });
+        return Error::Unusable {
+            root: root.display().to_string(),
+            why: format!("this user may not read and write it ({why}{owner})"),
+        };
+    }
     let what = match why.kind() {
-        io::ErrorKind::PermissionDenied => "this user may not read and write it",
         io::ErrorKind::ReadOnlyFilesystem => "it is read-only",
         io::ErrorKind::NotADirectory => "it is not a directory",
         _ => "it cannot be used",

@@ -118,7 +118,10 @@ mod tests {
         let digest = digest("sha256", &hex).unwrap();
         let held = |what| Told::Held("team/app", what);
         for (path, told) in [
-            (format!("team/app/_layers/sha256/{hex}/link"), held(What::Layer(digest))),
+            (
+                format!("team/app/_layers/sha256/{hex}/link"),
+                held(What::Layer(digest)),
+            ),
             (
                 format!("team/app/_manifests/revisions/sha256/{hex}/link"),
                 held(What::Manifest(digest)),
@@ -127,14 +130,26 @@ mod tests {
                 "team/app/_manifests/tags/v1.0/current/link".to_owned(),
                 held(What::Tag("v1.0".to_owned())),
             ),
-            ("team/app/_uploads/1-2/data".to_owned(), held(What::Upload { bytes: 7 })),
-            ("team/app/_uploads/1-2/hashstates/sha256/0".to_owned(), Told::Nothing),
-            (format!("team/app/_manifests/tags/v1/index/sha256/{hex}/link"), Told::Nothing),
+            (
+                "team/app/_uploads/1-2/data".to_owned(),
+                held(What::Upload { bytes: 7 }),
+            ),
+            (
+                "team/app/_uploads/1-2/hashstates/sha256/0".to_owned(),
+                Told::Nothing,
+            ),
+            (
+                format!("team/app/_manifests/tags/v1/index/sha256/{hex}/link"),
+                Told::Nothing,
+            ),
             (
                 format!("team/app/_manifests/revisions/sha256/{hex}/signatures/sha256/{hex}/link"),
                 Told::Nothing,
             ),
-            (format!("team/app/_layers/sha256/{}/link", &hex[2..]), Told::Strange),
+            (
+                format!("team/app/_layers/sha256/{}/link", &hex[2..]),
+                Told::Strange,
+            ),
             ("team/app/readme".to_owned(), Told::Strange),
             ("team/app/_other/x".to_owned(), Told::Strange),
         ] {
@@ -145,7 +160,13 @@ mod tests {
     #[test]
     fn only_names_that_a_registry_gives_become_paths() {
         assert!(tag_link("a/b", "v1").is_some());
-        for (repository, tag) in [("../x", "v1"), ("a", ".."), ("a", "b/c"), ("", "v1"), ("a//b", "v")] {
+        for (repository, tag) in [
+            ("../x", "v1"),
+            ("a", ".."),
+            ("a", "b/c"),
+            ("", "v1"),
+            ("a//b", "v"),
+        ] {
             assert_eq!(tag_link(repository, tag), None, "{repository} {tag}");
         }
         assert!(link_text(format!("sha256:{}\n", "ab".repeat(32)).as_bytes()).is_some());

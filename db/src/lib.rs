@@ -26,6 +26,7 @@ pub mod described;
 pub mod facts;
 pub mod icons;
 pub mod immutable;
+pub mod imported;
 pub mod jobs;
 pub mod keys;
 pub mod labels;

@@ -33,6 +33,8 @@ pub use survey::survey;
 /// What holds adopted contents until the import is finished.
 pub const PROJECT: &str = "seawall-import";
 pub const REPOSITORY: &str = "seawall-import/contents";
+/// Said of a store without a tree.
+pub const NO_TREE: &str = "there is no `docker/registry/v2/blobs` in the store: storage.url names the directory (or bucket and prefix) that has `docker` in it";
 const EXAMPLES: usize = 100;
 
 /// Whose tree it was.

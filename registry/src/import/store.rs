@@ -18,7 +18,7 @@ use oci::name::RepoName;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::{PROJECT, REPOSITORY, Rules, Source};
+use super::{NO_TREE, PROJECT, REPOSITORY, Rules, Source};
 use crate::{Registry, store_error};
 
 /// Links that are let go of in one transaction, and contents asked about in one query.
@@ -74,9 +74,7 @@ pub async fn prepare(db: &Db, store: &Store) -> Result<String> {
         (_, None) => {}
     }
     if !store.holds_tree().await.map_err(store_error)? {
-        return Err(Error::Precondition(
-            "there is no `docker/registry/v2/blobs` in the store: storage.url names the directory (or bucket and prefix) that has `docker` in it".to_owned(),
-        ));
+        return Err(Error::Precondition(NO_TREE.to_owned()));
     }
     db.write(|tx| Box::pin(async move { facts::settle(tx, facts::STORE_ID, &new_uid()).await }))
         .await

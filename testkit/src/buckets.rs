@@ -49,6 +49,22 @@ impl S3 {
 
     /// Does something to a bucket beside the server: a call without a body that must go well. `query` is a name without a value.
     pub async fn call(&self, method: Method, bucket: &str, key: &str, query: &str) {
+        self.send(method, bucket, key, query, None).await;
+    }
+
+    /// Writes an object beside the server.
+    pub async fn put(&self, bucket: &str, key: &str, bytes: &'static [u8]) {
+        self.send(Method::PUT, bucket, key, "", Some(bytes)).await;
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        bucket: &str,
+        key: &str,
+        query: &str,
+        body: Option<&'static [u8]>,
+    ) {
         let signer = AmazonS3Builder::new()
             .with_endpoint(&self.endpoint)
             .with_region("us-east-1")
@@ -68,7 +84,11 @@ impl S3 {
         let url = signed.await.expect("an address");
         let outbound = Outbound::new(Trust::new(&[]), Proxy::default());
         let client = outbound.client(Limits::QUESTION).await.expect("a client");
-        let answer = client.request(method, url).send().await;
+        let mut request = client.request(method, url);
+        if let Some(bytes) = body {
+            request = request.body(bytes);
+        }
+        let answer = request.send().await;
         let answer = answer.expect("the S3 server answers");
         assert!(answer.status().is_success(), "{:?}", answer.text().await);
     }

@@ -3,6 +3,7 @@
 
 mod buckets;
 mod database;
+mod docker_registry;
 mod postgres;
 mod process;
 mod replica;
@@ -11,6 +12,7 @@ use std::io::Write;
 
 pub use buckets::{Method, S3, s3};
 pub use database::{TestDatabase, databases, on_both, on_both_empty, on_postgres, on_sqlite};
+pub use docker_registry::{DockerRegistry, Keeps, docker_registries};
 pub use postgres::{Database, Private, Server, postgres, private_postgres};
 pub use process::{Companion, free_port, program, scratch_directory, unprivileged};
 pub use replica::Replica;

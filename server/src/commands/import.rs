@@ -216,8 +216,11 @@ fn show_report(report: &ImportReport, dry_run: bool) {
     }
     if !dry_run && report.complete {
         say(
-            "Each content is read before it is first served; `seawall scrub` reads all of them now. When all is as it should be: `seawall import finish`",
+            "Each content is read before it is first served; `seawall scrub` reads all of them now",
         );
+        if report.source == Source::Docker {
+            say("When all is as it should be: `seawall import finish`");
+        }
     }
     if !report.complete {
         say("This is not all of it: run it again");

@@ -28,6 +28,7 @@ mod frozen;
 mod harbor;
 mod health;
 mod identity;
+mod imports;
 mod interrupted;
 mod lists;
 mod manifests;

@@ -16,7 +16,7 @@ mod tests;
 
 use std::{
     collections::BTreeMap,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use db::repositories::Repository;
@@ -36,6 +36,8 @@ pub const REPOSITORY: &str = "seawall-import/contents";
 /// Said of a store without a tree.
 pub const NO_TREE: &str = "there is no `docker/registry/v2/blobs` in the store: storage.url names the directory (or bucket and prefix) that has `docker` in it";
 const EXAMPLES: usize = 100;
+/// What was written so shortly before an import begins makes it likely that the old registry runs.
+const LATELY: Duration = Duration::from_mins(1);
 
 /// Whose tree it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,7 +144,9 @@ pub struct ImportReport {
     #[serde(flatten)]
     pub done: ImportProgress,
     pub left: BTreeMap<Left, Tally>,
-    /// Files that came while it ran: somebody still writes there.
+    /// When the old registry last wrote there, as far as what was found tells.
+    pub written_at: Option<String>,
+    /// Files that came while this ran, or shortly before: it is not stopped.
     pub changed: u64,
     /// False when it was stopped before its end, or the disk did not show everything.
     pub complete: bool,
@@ -155,6 +159,7 @@ impl ImportReport {
             source,
             done: ImportProgress::default(),
             left: BTreeMap::new(),
+            written_at: None,
             changed: 0,
             complete: false,
             duration_ms: 0,
@@ -166,6 +171,16 @@ impl ImportReport {
         tally.count += 1;
         if tally.examples.len() < EXAMPLES {
             tally.examples.push(example.into());
+        }
+    }
+
+    /// Comes by something that the old registry wrote.
+    fn came_by(&mut self, modified: SystemTime, begun: Timestamp, newest: &mut Timestamp) {
+        let at = time_of(modified);
+        self.changed += u64::from(at > begun.minus(LATELY));
+        if at > *newest {
+            *newest = at;
+            self.written_at = Some(at.rfc3339());
         }
     }
 
@@ -187,6 +202,8 @@ struct Run<'a> {
     /// The import's own repository.
     holder: Repository,
     begun: Timestamp,
+    /// When the old registry last wrote something that was found so far.
+    newest: Timestamp,
     report: ImportReport,
 }
 
@@ -208,6 +225,7 @@ impl Registry {
             progress: &progress,
             holder,
             begun: self.db().now().await?,
+            newest: Timestamp(0),
             report: ImportReport::new(options.source),
         };
         run.contents().await?;
@@ -228,6 +246,10 @@ impl Run<'_> {
 
     fn tell(&self) {
         (self.progress)(&self.report.done);
+    }
+
+    fn came_by(&mut self, modified: SystemTime) {
+        self.report.came_by(modified, self.begun, &mut self.newest);
     }
 }
 

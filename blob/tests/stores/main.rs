@@ -3,6 +3,7 @@
 
 mod contents;
 mod takeover;
+mod tree;
 mod uploads;
 
 use blob::{Batch, Config, Saved, Staged, Store, Writer, digest_of, objects};

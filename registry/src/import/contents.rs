@@ -10,7 +10,7 @@ use db::{
 use model::Result;
 use oci::digest::Digest;
 
-use super::{Left, Run, time_of};
+use super::{Left, Run};
 use crate::store_error;
 
 /// Contents in one transaction.
@@ -62,7 +62,7 @@ impl Run<'_> {
                     self.report.leave(Left::Twin, what);
                 }
                 None => {
-                    self.report.changed += u64::from(time_of(found.modified) > self.begun);
+                    self.came_by(found.modified);
                     new.push(found.clone());
                 }
             }

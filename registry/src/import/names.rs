@@ -7,6 +7,8 @@ use model::{Error, What, name::ProjectName};
 use oci::name::RepoName;
 use serde::{Deserialize, Serialize};
 
+use super::PROJECT;
+
 /// `PREFIX=PROJECT`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -102,6 +104,11 @@ impl Rules {
             })?;
             (project, rest)
         };
+        if project.as_str() == PROJECT {
+            return Err(format!(
+                "`{old}` would be in `{PROJECT}`, which is the import's own: --map {old}=PROJECT"
+            ));
+        }
         let name = RepoName::parse(format!("{project}/{rest}"))
             .map_err(|error| format!("`{old}` cannot be called `{project}/{rest}`: {error}"))?;
         Ok(Place {
@@ -149,6 +156,7 @@ mod tests {
         assert!(why.contains("--into PROJECT"), "{why}");
         let why = rules(None, &[]).place("a__b/x").unwrap_err();
         assert!(why.contains("--map a__b=PROJECT"), "{why}");
+        assert!(rules(None, &[]).place("seawall-import/x").is_err());
         let long = format!("x/{}", "y".repeat(300));
         assert!(rules(Some("all"), &[]).place(&long).is_err());
     }

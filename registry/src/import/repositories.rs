@@ -9,15 +9,10 @@ use db::{
     links, projects,
     repositories::{self, Repository},
 };
-use model::{
-    Error, Result,
-    id::{ProjectId, UserId},
-    name::ProjectName,
-    time::Timestamp,
-};
+use model::{Error, Result, id::ProjectId, name::ProjectName, time::Timestamp};
 use oci::digest::Digest;
 
-use super::{Left, Run, Source, time_of};
+use super::{Left, Run, Source, store::OWNER, time_of};
 use crate::{push::Target, store_error};
 
 /// Entries that are dealt with at once.
@@ -79,10 +74,10 @@ impl Run<'_> {
         current: &mut Option<Current>,
     ) -> Result<()> {
         let at = time_of(held.modified);
+        self.came_by(held.modified);
         if let What::Upload { bytes } = held.what {
             self.report.done.uploads += 1;
             self.report.done.upload_bytes += bytes;
-            self.report.changed += u64::from(at > self.begun);
             return Ok(());
         }
         if self.options.source == Source::Harbor {
@@ -179,7 +174,7 @@ impl Run<'_> {
                     if !creates {
                         return Ok(None);
                     }
-                    let new = projects::NewProject::named(wanted, UserId(1));
+                    let new = projects::NewProject::named(wanted, OWNER);
                     let now = tx.now().await?;
                     projects::insert(tx, &new, now).await.map(Some)
                 })

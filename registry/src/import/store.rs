@@ -23,8 +23,8 @@ use crate::{Registry, store_error};
 
 /// Links that are let go of in one transaction, and contents asked about in one query.
 const BATCH: i64 = 500;
-/// Who owns the import's project: the first administrator.
-const OWNER: UserId = UserId(1);
+/// Who owns projects that an import makes: the first administrator.
+pub(super) const OWNER: UserId = UserId(1);
 
 /// What the database says of the import.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

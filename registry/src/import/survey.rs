@@ -5,12 +5,18 @@ use std::{
     time::Instant,
 };
 
-use blob::{Store, tree::What};
+use blob::{
+    Store,
+    tree::{Held, What},
+};
 use db::{Db, projects};
-use model::Result;
+use model::{
+    Result,
+    time::{Clock, Timestamp},
+};
 use tokio_util::sync::CancellationToken;
 
-use super::{ImportOptions, ImportProgress, ImportReport, Left, Source};
+use super::{ImportOptions, ImportProgress, ImportReport, Left, Source, Told};
 use crate::store_error;
 
 /// The project that a new database has.
@@ -25,66 +31,127 @@ pub async fn survey(
     progress: impl Fn(&ImportProgress) + Send + Sync,
 ) -> Result<ImportReport> {
     let start = Instant::now();
-    let mut report = ImportReport::new(options.source);
-    let mut listing = store.list();
-    while let Some(batch) = listing.next().await.map_err(store_error)? {
-        if cancel.is_cancelled() {
-            break;
-        }
-        for what in batch.unreadable {
-            report.leave(Left::Unreadable, what);
-        }
-        for name in batch.strange {
-            report.leave(Left::Foreign, name);
-        }
-        report.done.contents += batch.found.len() as u64;
-        report.done.bytes += batch.found.iter().map(|found| found.size).sum::<u64>();
-        progress(&report.done);
-    }
-    let mut names = Names {
-        db,
-        options,
-        projects: HashMap::new(),
-        taken: HashSet::new(),
+    let begun = match db {
+        Some(db) => db.now().await?,
+        None => Clock::default().now(),
     };
-    let (mut walk, mut current) = (store.tree(), String::new());
-    let (mut is_placed, mut counted) = (false, false);
-    while let Some(batch) = walk.next().await.map_err(store_error)? {
-        if cancel.is_cancelled() {
-            break;
+    let mut look = Look {
+        store,
+        options,
+        cancel,
+        progress: &progress,
+        begun,
+        newest: Timestamp(0),
+        names: Names {
+            db,
+            options,
+            projects: HashMap::new(),
+            taken: HashSet::new(),
+        },
+        report: ImportReport::new(options.source),
+    };
+    look.contents().await?;
+    look.repositories().await?;
+    look.report.end(cancel, start);
+    Ok(look.report)
+}
+
+/// One look under way.
+struct Look<'a> {
+    store: &'a Store,
+    options: &'a ImportOptions,
+    cancel: &'a CancellationToken,
+    progress: Told<'a>,
+    begun: Timestamp,
+    newest: Timestamp,
+    names: Names<'a>,
+    report: ImportReport,
+}
+
+impl Look<'_> {
+    async fn contents(&mut self) -> Result<()> {
+        let mut listing = self.store.list();
+        while !self.cancel.is_cancelled() {
+            let Some(batch) = listing.next().await.map_err(store_error)? else {
+                break;
+            };
+            for what in batch.unreadable {
+                self.report.leave(Left::Unreadable, what);
+            }
+            for name in batch.strange {
+                self.report.leave(Left::Foreign, name);
+            }
+            for found in batch.found {
+                self.report.done.contents += 1;
+                self.report.done.bytes += found.size;
+                self.report
+                    .came_by(found.modified, self.begun, &mut self.newest);
+            }
+            (self.progress)(&self.report.done);
         }
-        for what in batch.unreadable {
-            report.leave(Left::Unreadable, what);
-        }
-        for held in batch.held {
-            if let What::Upload { bytes } = held.what {
-                report.done.uploads += 1;
-                report.done.upload_bytes += bytes;
-                continue;
-            }
-            if options.source == Source::Harbor {
-                continue;
-            }
-            if held.repository != current {
-                current = held.repository;
-                counted = false;
-                let refused = names.refuse(&current).await?;
-                is_placed = refused.is_none();
-                if let Some(why) = refused {
-                    report.leave(Left::Unplaced, why);
-                }
-            }
-            if is_placed && matches!(held.what, What::Manifest(_)) {
-                report.done.manifests += 1;
-                report.done.repositories += u64::from(!counted);
-                counted = true;
-            }
-            report.done.tags += u64::from(is_placed && matches!(held.what, What::Tag(_)));
-        }
-        progress(&report.done);
+        Ok(())
     }
-    report.end(cancel, start);
-    Ok(report)
+
+    async fn repositories(&mut self) -> Result<()> {
+        let (mut walk, mut current) = (self.store.tree(), Current::default());
+        while !self.cancel.is_cancelled() {
+            let Some(batch) = walk.next().await.map_err(store_error)? else {
+                break;
+            };
+            for what in batch.unreadable {
+                self.report.leave(Left::Unreadable, what);
+            }
+            for held in batch.held {
+                self.count(held, &mut current).await?;
+            }
+            (self.progress)(&self.report.done);
+        }
+        Ok(())
+    }
+
+    async fn count(&mut self, held: Held, current: &mut Current) -> Result<()> {
+        self.report
+            .came_by(held.modified, self.begun, &mut self.newest);
+        if let What::Upload { bytes } = held.what {
+            self.report.done.uploads += 1;
+            self.report.done.upload_bytes += bytes;
+            return Ok(());
+        }
+        if self.options.source == Source::Harbor {
+            return Ok(());
+        }
+        if held.repository != current.name {
+            let refused = self.names.refuse(&held.repository).await?;
+            *current = Current {
+                name: held.repository,
+                is_placed: refused.is_none(),
+                is_counted: false,
+            };
+            if let Some(why) = refused {
+                self.report.leave(Left::Unplaced, why);
+            }
+        }
+        let done = &mut self.report.done;
+        match held.what {
+            What::Manifest(_) if current.is_placed => {
+                done.manifests += 1;
+                done.repositories += u64::from(!current.is_counted);
+                current.is_counted = true;
+            }
+            What::Tag(_) if current.is_placed => done.tags += 1,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// A repository on the walk.
+#[derive(Default)]
+struct Current {
+    name: String,
+    is_placed: bool,
+    /// Has a manifest.
+    is_counted: bool,
 }
 
 struct Names<'a> {

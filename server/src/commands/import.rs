@@ -203,9 +203,15 @@ fn show_report(report: &ImportReport, dry_run: bool) {
             say(&format!("  and {more} more"));
         }
     }
+    if let Some(at) = &report.written_at {
+        say(&format!(
+            "the old registry last wrote there at {}",
+            time(at)
+        ));
+    }
     if report.changed > 0 {
         say(&format!(
-            "{} files came while this ran: the old registry is not stopped. Stop it, and run this again",
+            "{} files were written while this ran or within a minute before: is the old registry stopped? Stop it, and run this again",
             report.changed
         ));
     }

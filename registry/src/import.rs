@@ -81,9 +81,17 @@ pub enum Left {
 }
 
 impl Left {
-    /// Whether something of the old registry is not here for it.
+    /// Whether something of the old registry is not here for it, or is damaged. What it would not have served either is none.
     pub fn is_fault(self) -> bool {
-        !matches!(self, Self::Kept | Self::Twin | Self::Foreign)
+        match self {
+            Self::Unreadable
+            | Self::Unplaced
+            | Self::Refused
+            | Self::Schema1
+            | Self::Invalid
+            | Self::Lost => true,
+            Self::Incomplete | Self::LooseTag | Self::Kept | Self::Twin | Self::Foreign => false,
+        }
     }
 
     /// What was found, as words that follow a number.

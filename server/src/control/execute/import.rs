@@ -26,15 +26,12 @@ pub(super) async fn blobs(
 
 /// How far it has come, for the person who waits.
 pub fn shown(done: &ImportProgress) -> Progress {
-    let mut text = format!("{} contents, {}", done.contents, HumanBytes(done.bytes));
-    if done.repositories + done.manifests > 0 {
-        text.push_str(&format!(
-            "; {} repositories, {} manifests, {} tags",
-            done.repositories, done.manifests, done.tags
-        ));
-    }
+    let (contents, bytes) = (done.contents, HumanBytes(done.bytes));
+    let (repositories, manifests, tags) = (done.repositories, done.manifests, done.tags);
     Progress {
-        text,
+        text: format!(
+            "{contents} contents, {bytes}; {repositories} repositories, {manifests} manifests, {tags} tags"
+        ),
         done: done.contents + done.manifests + done.tags,
         total: None,
     }

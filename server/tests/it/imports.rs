@@ -2,7 +2,7 @@
 
 mod old;
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use serde_json::{Value, json};
 use testkit::{Database, Keeps, docker_registries};
@@ -255,6 +255,17 @@ fn large_tree(root: &Path, contents: usize) {
     }
 }
 
+/// Rows of a table, read beside whoever writes it; 0 while there is none.
+fn count(data: &Path, table: &str) -> i64 {
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let counted = rusqlite::Connection::open_with_flags(data.join("seawall.sqlite"), flags)
+        .and_then(|conn| {
+            let sql = format!("SELECT COUNT(*) FROM {table}");
+            conn.query_row(&sql, [], |row| row.get(0))
+        });
+    counted.unwrap_or(0)
+}
+
 #[test]
 fn an_import_that_was_killed_is_started_again_and_nothing_was_lost_meanwhile() {
     const CONTENTS: usize = 4000;
@@ -267,19 +278,20 @@ fn an_import_that_was_killed_is_started_again_and_nothing_was_lost_meanwhile() {
         let mut seawall = Seawall::prepare(&settings, None);
         let arguments = [IMPORT, &["--create-projects"]].concat();
         let mut killed = 0;
-        for after in [20, 150, 400, 900] {
+        for (table, rows) in [
+            ("blobs", 1),
+            ("blobs", 1500),
+            ("artifacts", 1),
+            ("artifacts", 150),
+        ] {
             let mut import = seawall.spawn(&arguments);
-            if !seawall.data().join("seawall.sqlite").exists() {
-                until("the tree is being taken over", async || {
-                    root.join("store-id").exists()
-                })
-                .await;
-            }
-            tokio::time::sleep(Duration::from_millis(after)).await;
-            if import.try_wait().expect("asked").is_none() {
-                import.kill().expect("killed");
-                killed += 1;
-            }
+            let mut has_ended = || import.try_wait().expect("asked").is_some();
+            until("it comes so far, or ends", async || {
+                has_ended() || count(seawall.data(), table) >= rows
+            })
+            .await;
+            killed += usize::from(!has_ended());
+            let _ = import.kill();
             import.wait().expect("gone");
         }
         assert!(killed > 0, "all were faster than they were killed");

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests talk to, where this is root on Debian; elsewhere says what is missing and goes on.
 set -euo pipefail
-packages=(build-essential curl postgresql pgbouncer docker.io podman buildah skopeo crun containernetworking-plugins openssl haproxy nginx-light iptables iproute2 e2fsprogs rsyslog rsyslog-gnutls python3-aiosmtpd faketime ceph-mon ceph-osd radosgw swift-proxy swift-account swift-container swift-object memcached keystone python3-keystonemiddleware redis-server)
+packages=(build-essential curl postgresql pgbouncer docker.io docker-registry podman buildah skopeo crun containernetworking-plugins openssl haproxy nginx-light iptables iproute2 e2fsprogs rsyslog rsyslog-gnutls python3-aiosmtpd faketime ceph-mon ceph-osd radosgw swift-proxy swift-account swift-container swift-object memcached keystone python3-keystonemiddleware redis-server)
 # For the libraries that speak to Harbor's API (scripts/prepare-libraries.sh).
 command -v go >/dev/null || packages+=(golang-go)
 python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3 python3-venv)

@@ -15,6 +15,7 @@ pub mod read;
 pub mod space;
 pub mod staged;
 pub mod store;
+pub(crate) mod tree;
 pub mod upload;
 pub mod verify;
 mod windows;

@@ -13,6 +13,7 @@ pub mod objects;
 mod reader;
 mod staged;
 mod store;
+pub mod tree;
 mod verify;
 mod writer;
 
@@ -22,6 +23,6 @@ pub use found::{Batch, Found, Unfinished};
 pub use hash::{HashState, digest_of};
 pub use reader::{ReadMode, Reader};
 pub use staged::Staged;
-pub use store::{Config, Listing, Store};
+pub use store::{Config, Listing, Store, TreeWalk};
 pub use verify::{Damage, Verdict};
 pub use writer::{Saved, Writer};

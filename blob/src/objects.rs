@@ -19,6 +19,7 @@ mod send;
 mod staged;
 mod stored;
 mod swift;
+mod tree;
 mod wire;
 mod writer;
 mod xml;
@@ -36,6 +37,7 @@ pub(crate) use list::Listing;
 pub use progress::Progress;
 pub(crate) use reader::Reader;
 pub(crate) use staged::Staged;
+pub(crate) use tree::TreeWalk;
 pub(crate) use writer::Writer;
 
 /// A store's identity is short.

@@ -10,6 +10,7 @@ use crate::{
     Batch, Error, Reader, Result, Saved, Space, Unfinished, Verdict, Writer, files,
     objects::{self, Objects},
     staged::Staged,
+    tree::HeldBatch,
 };
 
 /// Where the bytes live.
@@ -50,6 +51,14 @@ pub(crate) enum Kind {
 
 /// A walk over all stored content.
 pub struct Listing(Walk);
+
+/// A walk over what a Docker registry wrote of its repositories; see [`crate::tree`].
+pub struct TreeWalk(Links);
+
+enum Links {
+    Files(files::tree::TreeWalk),
+    Objects(objects::TreeWalk),
+}
 
 enum Walk {
     Files(files::Listing),
@@ -110,6 +119,30 @@ impl Store {
         match &self.0 {
             Kind::Files(files) => files.adopt(id).await,
             Kind::Objects(objects) => objects.adopt(id).await,
+        }
+    }
+
+    /// Whether a registry's blob tree lies here, ours or another's.
+    pub async fn holds_tree(&self) -> Result<bool> {
+        match &self.0 {
+            Kind::Files(files) => files.holds_tree().await,
+            Kind::Objects(objects) => objects.holds_tree().await,
+        }
+    }
+
+    /// What a Docker registry wrote here of its repositories.
+    pub fn tree(&self) -> TreeWalk {
+        TreeWalk(match &self.0 {
+            Kind::Files(files) => Links::Files(files.tree()),
+            Kind::Objects(objects) => Links::Objects(objects::TreeWalk::new(objects.clone())),
+        })
+    }
+
+    /// The digest that a tag of that registry stands for; none when its link is missing or says none.
+    pub async fn tag_in_tree(&self, repository: &str, tag: &str) -> Result<Option<Digest>> {
+        match &self.0 {
+            Kind::Files(files) => files.tag_in_tree(repository, tag).await,
+            Kind::Objects(objects) => objects.tag_in_tree(repository, tag).await,
         }
     }
 
@@ -367,6 +400,16 @@ impl Listing {
         match &mut self.0 {
             Walk::Files(walk) => walk.next().await,
             Walk::Objects(walk) => walk.next().await,
+        }
+    }
+}
+
+impl TreeWalk {
+    /// The next batch, at times an empty one; `None` at the end. After an error the walk begins again.
+    pub async fn next(&mut self) -> Result<Option<HeldBatch>> {
+        match &mut self.0 {
+            Links::Files(walk) => walk.next().await,
+            Links::Objects(walk) => walk.next().await,
         }
     }
 }

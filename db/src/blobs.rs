@@ -1,6 +1,7 @@
 //! Content by digest: where its bytes are and whether it is alive. Its life is live → condemned → deleting; the first
 //! step back is a push or a mount, the last one is final, and a push after it makes a new generation with a new location.
 
+pub mod adopted;
 pub mod holders;
 mod resized;
 pub mod tombstones;
@@ -29,6 +30,8 @@ pub enum State {
     /// Live, but its bytes were found bad and are being read once more: a push that writes them meanwhile makes it live
     /// again, and that is how the verdict learns of it.
     Suspect,
+    /// Taken in as it lay in the store: its bytes are read before they are served for the first time.
+    Adopted,
 }
 
 impl State {
@@ -39,6 +42,7 @@ impl State {
             Self::Deleting => 2,
             Self::Lost => 3,
             Self::Suspect => 4,
+            Self::Adopted => 5,
         }
     }
 
@@ -49,15 +53,19 @@ impl State {
             Self::Deleting,
             Self::Lost,
             Self::Suspect,
+            Self::Adopted,
         ]
         .into_iter()
         .find(|state| state.number() == number)
         .ok_or_else(|| Error::Internal(anyhow::anyhow!("unknown blob state {number}")))
     }
 
-    /// Whether a pull may read it.
+    /// Whether a pull may read it; what is adopted only with its digest compared.
     pub fn is_readable(self) -> bool {
-        matches!(self, Self::Live | Self::Suspect | Self::Condemned)
+        matches!(
+            self,
+            Self::Live | Self::Suspect | Self::Condemned | Self::Adopted
+        )
     }
 }
 
@@ -161,10 +169,10 @@ pub async fn set_written(
     Ok(())
 }
 
-/// Takes a condemned content back: it is named again. Hold it exclusively.
+/// Takes a condemned content back: it is named again. One whose bytes nobody has read is adopted, as it was. Hold it exclusively.
 pub async fn revive(tx: &mut Tx, id: BlobId, now: Timestamp) -> Result<()> {
     tx.execute(
-        "UPDATE blobs SET state = 0, state_at = $2 WHERE id = $1 AND state = 1",
+        "UPDATE blobs SET state = CASE WHEN checked_at = 0 THEN 5 ELSE 0 END, state_at = $2 WHERE id = $1 AND state = 1",
         &[id.into(), now.into()],
     )
     .await
@@ -177,15 +185,15 @@ pub async fn revive(tx: &mut Tx, id: BlobId, now: Timestamp) -> Result<()> {
 pub struct Suspicion(Timestamp);
 
 /// Its bytes were found bad: from now on a push that writes them shows in the row, and the scrub looks at it first. Two who
-/// suspect it at once share the suspicion. One that is condemned is on its way out and stays so. `None` when the row is not
-/// any more as it was read.
+/// suspect it at once share the suspicion. One that is condemned is on its way out and stays so, and one that is adopted is not served
+/// before it was read, which is as good as suspect. `None` when the row is not any more as it was read.
 pub async fn set_suspect(tx: &mut Tx, blob: &Blob, now: Timestamp) -> Result<Option<Suspicion>> {
     tx.row(
         "UPDATE blobs SET
-             state      = 4,
-             state_at   = CASE WHEN state = 4 THEN state_at WHEN state_at >= $2 THEN state_at + 1 ELSE $2 END,
+             state      = CASE WHEN state = 5 THEN 5 ELSE 4 END,
+             state_at   = CASE WHEN state IN (4, 5) THEN state_at WHEN state_at >= $2 THEN state_at + 1 ELSE $2 END,
              checked_at = 0
-          WHERE id = $1 AND state IN (0, 4) AND location = $3
+          WHERE id = $1 AND state IN (0, 4, 5) AND location = $3
          RETURNING state_at",
         &[blob.id.into(), now.into(), (&blob.location).into()],
         |row| Ok(Suspicion(row.time(0)?)),
@@ -193,11 +201,11 @@ pub async fn set_suspect(tx: &mut Tx, blob: &Blob, now: Timestamp) -> Result<Opt
     .await
 }
 
-/// Its bytes turned out to be good after all.
+/// Its bytes turned out to be good after all, or for the first time.
 pub async fn clear_suspect(tx: &mut Tx, id: BlobId, size: u64, now: Timestamp) -> Result<()> {
     count_resized(tx, id, size).await?;
     tx.execute(
-        "UPDATE blobs SET state = 0, state_at = $2, checked_at = $2, size = $3 WHERE id = $1 AND state = 4",
+        "UPDATE blobs SET state = 0, state_at = $2, checked_at = $2, size = $3 WHERE id = $1 AND state IN (4, 5)",
         &[id.into(), now.into(), (size as i64).into()],
     )
     .await?;
@@ -214,7 +222,7 @@ pub async fn mark_lost(
 ) -> Result<bool> {
     let changed = tx
         .execute(
-            "UPDATE blobs SET state = 3, state_at = $2 WHERE id = $1 AND state = 4 AND state_at = $3",
+            "UPDATE blobs SET state = 3, state_at = $2 WHERE id = $1 AND state IN (4, 5) AND state_at = $3",
             &[id.into(), now.into(), suspicion.0.into()],
         )
         .await?;
@@ -235,7 +243,7 @@ pub async fn mark_damaged(
     let moved = tx
         .row(
             "UPDATE blobs SET state = 3, state_at = $2, generation = generation + 1, location = $5
-              WHERE id = $1 AND state = 4 AND generation = $3 AND location = $4 AND state_at = $6
+              WHERE id = $1 AND state IN (4, 5) AND generation = $3 AND location = $4 AND state_at = $6
              RETURNING id, digest, generation, size, location, state",
             &[
                 blob.id.into(),
@@ -298,7 +306,7 @@ pub async fn condemn_unheld(tx: &mut Tx, ids: &[BlobId], now: Timestamp) -> Resu
     let sql = with_numbers!(
         tx,
         "UPDATE blobs SET state = 1, state_at = $2
-          WHERE +state IN (0, 3, 4) AND NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.blob_id = blobs.id)
+          WHERE +state IN (0, 3, 4, 5) AND NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.blob_id = blobs.id)
             AND NOT EXISTS (SELECT 1 FROM trash_blobs t WHERE t.blob_id = blobs.id) AND id IN",
         "$1",
         "RETURNING id"
@@ -389,7 +397,7 @@ pub async fn claim_unheld(tx: &mut Tx, ids: &[BlobId], now: Timestamp) -> Result
     if claimed.len() < ids.len() {
         let sql = with_numbers!(
             tx,
-            "UPDATE blobs SET state = 0, state_at = $2 WHERE +state = 1 AND id IN",
+            "UPDATE blobs SET state = CASE WHEN checked_at = 0 THEN 5 ELSE 0 END, state_at = $2 WHERE +state = 1 AND id IN",
             "$1",
             ""
         );
@@ -445,12 +453,12 @@ pub async fn unchecked(conn: &mut Conn, before: Timestamp, limit: i64) -> Result
     .await
 }
 
-/// Their bytes were read and found good, which ends a suspicion too.
+/// Their bytes were read and found good, which ends a suspicion too, and makes what was adopted like all others.
 pub async fn set_checked(tx: &mut Tx, ids: &[BlobId], now: Timestamp) -> Result<()> {
     let list = json_numbers(ids.iter().map(|id| id.0));
     let sql = with_numbers!(
         tx,
-        "UPDATE blobs SET checked_at = $2, state = CASE WHEN state = 4 THEN 0 ELSE state END WHERE id IN",
+        "UPDATE blobs SET checked_at = $2, state = CASE WHEN state IN (4, 5) THEN 0 ELSE state END WHERE id IN",
         "$1",
         ""
     );
@@ -500,7 +508,7 @@ pub async fn known_locations(conn: &mut Conn, locations: &[String]) -> Result<Ve
 pub async fn unheld(conn: &mut Conn, after: BlobId, last: BlobId) -> Result<Vec<Blob>> {
     conn.rows(
         "SELECT id, digest, generation, size, location, state FROM blobs
-          WHERE id > $1 AND id <= $2 AND state IN (0, 3, 4)
+          WHERE id > $1 AND id <= $2 AND state IN (0, 3, 4, 5)
             AND NOT EXISTS (SELECT 1 FROM repository_blobs l WHERE l.blob_id = blobs.id)
             AND NOT EXISTS (SELECT 1 FROM trash_blobs t WHERE t.blob_id = blobs.id)
           ORDER BY id",

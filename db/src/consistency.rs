@@ -13,7 +13,7 @@ use crate::{
     Conn, Tx, artifacts,
     blobs::{self, State},
     changes,
-    dialect::{locking, with_numbers},
+    dialect::locking,
     generations::Touch,
     links,
     repositories::Repository,
@@ -165,18 +165,6 @@ pub async fn link(tx: &mut Tx, unlinked: &Unlinked, now: Timestamp) -> Result<Li
     .await?;
     links::add(tx, &unlinked.repository, blob.id, None, now).await?;
     Ok(Linking::Linked)
-}
-
-/// Makes rows of contents whose bytes nobody has read due for the next scrub, before all others.
-pub async fn set_unchecked(tx: &mut Tx, ids: &[BlobId]) -> Result<()> {
-    let list = blobs::json_numbers(ids.iter().map(|id| id.0));
-    let sql = with_numbers!(
-        tx,
-        "UPDATE blobs SET checked_at = 0 WHERE state <> 2 AND id IN",
-        "$1",
-        ""
-    );
-    tx.execute(sql, &[(&list).into()]).await.map(|_| ())
 }
 
 /// The last of up to `limit` tags after `after`, where the next range ends, and how many they are.

@@ -9,6 +9,8 @@ pub const DATABASE_ID: &str = "database.id";
 pub const STORE_ID: &str = "store.id";
 /// What the store held when it was last measured; see `registry::space`.
 pub const SPACE: &str = "space";
+/// The tree that was taken over, and how far that is; see `registry::import`.
+pub const IMPORT: &str = "import";
 pub const KEY_FINGERPRINT: &str = "secretkey.fingerprint";
 /// The timeline that PostgreSQL writes, when a node looked last.
 pub const TIMELINE: &str = "database.timeline";

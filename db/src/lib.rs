@@ -27,6 +27,7 @@ pub mod facts;
 pub mod failover;
 pub mod icons;
 pub mod immutable;
+pub mod imported;
 pub mod jobs;
 pub mod keys;
 pub mod labels;

@@ -115,7 +115,7 @@ pub async fn ensure(
 }
 
 /// Artifacts, and contents, that one step of a deletion takes at most.
-const STEP: i64 = 100;
+pub const STEP: i64 = 100;
 
 /// Deletes a repository with all it holds, a step at a time; true when it has gone. Whoever pushes to it meanwhile waits for the
 /// step, and for the last one to find it gone and to make it anew. What its manifests named is asked about at `check_at`.

@@ -32,6 +32,8 @@ pub enum Cause {
     Copy,
     /// Somebody tagged a manifest that is there, with a tag that is not.
     Tagging,
+    /// It stood in the registry whose tree was taken over; what was set here since counts more.
+    Import,
 }
 
 /// Points a tag at a manifest of its repository. One that is there is judged under its lock: also of two who make it at once the
@@ -107,9 +109,14 @@ pub async fn set(
         clock: Some(clock),
         ..changes::New::of(Kind::TagMoved, &key, Some(repository.project), &payload)
     };
-    if cause == Cause::Push {
-        change.event = Some(Event::CreateArtifact);
-        change.description = Some(&pushed);
+    match cause {
+        Cause::Push => {
+            change.event = Some(Event::CreateArtifact);
+            change.description = Some(&pushed);
+        }
+        // Nobody did it just now.
+        Cause::Import => change.event = None,
+        Cause::Copy | Cause::Tagging => {}
     }
     changes::append_new(tx, &change, now).await
 }
@@ -162,7 +169,7 @@ async fn may_move(
             repository.name
         )));
     }
-    if cause == Cause::Copy && is_there {
+    if cause == Cause::Import || (cause == Cause::Copy && is_there) {
         return Ok(false);
     }
     let rules = immutable::rules(tx, repository.project).await?;
@@ -174,7 +181,7 @@ async fn may_move(
         Cause::Push => {
             format!("Failed to process request due to '{name}:{tag}' configured as immutable.")
         }
-        Cause::Copy | Cause::Tagging => {
+        Cause::Copy | Cause::Tagging | Cause::Import => {
             format!("the tag {tag} configured as immutable, cannot be updated")
         }
     }))

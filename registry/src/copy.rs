@@ -9,7 +9,7 @@ use db::{
     Conn,
     artifacts::details::{self, Details},
     repositories::{self, Repository},
-    tags::{self, Cause},
+    tags,
 };
 use model::{Error, Result, What, id::ArtifactId, listing::Listing};
 use oci::{
@@ -19,7 +19,11 @@ use oci::{
     reference::{Reference, ReferenceRef},
 };
 
-use crate::{Registry, manifest::NewManifest, push::Target};
+use crate::{
+    Registry,
+    manifest::{NewManifest, Way},
+    push::Target,
+};
 
 /// Artifacts that go with one.
 const MOST: usize = 10_000;
@@ -152,7 +156,7 @@ impl Registry {
                 reference: Reference::Digest(artifact.digest),
                 tags: tags.to_vec(),
             };
-            self.keep_manifest_as(target, new, Cause::Copy).await?;
+            self.keep_manifest_by(target, new, Way::Copy).await?;
         }
         Ok(())
     }

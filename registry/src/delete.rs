@@ -76,6 +76,7 @@ impl Registry {
 
     /// Deletes a repository with all it holds. In several transactions when there is much; the last one takes its name away.
     pub async fn delete_repository(&self, name: &RepoName) -> Result<()> {
+        self.check_not_importing(name).await?;
         let found = repositories::find(&mut *self.db().reader().await?, name.as_str()).await?;
         let repository = found.ok_or_else(|| {
             Error::not_found(What::Repository, format!("repository {name} not found"))
@@ -123,6 +124,7 @@ impl Registry {
 
     /// Takes a content from a repository, unless a manifest of it names it.
     pub async fn delete_blob(&self, name: &RepoName, digest: &Digest) -> Result<()> {
+        self.check_not_importing(name).await?;
         let (name, digest) = (name.clone(), *digest);
         self.db()
             .write(move |tx| {

@@ -188,6 +188,8 @@ struct Check<'a> {
     options: &'a FsckOptions,
     cancel: &'a CancellationToken,
     progress: &'a (dyn Fn(&FsckProgress) + Send + Sync),
+    /// Whether files that no row knows may be an import's that has not come so far.
+    is_importing: bool,
     report: FsckReport,
 }
 
@@ -204,6 +206,7 @@ impl Registry {
             options,
             cancel,
             progress: &progress,
+            is_importing: self.is_importing().await?,
             report: FsckReport::default(),
         };
         check.report.identity = self.identity_fault().await?;

@@ -7,8 +7,10 @@ pub mod collect;
 pub mod copy;
 pub mod delete;
 pub mod describe;
+mod first_read;
 pub mod fsck;
 pub mod icons;
+pub mod import;
 pub mod manifest;
 pub mod mount;
 mod named;
@@ -90,6 +92,7 @@ struct Inner {
     sessions: session::Sessions,
     remembered: pull::Remembered,
     judging: scrub::Judging,
+    readings: first_read::Readings,
     additions: additions::Turns,
     activity: activity::Activity,
     icons: icons::Small,
@@ -105,6 +108,7 @@ impl Registry {
             sessions: session::Sessions::new(upload_key),
             remembered,
             judging: scrub::Judging::default(),
+            readings: first_read::Readings::default(),
             additions: additions::Turns::default(),
             activity: activity::Activity::default(),
             icons: icons::Small::default(),

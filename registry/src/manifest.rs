@@ -8,7 +8,7 @@ use db::{
     artifacts::{self, Attached},
     blobs::{self, Blob, State},
     described::Description,
-    links,
+    imported, links,
     repositories::{self, Repository},
     tags::{self, Cause},
 };
@@ -53,6 +53,28 @@ pub struct Pushed {
     pub subject: Option<Digest>,
 }
 
+/// By which way a manifest came in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Way {
+    Push,
+    Copy,
+    /// Out of a tree that was taken over: with the time of then, and with what of it is there.
+    Import {
+        pushed_at: Timestamp,
+    },
+}
+
+impl Way {
+    /// Why its tags are set.
+    fn cause(self) -> Cause {
+        match self {
+            Self::Push => Cause::Push,
+            Self::Copy => Cause::Copy,
+            Self::Import { .. } => Cause::Import,
+        }
+    }
+}
+
 /// What the transaction needs, parsed once.
 struct Parsed {
     manifest: Manifest,
@@ -64,8 +86,7 @@ struct Parsed {
     tags: Vec<Tag>,
     /// Of one that the repository has not yet.
     description: Option<Description>,
-    /// Why its tags are set.
-    cause: Cause,
+    way: Way,
     /// What it is an accessory of, as far as that is no circle.
     attached: Option<Attached>,
 }
@@ -73,21 +94,20 @@ struct Parsed {
 impl Registry {
     /// Accepts a manifest, with its tags. Durable when it returns; the same push again changes nothing but the tags' time.
     pub async fn push_manifest(&self, target: &Target, new: NewManifest) -> Result<Pushed> {
-        self.keep_manifest_as(target, new, Cause::Push).await
+        let (pushed, _) = self.keep_manifest_by(target, new, Way::Push).await?;
+        Ok(pushed)
     }
 
-    /// Accepts a manifest that came in this way.
-    pub(crate) async fn keep_manifest_as(
+    /// Accepts a manifest that came in by this way; and how much of what it names is missing, which no other way than an import
+    /// allows.
+    pub(crate) async fn keep_manifest_by(
         &self,
         target: &Target,
         new: NewManifest,
-        cause: Cause,
-    ) -> Result<Pushed> {
+        way: Way,
+    ) -> Result<(Pushed, usize)> {
         let bytes = new.bytes.clone();
-        let mut parsed = Parsed {
-            cause,
-            ..parse(new)?
-        };
+        let mut parsed = Parsed { way, ..parse(new)? };
         parsed.description = self.describe_new(target, &parsed).await;
         if let Some(description) = parsed.description.as_mut()
             && parsed.attached.is_none()
@@ -115,12 +135,10 @@ impl Registry {
                     stored => stored.map_err(store_error)?,
                 }
             }
-            if self
-                .keep_manifest(target, parsed.clone(), place, !here)
-                .await?
-            {
+            let kept = self.keep_manifest(target, parsed.clone(), place, !here);
+            if let Some(missing) = kept.await? {
                 self.hand_on(&parsed.digest, &bytes);
-                return Ok(pushed);
+                return Ok((pushed, missing));
             }
         }
         Err(collected(&pushed.digest))
@@ -148,12 +166,13 @@ impl Registry {
     /// Whether the store has these very bytes already, so that tagging a known manifest writes no file. Remembered bytes
     /// say what the file should hold, not that it is there.
     async fn holds_bytes(&self, newest: Option<&Blob>, digest: &Digest, bytes: &Bytes) -> bool {
-        let Some(blob) =
-            newest.filter(|blob| blob.state == State::Live && blob.size == bytes.len() as u64)
-        else {
+        let is_there = |blob: &&Blob| {
+            matches!(blob.state, State::Live | State::Adopted) && blob.size == bytes.len() as u64
+        };
+        let Some(blob) = newest.filter(is_there) else {
             return false;
         };
-        if self.0.remembered.manifest(digest).is_some() {
+        if blob.state == State::Live && self.0.remembered.manifest(digest).is_some() {
             let looked = self.store().look(digest, &blob.location, blob.size);
             return looked.await.is_ok();
         }
@@ -165,14 +184,14 @@ impl Registry {
         same
     }
 
-    /// False when the place is not the right one any more.
+    /// How much of what it names is missing; none when the place is not the right one any more.
     async fn keep_manifest(
         &self,
         target: &Target,
         parsed: Arc<Parsed>,
         place: Place,
         wrote: bool,
-    ) -> Result<bool> {
+    ) -> Result<Option<usize>> {
         let target = target.clone();
         self.db()
             .write(move |tx| {
@@ -187,14 +206,22 @@ impl Registry {
                     let Some(own) =
                         settle(tx, &parsed.digest, parsed.size, &place, wrote, now).await?
                     else {
-                        return Ok(false);
+                        return Ok(None);
                     };
-                    let artifact = keep_artifact(tx, &repository, &parsed, own, now).await?;
+                    let (artifact, missing) =
+                        keep_artifact(tx, &repository, &parsed, own, now).await?;
                     for tag in &parsed.tags {
-                        let (digest, cause) = (&parsed.digest, parsed.cause);
+                        let (digest, cause) = (&parsed.digest, parsed.way.cause());
                         tags::set(tx, &repository, tag, artifact, digest, cause, now).await?;
                     }
-                    Ok(true)
+                    if let Way::Import { pushed_at } = parsed.way {
+                        let pushed_at = pushed_at.min(now);
+                        imported::set_manifest_time(tx, artifact, pushed_at, now).await?;
+                        for tag in &parsed.tags {
+                            imported::set_tag_time(tx, repository.id, tag, pushed_at, now).await?;
+                        }
+                    }
+                    Ok(Some(missing))
                 })
             })
             .await
@@ -238,7 +265,7 @@ fn parse(new: NewManifest) -> Result<Parsed> {
         digest,
         tags: all,
         description: None,
-        cause: Cause::Push,
+        way: Way::Push,
         attached: attached.map(|(accessory, subject)| Attached {
             kind: accessory.as_str().to_owned(),
             subject,
@@ -258,21 +285,23 @@ fn check_annotations(manifest: &Manifest) -> Result<()> {
     Ok(())
 }
 
-/// The artifact's row with all it names, whose contents are held already.
+/// The artifact's row with all it names, whose contents are held already; and how much of that is missing.
 async fn keep_artifact(
     tx: &mut Tx,
     repository: &Repository,
     parsed: &Parsed,
     own: BlobId,
     now: Timestamp,
-) -> Result<ArtifactId> {
+) -> Result<(ArtifactId, usize)> {
     let manifest = &parsed.manifest;
     let named = Named::find(tx, repository.id, manifest).await?;
-    if let Some(missing) = named.missing(manifest) {
+    let is_import = matches!(parsed.way, Way::Import { .. });
+    if let Some(missing) = named.missing(manifest).filter(|_| !is_import) {
         return Err(Error::MissingBlob(missing));
     }
     let mut new = named.artifact(manifest, &parsed.digest, (own, parsed.size));
-    new.by_tag = !parsed.tags.is_empty();
+    // Nobody pushed it just now, of which the audit would tell.
+    new.by_tag = is_import || !parsed.tags.is_empty();
     new.attached = parsed.attached.clone();
     new.description = parsed.description.clone();
     let (artifact, is_new) = artifacts::ensure(tx, repository, &new, now).await?;
@@ -280,7 +309,7 @@ async fn keep_artifact(
     if is_new {
         links::add(tx, repository, own, None, now).await?;
     }
-    Ok(artifact)
+    Ok((artifact, named.count_missing(manifest)))
 }
 
 #[cfg(test)]

@@ -270,7 +270,7 @@ impl Registry {
         }
     }
 
-    /// The content as this repository may read it.
+    /// The content as this repository may read it. One that nobody has read yet is read first.
     pub async fn find_blob(&self, name: NameRef<'_>, digest: &Digest) -> Result<Option<Arc<Blob>>> {
         let Some(repository) = self.find_repository(name).await? else {
             return Ok(None);
@@ -295,6 +295,9 @@ impl Registry {
         let Some(blob) = last.read(self.db(), &key, || key, read).await? else {
             return Ok(None);
         };
+        if blob.state == State::Adopted {
+            return self.after_first_read(repository, digest).await;
+        }
         if let Some(seen) = seen {
             remembered.insert((repository, *digest), (seen, blob.clone()));
         }

@@ -213,6 +213,11 @@ pub(crate) async fn settle(
     match newest {
         Some(blob) if blob.state != State::Deleting => match (blob.state, wrote) {
             (State::Live, _) if blob.size == size => Ok(Some(blob.id)),
+            // Whoever wrote nothing has compared what lies there.
+            (State::Adopted, None) if blob.size == size => {
+                blobs::clear_suspect(tx, blob.id, size, now).await?;
+                Ok(Some(blob.id))
+            }
             (State::Condemned, None) => {
                 blobs::revive(tx, blob.id, now).await?;
                 Ok(Some(blob.id))

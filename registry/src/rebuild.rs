@@ -19,8 +19,8 @@ use std::{
 
 use blob::{Found, Verdict};
 use db::{
-    blobs::{self, State},
-    consistency, links, projects,
+    blobs::{self, State, adopted},
+    links, projects,
     repositories::{self, Repository},
 };
 use model::{Result, id::UserId};
@@ -43,8 +43,8 @@ const EXAMPLES: usize = 100;
 
 #[derive(Debug, Clone)]
 pub struct RebuildOptions {
-    /// Reads all bytes and compares digests. Otherwise content over `SMALL` is taken in as it is, and the next scrub reads it
-    /// before anything else.
+    /// Reads all bytes and compares digests. Otherwise content over `SMALL` is taken in as it is, and read before it is served
+    /// for the first time, or by the next scrub, before anything else.
     pub verify: bool,
     /// Who owns the project that recovered manifests go into.
     pub owner: UserId,
@@ -234,27 +234,21 @@ impl Rebuild<'_> {
                 let (repository, taken) = (repository.clone(), taken.clone());
                 Box::pin(async move {
                     let now = tx.now().await?;
-                    let (mut made, mut unchecked) = (0, Vec::new());
+                    let mut made = 0;
                     for Taken { found, verified } in &taken {
+                        let (digest, size) = (&found.digest, found.size);
                         let generation = blobs::generation_of(&found.location);
-                        let id = blobs::insert(
-                            tx,
-                            &found.digest,
-                            generation,
-                            found.size,
-                            &found.location,
-                            now,
-                        )
-                        .await?;
+                        let location = &found.location;
+                        let id = if *verified {
+                            blobs::insert(tx, digest, generation, size, location, now).await?
+                        } else {
+                            adopted::insert(tx, digest, generation, size, location, now).await?
+                        };
                         // A twin in the same batch was first.
                         let Some(id) = id else { continue };
                         links::add(tx, &repository, id, Some(now.plus(KEEP_UNNAMED)), now).await?;
                         made += 1;
-                        if !verified {
-                            unchecked.push(id);
-                        }
                     }
-                    consistency::set_unchecked(tx, &unchecked).await?;
                     Ok(made)
                 })
             })

@@ -109,7 +109,9 @@ impl Registry {
         let longest = options.longest;
         run.recover(longest.map(|longest| start + longest / FOR_LOST))
             .await?;
-        run.read_due(longest.map(|longest| start + longest)).await?;
+        let until = longest.map(|longest| start + longest);
+        run.read_adopted(until).await?;
+        run.read_due(until).await?;
         run.report.duration_ms = start.elapsed().as_millis() as u64;
         Ok(run.report)
     }
@@ -118,6 +120,21 @@ impl Registry {
 impl Run<'_> {
     fn is_over(&self, until: Option<Instant>) -> bool {
         self.cancel.is_cancelled() || until.is_some_and(|until| Instant::now() >= until)
+    }
+
+    /// What nobody has read yet comes before everything else.
+    async fn read_adopted(&mut self, until: Option<Instant>) -> Result<()> {
+        let mut after = BlobId(0);
+        while !self.is_over(until) {
+            let adopted = {
+                let reader = &mut *self.registry.db().reader().await?;
+                blobs::in_state(reader, State::Adopted, after, BATCH).await?
+            };
+            let Some(last) = adopted.last() else { break };
+            after = last.id;
+            self.read_batch(adopted, until).await?;
+        }
+        Ok(())
     }
 
     async fn read_due(&mut self, until: Option<Instant>) -> Result<()> {

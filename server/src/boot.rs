@@ -270,6 +270,44 @@ pub async fn open_to_rebuild(config: &Config) -> Result<Opened> {
     Ok(opened)
 }
 
+/// Opens for an import: a registry that is there, or a new one for the tree. The store itself is not changed yet.
+pub async fn open_to_import(config: &Config) -> Result<Opened> {
+    let outbound = config.outbound();
+    // Before anything is made: a mistyped address must not leave a registry behind.
+    let store = open_store(config, &outbound).await?;
+    if !store.holds_tree().await? {
+        bail!(registry::import::NO_TREE);
+    }
+    let data = DataDir::open(config)?;
+    let db = open_database(config, outbound.trust()).await?;
+    migrate_schema(&db).await?;
+    let key = open_key(&db, &config.server.secret_key_file).await?;
+    let store_id = registry::import::prepare(&db, &store).await?;
+    let mut opened =
+        put_together(config, data, db, store, (&key, Cache::default()), store_id).await?;
+    opened.new_password = first_rows(opened.registry.db(), &opened.auth).await?;
+    Ok(opened)
+}
+
+/// For a look at a tree: the store, and the database where there is one, with its lock. Makes none of them.
+pub async fn open_to_survey(config: &Config) -> Result<(Store, Option<Db>, Option<DataDir>)> {
+    let outbound = config.outbound();
+    let store = open_store(config, &outbound).await?;
+    if !store.holds_tree().await? {
+        bail!(registry::import::NO_TREE);
+    }
+    let mut held = None;
+    if let DatabaseUrl::Sqlite(file) = &config.database.url {
+        if !file.exists() {
+            return Ok((store, None, None));
+        }
+        held = Some(DataDir::hold(config)?);
+    }
+    let db = open_database(config, outbound.trust()).await?;
+    let is_made = migrate::status(&db, migrate::ALL).await?.pending.is_empty();
+    Ok((store, is_made.then_some(db), held))
+}
+
 async fn put_together(
     config: &Config,
     data: DataDir,
@@ -405,6 +443,7 @@ async fn settle_identity(db: &Db, store: &Store) -> Result<String> {
             store.adopt(&expected).await?;
             Ok(expected)
         }
+        (Some(_), None) if is_foreign_tree(db, store).await? => bail!(FOREIGN_TREE),
         (Some(_), None) => bail!(
             "the store has lost its identity: is its file system mounted? Nothing is written into it until it is"
         ),
@@ -422,10 +461,20 @@ async fn settle_identity(db: &Db, store: &Store) -> Result<String> {
             store.adopt(&settled).await?;
             Ok(settled)
         }
+        (None, None) if store.holds_tree().await? => bail!(FOREIGN_TREE),
         (None, None) => bail!(
             "the store is not empty and was not made by seawall: choose an empty directory (storage.url)"
         ),
     }
+}
+
+/// Said of a tree that is nobody's, to a registry without contents.
+const FOREIGN_TREE: &str = "the store holds the tree of another registry, Docker's or Harbor's: stop that one and take it over with `seawall import blobs` (docs/migrate.md), or choose an empty directory (storage.url)";
+
+/// A tree without an identity, and a database that has no contents it could have lost.
+async fn is_foreign_tree(db: &Db, store: &Store) -> Result<bool> {
+    let first = db::blobs::list(&mut *db.reader().await?, model::id::BlobId(0), 1).await?;
+    Ok(first.is_empty() && store.holds_tree().await?)
 }
 
 /// The first of the nodes that run with the right one: `, which node `a` on host-a has`; nothing when none runs.

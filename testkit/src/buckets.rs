@@ -91,7 +91,7 @@ impl Azure {
         AzureAuthorizer::new(&credential, &self.account)
             .try_authorize(&mut request)
             .expect("signs");
-        call(method, url, request.headers().clone()).await;
+        call(method, url, request.headers().clone(), b"").await;
     }
 }
 
@@ -120,16 +120,17 @@ impl Gcs {
     pub async fn fresh_bucket(&self) -> String {
         let name = format!("test{}", uuid::Uuid::new_v4().simple());
         let url = format!("{}/{name}", self.endpoint);
-        call(Method::PUT, url, HeaderMap::new()).await;
+        call(Method::PUT, url, HeaderMap::new(), b"").await;
         name
     }
 }
 
 /// A call that must go well.
-async fn call(method: Method, url: String, headers: HeaderMap) {
+async fn call(method: Method, url: String, headers: HeaderMap, body: &'static [u8]) {
     let outbound = Outbound::new(Trust::new(&[]), Proxy::default());
     let client = outbound.client(Limits::QUESTION).await.expect("a client");
-    let answer = client.request(method, url).headers(headers).send().await;
+    let request = client.request(method, url).headers(headers);
+    let answer = request.body(body).send().await;
     let answer = answer.expect("the server answers");
     assert!(answer.status().is_success(), "{:?}", answer.text().await);
 }
@@ -144,6 +145,22 @@ impl S3 {
 
     /// Does something to a bucket beside the server: a call without a body that must go well. `query` is a name without a value.
     pub async fn call(&self, method: Method, bucket: &str, key: &str, query: &str) {
+        self.send(method, bucket, key, query, b"").await;
+    }
+
+    /// Writes an object beside the server.
+    pub async fn put(&self, bucket: &str, key: &str, bytes: &'static [u8]) {
+        self.send(Method::PUT, bucket, key, "", bytes).await;
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        bucket: &str,
+        key: &str,
+        query: &str,
+        body: &'static [u8],
+    ) {
         let signer = AmazonS3Builder::new()
             .with_endpoint(&self.endpoint)
             .with_region("us-east-1")
@@ -161,7 +178,7 @@ impl S3 {
         let lasts = Duration::from_mins(1);
         let signed = signer.signed_url_opts(method.clone(), &path, lasts, &options);
         let url = signed.await.expect("an address");
-        call(method, url.into(), HeaderMap::new()).await;
+        call(method, url.into(), HeaderMap::new(), body).await;
     }
 }
 

@@ -4,6 +4,7 @@
 mod balancer;
 mod buckets;
 mod database;
+mod docker_registry;
 mod postgres;
 mod process;
 mod redis;
@@ -15,6 +16,7 @@ use std::io::Write;
 pub use balancer::Balancer;
 pub use buckets::{Azure, Gcs, Method, S3, azure, gcs, s3};
 pub use database::{TestDatabase, databases, on_both, on_both_empty, on_postgres, on_sqlite};
+pub use docker_registry::{DockerRegistry, Keeps, docker_registries};
 pub use postgres::{Database, Private, Server, postgres, private_postgres};
 pub use process::{Companion, free_port, lasting_port, program, scratch_directory, unprivileged};
 pub use redis::{Alike, MASTER, Redis, Watched, redis, redis_cluster, watched};

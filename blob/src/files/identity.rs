@@ -16,7 +16,7 @@ use super::{
     Store,
     durable::sync_dir,
     layout::Layout,
-    store::{Shared, make_dirs},
+    store::{Shared, make_dirs, try_dir},
 };
 use crate::{Error, Result};
 
@@ -56,6 +56,8 @@ impl Store {
         let write = move || {
             // The directories first: an identity without them is a store that is away.
             make_dirs(&shared.layout, &shared.layout.skeleton())?;
+            // Those of another registry may be another user's.
+            try_dir(&shared.layout.blobs(), &shared.temporary("adopt"))?;
             write_identity(&shared, &id)
         };
         self.shared.writes.run(write).await

@@ -6,6 +6,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -93,7 +94,7 @@ impl Shared {
         let layout = Layout { root };
         let tag = uuid::Uuid::new_v4().simple().to_string()[..12].to_owned();
         make_root(&layout.root)?;
-        try_root(&layout.root, &tag).map_err(|e| unusable(&layout.root, &e))?;
+        try_dir(&layout.root, &tag)?;
         let network = network_of(&layout.root).map_err(|e| unusable(&layout.root, &e))?;
         if layout.identity().exists() {
             make_dirs(&layout, &[layout.uploads(), layout.quarantine()])?;
@@ -141,14 +142,17 @@ fn make_root(root: &Path) -> Result<()> {
     }
 }
 
-/// Permission bits do not tell (root, read-only mounts, squashed ids), so it is tried.
-fn try_root(root: &Path, tag: &str) -> io::Result<()> {
-    for entry in fs::read_dir(root)?.take(1) {
-        entry?;
-    }
-    let trial = root.join(format!(".trial-{tag}"));
-    fs::File::create_new(&trial)?;
-    fs::remove_file(&trial)
+/// Permission bits do not tell (root, read-only mounts, squashed ids), so it is tried whether a directory can be used.
+pub(crate) fn try_dir(dir: &Path, tag: &str) -> Result<()> {
+    let attempt = || {
+        for entry in fs::read_dir(dir)?.take(1) {
+            entry?;
+        }
+        let trial = dir.join(format!(".trial-{tag}"));
+        fs::File::create_new(&trial)?;
+        fs::remove_file(&trial)
+    };
+    attempt().map_err(|e| unusable(dir, &e))
 }
 
 /// Makes directories below the root that are missing, durably.
@@ -164,8 +168,17 @@ pub(crate) fn make_dirs(layout: &Layout, dirs: &[PathBuf]) -> Result<()> {
 }
 
 fn unusable(root: &Path, why: &io::Error) -> Error {
+    if why.kind() == io::ErrorKind::PermissionDenied {
+        let owner = fs::symlink_metadata(root).map_or(String::new(), |meta| {
+            let (owner, own) = (meta.uid(), rustix::process::geteuid().as_raw());
+            format!("; it belongs to user {owner}, this is user {own}")
+        });
+        return Error::Unusable {
+            root: root.display().to_string(),
+            why: format!("this user may not read and write it ({why}{owner})"),
+        };
+    }
     let what = match why.kind() {
-        io::ErrorKind::PermissionDenied => "this user may not read and write it",
         io::ErrorKind::ReadOnlyFilesystem => "it is read-only",
         io::ErrorKind::NotADirectory => "it is not a directory",
         _ => "it cannot be used",

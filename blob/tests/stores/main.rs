@@ -4,6 +4,7 @@
 mod contents;
 mod swift;
 mod takeover;
+mod tree;
 mod uploads;
 
 use blob::{

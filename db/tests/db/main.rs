@@ -21,6 +21,7 @@ macro_rules! transact {
 }
 
 mod activity;
+mod adopted;
 mod audit;
 mod blobs;
 mod consistency;

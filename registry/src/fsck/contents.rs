@@ -46,7 +46,8 @@ impl Check<'_> {
         }
         // Between the row and the look it may have been collected, or healed under another location.
         let now = blobs::newest(&mut *self.registry.db().reader().await?, &blob.digest).await?;
-        let Some(now) = now.filter(|now| now.id == blob.id && now.state == State::Live) else {
+        let served = |now: &Blob| matches!(now.state, State::Live | State::Adopted);
+        let Some(now) = now.filter(|now| now.id == blob.id && served(now)) else {
             return Ok(());
         };
         if (now.location != blob.location || now.size != blob.size)

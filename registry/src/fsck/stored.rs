@@ -68,7 +68,9 @@ impl Check<'_> {
             "{} at `{}`: {} bytes that no row knows",
             found.digest, found.location, found.size
         );
-        if !is_older(found.modified, self.registry.config().uploads_expire, now) {
+        if self.is_importing
+            || !is_older(found.modified, self.registry.config().uploads_expire, now)
+        {
             self.found(Kind::Young, false, || what);
             return Ok(());
         }

@@ -226,7 +226,7 @@ fn large_content_that_was_not_read_is_the_first_that_the_scrub_reads() {
         let damaged = plant_large(world, "data").await;
         let report = rebuild(world, false).await;
         assert_eq!((report.done.contents, report.done.refused), (1, 0));
-        assert_eq!(world.state(&damaged).await, Some(State::Live));
+        assert_eq!(world.state(&damaged).await, Some(State::Adopted));
         let options = ScrubOptions::default();
         let report = world
             .registry

@@ -69,7 +69,8 @@ impl Registry {
         for _ in 0..ATTEMPTS {
             let newest = blobs::newest(&mut *self.db().reader().await?, digest).await?;
             // A condemned one is on its way out: marking it would keep it.
-            let judged = |blob: &Blob| matches!(blob.state, State::Live | State::Suspect);
+            let judged =
+                |blob: &Blob| matches!(blob.state, State::Live | State::Suspect | State::Adopted);
             let Some(blob) = newest.filter(judged) else {
                 return Ok(Finding::Gone);
             };

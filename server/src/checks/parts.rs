@@ -7,7 +7,7 @@ use std::{
 
 use blob::Store;
 use db::{
-    Db,
+    Conn, Db,
     blobs::{self, State},
     changes, facts,
     jobs::{self, JobRow},
@@ -15,6 +15,7 @@ use db::{
     replicas::{self, Replication},
 };
 use model::Result;
+use registry::import::Import;
 
 use super::Finding;
 
@@ -284,7 +285,9 @@ async fn health(db: &Db) -> Result<Vec<Finding>> {
             .find(|(state, ..)| *state == wanted)
             .map_or((0, 0), |(_, count, bytes)| (*count, *bytes))
     };
-    let ((count, bytes), (lost, _)) = (of(State::Live), of(State::Lost));
+    let ((live, live_bytes), (lost, _)) = (of(State::Live), of(State::Lost));
+    let (adopted, adopted_bytes) = of(State::Adopted);
+    let (count, bytes) = (live + adopted, live_bytes + adopted_bytes);
     findings.push(if lost == 0 {
         Finding::ok(
             "contents",
@@ -300,10 +303,29 @@ async fn health(db: &Db) -> Result<Vec<Finding>> {
             "push them again to heal them; `seawall fsck` names them",
         )
     });
+    findings.extend(open_import(&mut reader, adopted).await?);
     findings.extend(failed_jobs(
         &jobs::list(&mut reader, jobs::NEWEST, 100).await?,
     ));
     Ok(findings)
+}
+
+/// An import that nobody has declared finished yet.
+async fn open_import(reader: &mut Conn, unread: u64) -> Result<Option<Finding>> {
+    let text = facts::find(reader, facts::IMPORT).await?;
+    let import: Option<Import> = text.and_then(|text| serde_json::from_str(&text).ok());
+    let open = import.filter(|import| import.finished_at.is_none());
+    Ok(open.map(|import| {
+        Finding::warning(
+            "import",
+            format!(
+                "one from {}, begun {}, is open; {unread} contents were not read yet",
+                import.source.as_str(),
+                import.begun_at
+            ),
+            "nothing of it is collected until `seawall import finish`",
+        )
+    }))
 }
 
 /// Kinds of jobs whose last one failed.

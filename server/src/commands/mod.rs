@@ -6,6 +6,7 @@ mod check;
 mod fsck;
 mod gc;
 mod health;
+mod import;
 mod job;
 mod key;
 mod migrate;
@@ -87,6 +88,8 @@ enum Command {
     Fsck(fsck::Args),
     /// Read all stored content again and compare it with its digest
     Scrub(scrub::Args),
+    /// Take over what another registry has stored
+    Import(import::Args),
     /// Change the keys that sign and encrypt
     Key(key::Args),
     /// Look at the nodes that serve this registry, and drain them
@@ -120,6 +123,7 @@ pub fn run() -> ExitCode {
         Command::Trash(args) => trash::run(args),
         Command::Fsck(args) => fsck::run(&args),
         Command::Scrub(args) => scrub::run(&args),
+        Command::Import(args) => import::run(args),
         Command::Key(args) => key::run(args),
         Command::Node(args) => node::run(args),
         Command::Job(args) => job::run(args),

@@ -11,6 +11,7 @@ use model::{
     role::Role,
 };
 use oci::name::RepoName;
+use registry::import::ImportOptions;
 use serde::{Deserialize, Serialize};
 
 /// Rows of a list in one answer; whoever asked goes on after the last of them.
@@ -173,6 +174,14 @@ pub enum Request {
         measure: bool,
     },
 
+    /// Takes over the tree that the store is; or, dry, says what that would find.
+    ImportBlobs {
+        options: ImportOptions,
+        dry_run: bool,
+    },
+    ImportStatus {},
+    ImportFinish {},
+
     /// What only the process that has the database and the store open can check; with the fingerprint of the key file.
     Check {
         key: Option<String>,
@@ -199,6 +208,8 @@ impl Request {
             | Self::TrashList { .. }
             | Self::TrashedProjects { .. }
             | Self::Space { measure: false }
+            | Self::ImportBlobs { dry_run: true, .. }
+            | Self::ImportStatus {}
             | Self::Check { .. } => true,
             Self::UserCreate(_)
             | Self::UserDelete { .. }
@@ -223,6 +234,8 @@ impl Request {
             | Self::TrashRestore { .. }
             | Self::TrashDelete { .. }
             | Self::Space { measure: true }
+            | Self::ImportBlobs { dry_run: false, .. }
+            | Self::ImportFinish {}
             | Self::KeyRotateToken { .. }
             | Self::KeyRotateSecretKey {}
             | Self::NodeDrain { .. }

@@ -45,14 +45,31 @@ pub struct Own {
 impl Session {
     /// Finds the running server, or opens what it left.
     pub async fn open(config: &Config) -> Result<Self> {
+        let opened = Self::open_by(config, async || boot::open_made(config).await).await?;
+        Ok(opened.0)
+    }
+
+    /// As [`Session::open`], to take over a tree: with no server running it makes a registry for it where there is none. Also
+    /// the administrator's password, when it was made up.
+    pub async fn open_to_import(config: &Config) -> Result<(Self, Option<String>)> {
+        Self::open_by(config, async || boot::open_to_import(config).await).await
+    }
+
+    async fn open_by(
+        config: &Config,
+        open: impl AsyncFn() -> Result<Opened>,
+    ) -> Result<(Self, Option<String>)> {
         let socket = DataDir::socket(&config.server.data);
         let deadline = Instant::now() + PATIENCE;
         loop {
             if answers(&socket).await? {
-                return Ok(Self::Server(socket));
+                return Ok((Self::Server(socket), None));
             }
-            match boot::open_made(config).await {
-                Ok(opened) => return Ok(Self::own(opened)),
+            match open().await {
+                Ok(mut opened) => {
+                    let new_password = opened.new_password.take();
+                    return Ok((Self::own(opened), new_password));
+                }
                 Err(error) if error.is::<InUse>() && Instant::now() < deadline => {
                     tokio::time::sleep(LOOK_AGAIN).await;
                 }

@@ -29,6 +29,7 @@ mod frozen;
 mod harbor;
 mod health;
 mod identity;
+mod imports;
 mod interrupted;
 mod key_file;
 mod lists;

@@ -233,6 +233,10 @@ pub(super) async fn fsck(
 /// Number and bytes of the contents that are served.
 async fn live(house: &House) -> Result<(u64, u64)> {
     let totals = blobs::totals(&mut *house.db().reader().await?).await?;
-    let live = totals.iter().find(|(state, ..)| *state == State::Live);
-    Ok(live.map_or((0, 0), |(_, count, bytes)| (*count, *bytes)))
+    let served = totals
+        .iter()
+        .filter(|(state, ..)| matches!(state, State::Live | State::Adopted));
+    Ok(served.fold((0, 0), |(counts, sums), (_, count, bytes)| {
+        (counts + count, sums + bytes)
+    }))
 }

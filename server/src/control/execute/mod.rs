@@ -3,6 +3,7 @@
 
 mod care;
 mod contents;
+pub mod import;
 mod jobs;
 mod nodes;
 mod projects;
@@ -146,6 +147,12 @@ pub async fn execute(house: &House, request: Request, work: &Work) -> Result<Val
         Request::TrashRestore { id, all } => json(trash::restore(house, id, all).await?),
         Request::TrashDelete { id } => json(trash::delete(house, id).await?),
         Request::Space { measure } => json(care::space(house, work, measure).await?),
+
+        Request::ImportBlobs { options, dry_run } => {
+            json(import::blobs(house, work, &options, dry_run).await?)
+        }
+        Request::ImportStatus {} => json(import::status(house).await?),
+        Request::ImportFinish {} => json(import::finish(house, work).await?),
 
         Request::Check { key } => {
             let store = house.registry.store();

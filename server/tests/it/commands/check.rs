@@ -165,6 +165,7 @@ fn every_command_explains_itself_and_can_answer_in_json() {
         "trash",
         "fsck",
         "scrub",
+        "import",
         "key",
         "node",
         "job",

@@ -175,6 +175,13 @@ pub fn binary() -> PathBuf {
 
 impl Seawall {
     fn start(settings: &[(&str, &str)], database: Option<Database>) -> Self {
+        let mut server = Self::prepare(settings, database);
+        server.launch();
+        server
+    }
+
+    /// One that was not started yet, and has no data directory.
+    pub fn prepare(settings: &[(&str, &str)], database: Option<Database>) -> Self {
         let home = tempfile::tempdir().expect("a temporary directory");
         let mut settings: Vec<_> = settings
             .iter()
@@ -186,7 +193,7 @@ impl Seawall {
         {
             settings.push((key.to_owned(), database.url()));
         }
-        let mut server = Self {
+        Self {
             child: None,
             address: String::new(),
             data: home.path().join("data"),
@@ -194,9 +201,7 @@ impl Seawall {
             _home: Some(home),
             database,
             peer: None,
-        };
-        server.launch();
-        server
+        }
     }
 
     /// On SQLite.

@@ -1,0 +1,77 @@
+//! Walking over the repositories of a Docker registry's bucket: page after page of the keys below them.
+
+use std::sync::Arc;
+
+use oci::digest::Digest;
+
+use super::{Objects, keys};
+use crate::{
+    Error, Result,
+    tree::{self, Held, HeldBatch, LONGEST_LINK, REPOSITORIES, Told},
+};
+
+/// A walk under way.
+pub(crate) struct TreeWalk {
+    objects: Arc<Objects>,
+    at: At,
+}
+
+enum At {
+    Begin,
+    Page(String),
+    End,
+}
+
+impl TreeWalk {
+    pub(crate) fn new(objects: Arc<Objects>) -> Self {
+        Self {
+            objects,
+            at: At::Begin,
+        }
+    }
+
+    /// The next batch; `None` at the end. In the order of keys, in which what a repository holds is one row.
+    pub(crate) async fn next(&mut self) -> Result<Option<HeldBatch>> {
+        let token = match &self.at {
+            At::Begin => None,
+            At::Page(token) => Some(token.as_str()),
+            At::End => return Ok(None),
+        };
+        let page = self.objects.bucket.list(REPOSITORIES, token).await?;
+        self.at = page.next.map_or(At::End, At::Page);
+        let mut batch = HeldBatch::default();
+        for object in page.found {
+            let path = object.key.strip_prefix(REPOSITORIES).unwrap_or_default();
+            match tree::read(path, object.size) {
+                Told::Held(repository, what) => batch.held.push(Held {
+                    repository: repository.to_owned(),
+                    what,
+                    modified: object.modified,
+                }),
+                // Some tools make an object for a directory.
+                Told::Strange if object.key.ends_with('/') && object.size == 0 => {}
+                Told::Strange => batch.strange.push(object.key),
+                Told::Nothing => {}
+            }
+        }
+        Ok(Some(batch))
+    }
+}
+
+impl Objects {
+    pub(crate) async fn holds_tree(&self) -> Result<bool> {
+        let page = self.bucket.list(keys::BLOBS, None).await?;
+        Ok(!page.found.is_empty())
+    }
+
+    pub(crate) async fn tag_in_tree(&self, repository: &str, tag: &str) -> Result<Option<Digest>> {
+        let Some(link) = tree::tag_link(repository, tag) else {
+            return Ok(None);
+        };
+        match self.bucket.read(&link, LONGEST_LINK).await {
+            Ok(text) => Ok(text.and_then(|text| tree::link_text(&text))),
+            Err(Error::TooLarge { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}

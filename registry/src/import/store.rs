@@ -1,0 +1,325 @@
+//! Whose the tree is, from the first step of an import to its end: database and store belong together, the import's repository
+//! holds what was adopted, and a fact says how far all that is.
+
+use blob::Store;
+use db::{
+    Db, Tx,
+    blobs::{self, State, adopted},
+    facts, projects,
+    repositories::{self, Repository},
+    trash,
+};
+use model::{
+    Error, Result, What,
+    error::internal,
+    id::{BlobId, UserId, new_uid},
+};
+use oci::name::RepoName;
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use super::{NO_TREE, PROJECT, REPOSITORY, Rules, Source};
+use crate::{Registry, store_error};
+
+/// Links that are let go of in one transaction, and contents asked about in one query.
+const BATCH: i64 = 500;
+/// Who owns projects that an import makes: the first administrator.
+pub(super) const OWNER: UserId = UserId(1);
+
+/// What the database says of the import.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Import {
+    pub source: Source,
+    pub begun_at: String,
+    /// When a run last came to its end and had seen everything.
+    pub complete_at: Option<String>,
+    pub finished_at: Option<String>,
+}
+
+/// How an import stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportStatus {
+    #[serde(flatten)]
+    pub import: Import,
+    /// Contents that the import holds, and their bytes.
+    pub held: u64,
+    pub held_bytes: u64,
+    /// Of these, what nothing else keeps: it goes with the first collection after the end of the import.
+    pub unneeded: u64,
+    pub unneeded_bytes: u64,
+    /// Contents that nobody has read yet.
+    pub unread: u64,
+    pub unread_bytes: u64,
+    /// Contents that are missing or damaged, and are not served.
+    pub lost: u64,
+}
+
+/// Before the first step: a tree that is nobody's is to belong to this database. Refuses a store without a tree, another's, and a
+/// database that has contents in another store. Changes nothing in the store; answers the identity that it gets.
+pub async fn prepare(db: &Db, store: &Store) -> Result<String> {
+    let found = store.identity().await.map_err(store_error)?;
+    let expected = facts::find(&mut *db.reader().await?, facts::STORE_ID).await?;
+    match (expected, found) {
+        (Some(expected), Some(found)) if expected == found => return Ok(found),
+        (_, Some(found)) => {
+            return Err(Error::Precondition(format!(
+                "the store belongs to another database (`{found}`): correct storage.url or database.url"
+            )));
+        }
+        (Some(_), None) if has_contents(db).await? => {
+            return Err(Error::Precondition(
+                "this registry has contents in another store already: a tree is taken over by a registry that has none (a new data directory or database)".to_owned(),
+            ));
+        }
+        (_, None) => {}
+    }
+    if !store.holds_tree().await.map_err(store_error)? {
+        return Err(Error::Precondition(NO_TREE.to_owned()));
+    }
+    db.write(|tx| Box::pin(async move { facts::settle(tx, facts::STORE_ID, &new_uid()).await }))
+        .await
+}
+
+async fn has_contents(db: &Db) -> Result<bool> {
+    let first = blobs::list(&mut *db.reader().await?, BlobId(0), 1).await?;
+    Ok(!first.is_empty())
+}
+
+impl Registry {
+    /// What the database says of an import, if there was one.
+    pub async fn import(&self) -> Result<Option<Import>> {
+        let text = facts::find(&mut *self.db().reader().await?, facts::IMPORT).await?;
+        read(text)
+    }
+
+    /// Whether an import has begun and was not declared finished.
+    pub(crate) async fn is_importing(&self) -> Result<bool> {
+        let import = self.import().await?;
+        Ok(import.is_some_and(|import| import.finished_at.is_none()))
+    }
+
+    /// Projects that the rules name must be there, before anything is done.
+    pub(super) async fn check_rules(&self, rules: &Rules) -> Result<()> {
+        let mut reader = self.db().reader().await?;
+        for name in rules.projects().filter(|_| !rules.create_projects) {
+            if projects::find_name(&mut reader, name.as_str())
+                .await?
+                .is_none()
+            {
+                return Err(Error::not_found(
+                    What::Project,
+                    format!(
+                        "project `{name}` not found: create it, or let --create-projects do so"
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins an import, or goes on with it: the import's repository, and the store's identity.
+    pub(super) async fn begin_import(&self, source: Source) -> Result<Repository> {
+        let begun = self.db().write(move |tx| {
+            Box::pin(async move {
+                let now = tx.now().await?;
+                let before = read(facts::find(tx, facts::IMPORT).await?)?;
+                let is_open = before.as_ref().is_some_and(|one| one.finished_at.is_none());
+                if let Some(other) = before.filter(|one| is_open && one.source != source) {
+                    return Err(Error::Precondition(format!(
+                        "an import of another kind ({}) is open: `seawall import finish` ends it",
+                        other.source.as_str()
+                    )));
+                }
+                let known = projects::find_name(tx, PROJECT).await?;
+                let project = match known {
+                    Some(project) if is_open => project.id,
+                    Some(_) => {
+                        return Err(Error::Conflict(format!(
+                            "the import needs a project `{PROJECT}` of its own, and there is one: delete it first"
+                        )));
+                    }
+                    None => {
+                        let new = projects::NewProject::named(PROJECT.parse()?, OWNER);
+                        projects::insert(tx, &new, now).await?
+                    }
+                };
+                if !is_open {
+                    let import = Import {
+                        source,
+                        begun_at: now.rfc3339(),
+                        complete_at: None,
+                        finished_at: None,
+                    };
+                    write(tx, &import).await?;
+                }
+                repositories::ensure(tx, project, &holder(), now).await
+            })
+        });
+        let repository = begun.await?;
+        let expected = facts::find(&mut *self.db().reader().await?, facts::STORE_ID).await?;
+        if let Some(expected) = expected {
+            self.store().adopt(&expected).await.map_err(store_error)?;
+        }
+        self.check_store().await?;
+        Ok(repository)
+    }
+
+    /// A run has seen all there is.
+    pub(super) async fn note_complete(&self) -> Result<()> {
+        self.db()
+            .write(|tx| {
+                Box::pin(async move {
+                    let now = tx.now().await?;
+                    if let Some(mut import) = read(facts::find(tx, facts::IMPORT).await?)? {
+                        import.complete_at = Some(now.rfc3339());
+                        write(tx, &import).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// How the import stands. Looks at each content that it holds: for a person who asks. None when there was no import.
+    pub async fn import_status(&self) -> Result<Option<ImportStatus>> {
+        let Some(import) = self.import().await? else {
+            return Ok(None);
+        };
+        let mut status = ImportStatus {
+            import,
+            held: 0,
+            held_bytes: 0,
+            unneeded: 0,
+            unneeded_bytes: 0,
+            unread: 0,
+            unread_bytes: 0,
+            lost: 0,
+        };
+        for (state, count, bytes) in blobs::totals(&mut *self.db().reader().await?).await? {
+            match state {
+                State::Adopted => (status.unread, status.unread_bytes) = (count, bytes),
+                State::Lost => status.lost = count,
+                _ => {}
+            }
+        }
+        let repository = repositories::find(&mut *self.db().reader().await?, REPOSITORY).await?;
+        let Some(repository) = repository else {
+            return Ok(Some(status));
+        };
+        let mut after = BlobId(0);
+        loop {
+            let some = {
+                let mut reader = self.db().reader().await?;
+                adopted::held(&mut reader, repository.id, after, BATCH).await?
+            };
+            let Some(last) = some.last() else {
+                return Ok(Some(status));
+            };
+            after = last.id;
+            for content in some {
+                status.held += 1;
+                status.held_bytes += content.size;
+                if !content.is_needed {
+                    status.unneeded += 1;
+                    status.unneeded_bytes += content.size;
+                }
+            }
+        }
+    }
+
+    /// Declares the import finished: what nothing names is the collector's from now on. What a run that was stopped has not let go of
+    /// yet, the next one does. `progress` is told of how many contents were let go of.
+    pub async fn finish_import(
+        &self,
+        cancel: &CancellationToken,
+        progress: impl Fn(u64) + Send + Sync,
+    ) -> Result<()> {
+        if !self.is_importing().await? {
+            return Err(Error::Precondition(
+                "no import is open: there is nothing to finish".to_owned(),
+            ));
+        }
+        let stopped = || Error::Precondition("it was stopped; run it again to go on".to_owned());
+        loop {
+            let released = self.db().write(|tx| {
+                Box::pin(async move {
+                    let now = tx.now().await?;
+                    adopted::release(tx, BATCH, now).await
+                })
+            });
+            if released.await? == 0 {
+                break;
+            }
+            if cancel.is_cancelled() {
+                return Err(stopped());
+            }
+        }
+        let mut steps = 0;
+        while !self.let_go().await? {
+            steps += 1;
+            progress(steps * repositories::STEP as u64);
+            if cancel.is_cancelled() {
+                return Err(stopped());
+            }
+        }
+        Ok(())
+    }
+
+    /// One step of ending the import's repository; true after the last, with which the import is finished.
+    async fn let_go(&self) -> Result<bool> {
+        self.db()
+            .write(|tx| {
+                Box::pin(async move {
+                    let now = tx.now().await?;
+                    if let Some(repository) = repositories::find(tx, REPOSITORY).await?
+                        && !repositories::delete_some(tx, &repository, None, now, now).await?
+                    {
+                        return Ok(false);
+                    }
+                    if let Some(project) = projects::find_name(tx, PROJECT).await? {
+                        trash::projects::end_things(tx, project.id, now).await?;
+                        projects::delete(tx, &project, now).await?;
+                    }
+                    if let Some(mut import) = read(facts::find(tx, facts::IMPORT).await?)? {
+                        import.finished_at = Some(now.rfc3339());
+                        write(tx, &import).await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .await
+    }
+
+    /// The import's repository is not deleted, nor what it holds: the import would be over without anybody having said so.
+    pub(crate) async fn check_not_importing(&self, name: &RepoName) -> Result<()> {
+        if name.as_str() == REPOSITORY && self.is_importing().await? {
+            return Err(Error::Precondition(format!(
+                "`{REPOSITORY}` holds what was imported until `seawall import finish`"
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl Source {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Harbor => "harbor",
+        }
+    }
+}
+
+fn holder() -> RepoName {
+    REPOSITORY.parse().expect("a repository's name")
+}
+
+fn read(text: Option<String>) -> Result<Option<Import>> {
+    text.map(|text| serde_json::from_str(&text).map_err(internal("reading how an import stands")))
+        .transpose()
+}
+
+async fn write(tx: &mut Tx, import: &Import) -> Result<()> {
+    let text = serde_json::to_string(import).map_err(internal("writing how an import stands"))?;
+    facts::set(tx, facts::IMPORT, &text).await
+}

@@ -65,7 +65,10 @@ impl Refusal {
         if self.status == StatusCode::NOT_FOUND || is_gone {
             return Error::NotFound;
         }
-        if self.status == StatusCode::INSUFFICIENT_STORAGE || self.is(FULL) {
+        // Swift has no other word for it.
+        let message = self.message.as_deref().unwrap_or_default();
+        let is_over = self.status == StatusCode::PAYLOAD_TOO_LARGE && message.contains("quota");
+        if self.status == StatusCode::INSUFFICIENT_STORAGE || is_over || self.is(FULL) {
             return Error::Full;
         }
         if self.status == StatusCode::RANGE_NOT_SATISFIABLE {
@@ -146,6 +149,12 @@ mod tests {
         ));
         assert!(matches!(refusal(507, ""), Error::Full));
         assert!(matches!(refusal(403, "QuotaExceeded"), Error::Full));
+        let over = Refusal {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            code: None,
+            message: Some("Upload exceeds quota.".to_owned()),
+        };
+        assert!(matches!(over.into_error("put", "k"), Error::Full));
         let Error::Remote { why, .. } = refusal(403, "RequestTimeTooSkewed") else {
             panic!("a fault");
         };

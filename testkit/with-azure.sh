@@ -3,8 +3,8 @@
 # TEST_AZURE ("ENDPOINT ACCOUNT KEY"). A service named by TEST_AZURE already is used as it is. Nothing is installed here
 # (scripts/prepare-stores.sh does that): where Azurite is missing that is said, and the command runs without.
 #
-# Azurite is not the real service in this: it lists what Azure leaves out, throttles nobody, and has no identities, so that
-# service principals, managed identities and user delegation are not tried.
+# Azurite is not the real service in this: it throttles nobody, forgets uncommitted blocks never, and takes no batch with a shared
+# access signature. Started without TLS it believes no identities, so that those are not tried here.
 set -eu
 
 if [ -n "${TEST_AZURE:-}" ]; then

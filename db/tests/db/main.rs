@@ -34,6 +34,7 @@ mod jobs;
 mod lists;
 mod log;
 mod migrations;
+mod moving;
 mod nodes;
 mod people;
 mod pgbouncer;

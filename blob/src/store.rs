@@ -77,11 +77,21 @@ impl Store {
             Config::Files(config) => Kind::Files(files::Store::open(config).await?),
             Config::Objects(config) => Kind::Objects(Arc::new(Objects::open(&config).await?)),
         };
-        Ok(Self(Arc::new(Place {
-            kind: ArcSwap::from_pointee(kind),
+        Ok(Self::of(Arc::new(kind)))
+    }
+
+    fn of(kind: Arc<Kind>) -> Self {
+        Self(Arc::new(Place {
+            kind: ArcSwap::new(kind),
             former: ArcSwapOption::empty(),
             moves: AtomicU64::new(0),
-        })))
+        }))
+    }
+
+    /// A handle of what this store is now, which stays that whatever this one becomes.
+    #[must_use]
+    pub fn as_it_is(&self) -> Self {
+        Self::of(self.kind())
     }
 
     pub(crate) fn kind(&self) -> Arc<Kind> {
@@ -360,10 +370,7 @@ impl Store {
 
     /// Reads content of at most `max` bytes whole and checks its digest.
     pub async fn read(&self, digest: &Digest, location: &str, max: usize) -> Result<Bytes> {
-        match (
-            self.kind().read(digest, location, max).await,
-            self.former(),
-        ) {
+        match (self.kind().read(digest, location, max).await, self.former()) {
             (Err(Error::NotFound | Error::Invalid(..)), Some(former)) => {
                 former.read(digest, location, max).await
             }

@@ -173,6 +173,11 @@ impl Moving {
     }
 }
 
+/// What a database has to say of a move into it; none where there was none, or where all of it is over. Costs one look.
+pub async fn arriving(conn: &mut Conn) -> Result<Option<Target>> {
+    copy::arriving(conn).await
+}
+
 /// Changes of contents are written down from now on: the database stays, its store is moved.
 pub async fn watch_contents(db: &Db, begun: &Begun) -> Result<()> {
     let tables = schema::tables(&mut *db.reader().await?).await?;
@@ -185,7 +190,12 @@ pub async fn watch_contents(db: &Db, begun: &Begun) -> Result<()> {
 
 /// Contents that changed since they were asked for last, where [`watch_contents`] was called.
 pub async fn changed_contents(db: &Db) -> Result<Vec<BlobId>> {
-    rounds::changed_contents(db).await
+    rounds::changed_contents(db, false).await
+}
+
+/// The same without touching the database, whose writers are held.
+pub async fn changed_contents_last(db: &Db, _held: &Held) -> Result<Vec<BlobId>> {
+    rounds::changed_contents(db, true).await
 }
 
 impl Db {
@@ -200,6 +210,11 @@ impl Db {
         gate.map(|gate| Held { _gate: gate }).map_err(|_| {
             Error::Unavailable(anyhow::anyhow!("transactions did not end within {HELD:?}"))
         })
+    }
+
+    /// How often this database has become another. What was read before, and says where something stands in a log, holds no more.
+    pub fn moves(&self) -> u64 {
+        *self.0.switched.borrow()
     }
 
     /// What is remembered of contents and where they are holds no more.

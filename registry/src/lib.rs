@@ -11,6 +11,7 @@ pub mod fsck;
 pub mod icons;
 pub mod manifest;
 pub mod mount;
+pub mod moving;
 mod named;
 pub mod pull;
 pub mod push;
@@ -89,6 +90,7 @@ struct Inner {
     additions: additions::Turns,
     activity: activity::Activity,
     icons: icons::Small,
+    publishing: moving::Publishing,
 }
 
 impl Registry {
@@ -104,6 +106,7 @@ impl Registry {
             additions: additions::Turns::default(),
             activity: activity::Activity::default(),
             icons: icons::Small::default(),
+            publishing: moving::Publishing::default(),
         };
         Self(Arc::new(inner), db)
     }

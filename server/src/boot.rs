@@ -21,6 +21,7 @@ use registry::Registry;
 
 use crate::{
     config::{Config, DatabaseUrl},
+    moving,
     presence::UPLOADS,
 };
 
@@ -96,6 +97,16 @@ impl DataDir {
             path: path.clone(),
             _locks: locks,
         })
+    }
+
+    /// Takes the lock of another SQLite file, where it has one of its own.
+    pub fn lock_database(data: &Path, file: &Path) -> Result<Option<File>> {
+        let Some(name) = lock_beside(file, data) else {
+            return Ok(None);
+        };
+        let lock = open_lock(&name)
+            .with_context(|| format!("cannot make `{}` beside the database", name.display()))?;
+        take_lock(lock, &name, InUse::database(file)).map(Some)
     }
 
     /// Where a running server listens for commands.
@@ -185,15 +196,20 @@ pub struct Opened {
     pub new_password: Option<String>,
     /// Kept as long as the registry is open.
     pub data: DataDir,
+    /// As it was opened: after a move not where the operator's file says.
+    pub config: Config,
 }
 
 /// Opens everything for a server. The schema is brought up to date and first rows are made.
 pub async fn open(config: &Config, data: DataDir, outbound: &Outbound) -> Result<Opened> {
     let db = open_database(config, outbound.trust()).await?;
+    moving::refuse_moved(&db).await?;
     migrate_schema(&db).await?;
+    let (config, is_moved) = moving::settled(config, &db).await?;
+    let config = &*config;
     let key = open_key(&db, &config.server.secret_key_file).await?;
     let store = open_store(config, outbound).await?;
-    let store_id = settle_identity(&db, &store).await?;
+    let store_id = settle_identity(&db, &store, is_moved).await?;
     let mut opened = put_together(config, data, db, store, &key, store_id).await?;
     opened.new_password = first_rows(opened.registry.db(), &opened.auth).await?;
     Ok(opened)
@@ -230,9 +246,12 @@ pub async fn open_made(config: &Config) -> Result<Opened> {
             status.version
         );
     }
+    moving::refuse_moved(&db).await?;
+    let (config, is_moved) = moving::settled(config, &db).await?;
+    let config = &*config;
     let key = open_key(&db, &config.server.secret_key_file).await?;
     let store = open_store(config, &outbound).await?;
-    let store_id = settle_identity(&db, &store).await?;
+    let store_id = settle_identity(&db, &store, is_moved).await?;
     put_together(config, data, db, store, &key, store_id).await
 }
 
@@ -286,11 +305,18 @@ async fn put_together(
         },
         new_password: None,
         data,
+        config: config.clone(),
     })
 }
 
 /// The database as it is, without migrating it.
 pub async fn open_database(config: &Config, trust: &Trust) -> Result<Db> {
+    let config = database_config(config, trust)?;
+    Ok(Db::open(&config, Clock::default()).await?)
+}
+
+/// As `db` takes it.
+pub fn database_config(config: &Config, trust: &Trust) -> Result<db::Config> {
     let engine = match &config.database.url {
         DatabaseUrl::Sqlite(path) => {
             refuse_network(path)?;
@@ -298,7 +324,7 @@ pub async fn open_database(config: &Config, trust: &Trust) -> Result<Db> {
         }
         DatabaseUrl::Postgres(url) => db::Engine::Postgres(url.expose().to_owned()),
     };
-    let config = db::Config {
+    Ok(db::Config {
         engine,
         node: config.server.node.clone(),
         pool_size: config.database.pool_size,
@@ -314,8 +340,7 @@ pub async fn open_database(config: &Config, trust: &Trust) -> Result<Db> {
             password_file: config.database.password_file.clone(),
             stale: config.cache.stale,
         },
-    };
-    Ok(Db::open(&config, Clock::default()).await?)
+    })
 }
 
 /// SQLite's locks and its shared memory do not hold on a network.
@@ -376,11 +401,19 @@ pub async fn open_store(config: &Config, outbound: &Outbound) -> Result<Store> {
 }
 
 /// A store belongs to one database: a fresh database puts its mark into an empty store, and no other store is ever used.
-async fn settle_identity(db: &Db, store: &Store) -> Result<String> {
+async fn settle_identity(db: &Db, store: &Store, is_moved: bool) -> Result<String> {
     let expected = facts::find(&mut *db.reader().await?, facts::STORE_ID).await?;
     let found = store.identity().await?;
     match (expected, found) {
         (Some(expected), Some(found)) if expected == found => Ok(expected),
+        // A move ended between its last two steps; that the database names this store was looked at before.
+        (Some(expected), Some(found)) if found == moving::of_coming(&expected) && is_moved => {
+            store.change_identity(&found, &expected).await?;
+            Ok(expected)
+        }
+        (Some(expected), Some(found)) if found == moving::of_moved(&expected) => bail!(
+            "the contents of this store were moved elsewhere: storage.url should say where to (DATA/moved.toml has it)"
+        ),
         (Some(expected), Some(found)) => {
             bail!(
                 "the store has the identity `{found}`, the database belongs to `{expected}`{}: correct storage.url or database.url",

@@ -21,6 +21,7 @@ use crate::{
     config::Config,
     control::Control,
     listen::{self, Bound, Stop, Tls},
+    moving::Mover,
     presence::{self, Own, Presence, Told, Verdict},
     starting::Front,
     telemetry::Telemetry,
@@ -78,6 +79,8 @@ pub async fn run(config: Config, outbound: Outbound, telemetry: Arc<Telemetry>) 
             boot::ADMIN
         ));
     }
+    let config = opened.config.clone();
+    let mover = Arc::new(Mover::new(&opened, outbound.clone(), true));
     let app = Arc::new(app(&config, &opened, outbound, &telemetry, health));
     let own = Own {
         addresses,
@@ -91,7 +94,7 @@ pub async fn run(config: Config, outbound: Outbound, telemetry: Arc<Telemetry>) 
         return Ok(());
     };
     let verdict = Verdict::default();
-    let background = Background::start(&config, &opened, &app, presence?, &verdict).await?;
+    let background = Background::start(&config, &opened, &app, presence?, &verdict, mover).await?;
     signals.spawn(end_at_once(verdict.clone(), stop.clone()));
     front.open(Api::new(app.clone()));
     show(&format!(
@@ -141,6 +144,7 @@ impl Background {
         app: &App,
         presence: Presence,
         verdict: &Verdict,
+        mover: Arc<Mover>,
     ) -> Result<Self> {
         let (tasks, end) = (TaskTracker::new(), CancellationToken::new());
         app.health.look(&opened.registry, &opened.store_id).await;
@@ -178,7 +182,9 @@ impl Background {
             opened.registry.clone(),
             opened.auth.clone(),
             opened.forget,
+            mover.clone(),
         )?;
+        tasks.spawn(mover.run(end.clone()));
         tasks.spawn(control.serve(end.clone()));
         Ok(Self { tasks, end })
     }

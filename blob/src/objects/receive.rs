@@ -26,7 +26,10 @@ impl Objects {
         stream: impl Stream<Item = Result<Bytes>> + Send,
     ) -> Result<()> {
         let Location::Digest(name) = Location::parse(location)? else {
-            return Err(Error::Invalid(location.to_owned(), "location below a digest"));
+            return Err(Error::Invalid(
+                location.to_owned(),
+                "location below a digest",
+            ));
         };
         let object = format!("{}{name}", keys::dir(digest));
         self.give_up(&object).await?;

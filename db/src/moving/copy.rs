@@ -22,11 +22,8 @@ pub(super) const CONSTRAINTS: &str = "constraints";
 /// What a database says of itself to whoever wants to use it, or to move into it.
 pub async fn target(db: &Db) -> Result<Target> {
     let conn = &mut *db.reader().await?;
-    if has_state(conn).await? {
-        return Ok(match get(conn, PHASE).await?.as_deref() {
-            Some(COMPLETE) => Target::Complete,
-            _ => Target::Unfinished,
-        });
+    if let Some(found) = arriving(conn).await? {
+        return Ok(found);
     }
     for table in super::schema::tables(conn).await? {
         if !is_empty(conn, &table).await? {
@@ -34,6 +31,16 @@ pub async fn target(db: &Db) -> Result<Target> {
         }
     }
     Ok(Target::Empty)
+}
+
+pub(super) async fn arriving(conn: &mut Conn) -> Result<Option<Target>> {
+    if !has_state(conn).await? {
+        return Ok(None);
+    }
+    Ok(Some(match get(conn, PHASE).await?.as_deref() {
+        Some(COMPLETE) => Target::Complete,
+        _ => Target::Unfinished,
+    }))
 }
 
 async fn has_state(conn: &mut Conn) -> Result<bool> {

@@ -168,7 +168,7 @@ async fn apply(conn: &mut Conn, change: &Change) -> Result<()> {
     };
     conn.execute(
         "UPDATE blobs SET location = CASE WHEN generation = 0 THEN 'data' ELSE 'data.' || CAST(generation AS TEXT) END
-          WHERE +state <> 2 AND location <> 'data'",
+          WHERE location <> 'data'",
         &[],
     )
     .await?;

@@ -96,13 +96,15 @@ async fn delete(tx: &mut Tx, list: &str) -> Result<()> {
 }
 
 /// As a round does it, where the database stays and its contents go.
-pub(super) async fn changed_contents(db: &Db) -> Result<Vec<BlobId>> {
+pub(super) async fn changed_contents(db: &Db, is_last: bool) -> Result<Vec<BlobId>> {
     let mut from = Session::open(db, Access::Read).await?;
     from.begin_snapshot().await?;
     let log = Log::read(&mut from.conn).await?;
     from.end().await?;
     let contents = log.contents();
-    log.forget(db).await?;
+    if !is_last {
+        log.forget(db).await?;
+    }
     Ok(contents)
 }
 

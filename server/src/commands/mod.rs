@@ -9,6 +9,7 @@ mod health;
 mod job;
 mod key;
 mod migrate;
+mod move_away;
 mod node;
 mod project;
 mod repository;
@@ -40,6 +41,7 @@ use crate::{
         Session,
         request::{Password, Request},
     },
+    moving,
 };
 
 /// A container registry: Harbor's API and docker's protocol in one process.
@@ -95,6 +97,8 @@ enum Command {
     Job(job::Args),
     /// Bring the database's schema up to date, or see what that would do
     Migrate(migrate::Args),
+    /// Move the database, the contents or both elsewhere, while the server runs
+    Move(move_away::Args),
     /// Show the version
     Version {
         /// Print JSON
@@ -124,6 +128,7 @@ pub fn run() -> ExitCode {
         Command::Node(args) => node::run(args),
         Command::Job(args) => job::run(args),
         Command::Migrate(args) => migrate::run(&args),
+        Command::Move(args) => move_away::run(args),
         Command::Version { json } => {
             version(json);
             Ok(())
@@ -178,7 +183,7 @@ impl Place {
             data: self.data.clone(),
             listen: Vec::new(),
         };
-        Ok(Config::load(Sources::of_process(flags)?)?)
+        moving::apply(Config::load(Sources::of_process(flags)?)?)
     }
 }
 

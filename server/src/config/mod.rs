@@ -7,7 +7,7 @@ mod decode;
 mod error;
 mod pins;
 mod sections;
-mod sources;
+pub mod sources;
 pub mod storage;
 mod tree;
 mod urls;
@@ -65,6 +65,9 @@ pub struct Config {
     pub proxy: Proxy,
     pub log: telemetry::Config,
     pub metrics: Metrics,
+    /// Where the contents are after a move, if the database says so too: see `moving`.
+    #[serde(skip)]
+    pub moved_storage: Option<(String, Box<Storage>)>,
 }
 
 impl Default for Config {
@@ -92,6 +95,7 @@ impl Default for Config {
             proxy: Proxy::default(),
             log: telemetry::Config::default(),
             metrics: Metrics::default(),
+            moved_storage: None,
         }
     }
 }

@@ -168,6 +168,12 @@ pub enum Request {
     TrashDelete {
         id: i64,
     },
+    /// Where to, as the sections `database` and `storage` of a configuration.
+    MoveBegin {
+        to: Password,
+    },
+    MoveStatus {},
+    MoveAbort {},
     Space {
         /// Anew, rather than what was found last.
         measure: bool,
@@ -199,6 +205,7 @@ impl Request {
             | Self::TrashList { .. }
             | Self::TrashedProjects { .. }
             | Self::Space { measure: false }
+            | Self::MoveStatus {}
             | Self::Check { .. } => true,
             Self::UserCreate(_)
             | Self::UserDelete { .. }
@@ -226,6 +233,8 @@ impl Request {
             | Self::KeyRotateToken { .. }
             | Self::KeyRotateSecretKey {}
             | Self::NodeDrain { .. }
+            | Self::MoveBegin { .. }
+            | Self::MoveAbort {}
             | Self::JobStop { .. } => false,
         }
     }

@@ -34,8 +34,10 @@ pub use self::{
     stored::{contents, contents_of, totals},
 };
 
-/// How long a writer waits for a move that comes to its end, and how long that waits for writers.
+/// How long a writer waits for a move that comes to its end.
 const HELD: Duration = Duration::from_secs(10);
+/// How long that waits for transactions that run, while others wait behind it.
+const GATE: Duration = Duration::from_secs(3);
 /// The table in which a target says how far a move into it has come.
 const STATE: &str = "moving_state";
 /// The fact of a database that is being moved: a [`Begun`] as JSON.
@@ -206,9 +208,9 @@ impl Db {
 
     /// Waits for transactions that run, and holds the others until the answer is dropped, which should be soon.
     pub async fn hold_writes(&self) -> Result<Held> {
-        let gate = timeout(HELD, self.0.gate.clone().write_owned()).await;
+        let gate = timeout(GATE, self.0.gate.clone().write_owned()).await;
         gate.map(|gate| Held { _gate: gate }).map_err(|_| {
-            Error::Unavailable(anyhow::anyhow!("transactions did not end within {HELD:?}"))
+            Error::Unavailable(anyhow::anyhow!("transactions did not end within {GATE:?}"))
         })
     }
 

@@ -17,8 +17,10 @@ use tokio::{
 
 use crate::Registry;
 
-/// How long who publishes waits for the end of a move, and how long that waits for who publishes.
+/// How long who publishes waits for the end of a move.
 const HELD: Duration = Duration::from_secs(10);
+/// How long that waits for who publishes, while others wait behind it.
+const GATE: Duration = Duration::from_secs(3);
 /// Contents that are carried at once.
 const AT_ONCE: usize = 8;
 /// Contents that could not be carried and are named.
@@ -75,9 +77,9 @@ impl Registry {
 
     /// Waits for all who publish, and holds the others until the answer is dropped.
     pub async fn hold_publishing(&self) -> Result<Still> {
-        let gate = timeout(HELD, self.0.publishing.clone().write_owned()).await;
+        let gate = timeout(GATE, self.0.publishing.clone().write_owned()).await;
         gate.map(|gate| Still { _gate: gate })
-            .map_err(|_| Error::Unavailable(anyhow::anyhow!("pushes did not end within {HELD:?}")))
+            .map_err(|_| Error::Unavailable(anyhow::anyhow!("pushes did not end within {GATE:?}")))
     }
 
     /// Whether contents are being carried to another store.

@@ -85,7 +85,7 @@ impl Registry {
     where
         S: Stream<Item = Result<Bytes>> + Unpin + Send,
     {
-        let sessions = &self.0.sessions;
+        let (sessions, store) = (&self.0.sessions, self.store().moves());
         let session = sessions.verify(id, target.name.borrowed(), caller)?;
         let turn = sessions.enter(&session.key).await?;
         let row = self.row(&session).await?;
@@ -99,6 +99,7 @@ impl Registry {
             Err((taken, why)) => return Err(self.refuse(target, &taken, why).await),
         };
         let received = self.receive(target, &mut open, chunk).await;
+        let _publishing = self.publish_in(store).await?;
         let offset = self.put_aside(target, open).await?;
         match received {
             Received::Whole => Ok(offset),
@@ -187,11 +188,12 @@ impl Registry {
     where
         S: Stream<Item = Result<Bytes>> + Unpin + Send,
     {
-        if let Received::Cut(error) = self.receive(target, &mut open, chunk).await {
+        let received = self.receive(target, &mut open, chunk).await;
+        let _publishing = self.publish_in(store).await?;
+        if let Received::Cut(error) = received {
             self.put_aside(target, open).await?;
             return Err(error);
         }
-        let _publishing = self.publish_in(store).await?;
         let ended = self.end(&mut open.writer, digest).await;
         let (staged, published) = match ended {
             Ok(ended) => ended,

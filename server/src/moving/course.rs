@@ -38,6 +38,8 @@ const NEAR_ROWS: u64 = 1000;
 const LAST_BYTES: u64 = 64 << 20;
 /// How often the end is tried.
 const ATTEMPTS: usize = 20;
+/// Before the end is tried again.
+const LATER: Duration = Duration::from_secs(5);
 /// How long a read that learned where a content is just before finds it there.
 const FORMER: Duration = Duration::from_mins(1);
 
@@ -82,7 +84,7 @@ pub(super) async fn run(mover: &Mover, to: Record, cancel: &CancellationToken) -
             return Ok(report);
         }
     }
-    bail!("too much was pushed in each moment of {ATTEMPTS}: try again when less goes on")
+    bail!("no quiet moment was found for the end: give the same command again when less is pushed")
 }
 
 /// Gives up what has begun.
@@ -193,6 +195,13 @@ async fn open_store(mover: &Mover, storage: &Storage) -> Result<Store> {
         }
     }
     Ok(store)
+}
+
+/// Somebody took too long to let go: the others are not held up for him.
+async fn later<T>(why: &Error) -> Result<Option<T>> {
+    tracing::info!(%why, "the end of the move is tried again");
+    sleep(LATER).await;
+    Ok(None)
 }
 
 fn with_database(config: &Config, database: &Database) -> Config {
@@ -366,10 +375,19 @@ impl<'a> Course<'a> {
         let began = Instant::now();
         // Who publishes has a transaction before him, so first these.
         let still = match &self.carrier {
-            Some(_) => Some(self.mover.registry.hold_publishing().await?),
+            Some(_) => match self.mover.registry.hold_publishing().await {
+                Ok(still) => Some(still),
+                Err(error) => return later(&error).await,
+            },
             None => None,
         };
-        let held = Arc::new(self.db.hold_writes().await?);
+        let held = match self.db.hold_writes().await {
+            Ok(held) => Arc::new(held),
+            Err(error) => {
+                drop(still);
+                return later(&error).await;
+            }
+        };
         let changed = self.last_round(&held).await?;
         let left = match &self.carrier {
             Some(carrier) => {

@@ -34,6 +34,7 @@ mod key_file;
 mod lists;
 mod manifests;
 mod membership;
+mod moving;
 mod nodes;
 mod pulls;
 mod refusals;

@@ -303,6 +303,9 @@ fn a_registry_goes_to_a_cluster_and_back_while_it_is_used() {
         seawall.stop();
         seawall.launch();
         check(&seawall).await;
+        // What was pulled is counted by the end of the process.
+        seawall.stop();
+        seawall.launch();
         let asked_there = asked(&seawall.admin()).await;
         let record = seawall.data().join("moved.toml");
         {
@@ -363,10 +366,13 @@ fn a_registry_at_rest_is_the_same_elsewhere() {
         }
         seawall.make_user("bob");
         // The database alone, by a server; what was asked before is answered the same.
-        let before = asked(&admin).await;
+        // What was pulled is counted by the end of the process.
+        seawall.stop();
+        seawall.launch();
+        let before = asked(&seawall.admin()).await;
         let there = written(&seawall, "there.toml", Some(&database.url()), &[]);
         moved(&move_beside(&seawall, there).await);
-        assert_eq!(asked(&admin).await, before);
+        assert_eq!(asked(&seawall.admin()).await, before);
         // The contents alone, without a server.
         seawall.stop();
         let there = written(
@@ -391,10 +397,45 @@ fn a_registry_at_rest_is_the_same_elsewhere() {
         fsck(&seawall);
         // And the database back, with no server either.
         seawall.stop();
+        seawall.launch();
+        let before = asked(&seawall.admin()).await;
+        seawall.stop();
         let back = written(&seawall, "back.toml", Some("sqlite:DATA/back.sqlite"), &[]);
         moved(&move_to(&seawall, &back));
         seawall.launch();
         assert_eq!(asked(&seawall.admin()).await, before);
+        fsck(&seawall);
+        seawall.stop();
+    });
+}
+
+#[test]
+fn contents_alone_go_from_a_directory_to_one_bucket_and_another_while_they_are_pushed() {
+    let Some(s3) = testkit::s3() else {
+        return;
+    };
+    let (first, second) = (bucket(&s3), bucket(&s3));
+    run(async {
+        let mut seawall = Seawall::start_alone(&[]);
+        let mut crowds = Vec::new();
+        for (name, storage) in [("first", first), ("second", second)] {
+            let there = written(&seawall, &format!("{name}.toml"), None, &pairs(&storage));
+            let (crowd, tasks) = Crowd::start(&seawall, name);
+            crowd.has_pushed(16).await;
+            moved(&move_beside(&seawall, there).await);
+            crowd.has_pushed(16).await;
+            crowd.stop(tasks).await;
+            eprintln!("{} uploads began anew", crowd.anew.load(Ordering::Relaxed));
+            crowds.push(crowd);
+            for crowd in &crowds {
+                crowd.check(&seawall.admin()).await;
+            }
+        }
+        seawall.stop();
+        seawall.launch();
+        for crowd in &crowds {
+            crowd.check(&seawall.admin()).await;
+        }
         fsck(&seawall);
         seawall.stop();
     });
@@ -497,12 +538,9 @@ fn what_cannot_be_moved_is_refused_and_nothing_changes() {
             &[("url", "file://DATA/stranger")],
         );
         refused(&move_to(&seawall, &there), "not empty");
-        let own = written(
-            &seawall,
-            "own.toml",
-            None,
-            &[("url", "file://DATA/./storage")],
-        );
+        let alias = seawall.data().join("alias");
+        std::os::unix::fs::symlink(seawall.data().join("storage"), alias).expect("linked");
+        let own = written(&seawall, "own.toml", None, &[("url", "file://DATA/alias")]);
         refused(&move_to(&seawall, &own), "the one in use");
         refused(&seawall.try_run(&["move"], ""), "say where to");
         refused(

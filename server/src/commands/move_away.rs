@@ -137,6 +137,11 @@ fn show(status: &Status, json: bool) {
             }
             say("interrupted: give the same command again to go on, or `seawall move --abort`");
         }
-        _ => say("no move runs"),
+        _ => {
+            if let Some(error) = &status.error {
+                say(&printable(error));
+            }
+            say("no move runs");
+        }
     }
 }

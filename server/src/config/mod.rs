@@ -65,9 +65,20 @@ pub struct Config {
     pub proxy: Proxy,
     pub log: telemetry::Config,
     pub metrics: Metrics,
-    /// Where the contents are after a move, if the database says so too: see `moving`.
+    /// What a move has changed of this: see `moving`.
     #[serde(skip)]
-    pub moved_storage: Option<(String, Box<Storage>)>,
+    pub moved: Moved,
+}
+
+/// A registry that is elsewhere than its configuration says.
+#[derive(Clone, Debug, Default)]
+pub struct Moved {
+    /// Where the contents are, if the database names this move too.
+    pub storage: Option<(String, Box<Storage>)>,
+    /// Where the database was, by the configuration.
+    pub from: Option<Box<Database>>,
+    /// Whether a record says what the configuration does.
+    pub is_known: bool,
 }
 
 impl Default for Config {
@@ -95,7 +106,7 @@ impl Default for Config {
             proxy: Proxy::default(),
             log: telemetry::Config::default(),
             metrics: Metrics::default(),
-            moved_storage: None,
+            moved: Moved::default(),
         }
     }
 }

@@ -97,6 +97,20 @@ pub(super) async fn validate(db: Db) -> model::Result<()> {
     apart(move |handle| handle.block_on(moving::validate(&db))).await
 }
 
+/// Marks a database whose move had come to its end when its process was killed.
+pub(super) async fn seal_forgotten(db: Db, place: String) -> model::Result<()> {
+    apart(move |handle| {
+        handle.block_on(async {
+            let begun = moving::begun(&mut *db.reader().await?).await?;
+            if begun.is_some_and(|begun| begun.database.as_ref() == Some(&place)) {
+                moving::seal_alone(&db, &place).await?;
+            }
+            Ok(())
+        })
+    })
+    .await
+}
+
 /// Work that blocks its thread where SQLite is in it.
 async fn apart<T: Send + 'static>(
     work: impl FnOnce(&Handle) -> model::Result<T> + Send + 'static,
@@ -176,7 +190,7 @@ async fn expect_alone(db: &Db, serves: bool) -> Result<()> {
     }
 }
 
-async fn open_store(mover: &Mover, storage: &Storage) -> Result<Store> {
+async fn open_store(mover: &Mover, storage: &Storage, begun: &Begun) -> Result<Store> {
     let store = Store::open(storage.store(mover.outbound.clone()))
         .await
         .context("the store to move to cannot be used")?;
@@ -188,7 +202,13 @@ async fn open_store(mover: &Mover, storage: &Storage) -> Result<Store> {
         ),
         Some(found) if found == coming => {}
         Some(found) if found == mover.store_id => {
-            bail!("the store to move to is the one in use")
+            let record = Record::find(&mover.config().server.data)?;
+            let last = record.and_then(|record| record.contents_moved_by);
+            if last.as_ref() != Some(&begun.id) {
+                bail!("the store to move to is the one in use");
+            }
+            // This very move was killed in its last moment.
+            store.change_identity(&found, &coming).await?;
         }
         Some(found) => {
             bail!("the store to move to is in use (it is `{found}`): name an empty one")
@@ -218,7 +238,7 @@ impl<'a> Course<'a> {
         let carrier = match &plan.storage {
             Some(storage) => Some(Carrier::new(
                 &mover.registry.in_background(),
-                open_store(mover, storage).await?,
+                open_store(mover, storage, &plan.begun).await?,
             )),
             None => None,
         };

@@ -20,7 +20,10 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::record::{Record, apply, given};
-use crate::{boot::Opened, config::Config};
+use crate::{
+    boot::{self, Opened},
+    config::{Config, DatabaseUrl},
+};
 
 /// The identity of a store that contents are being moved to: no server uses it.
 pub fn of_coming(store_id: &str) -> String {
@@ -98,10 +101,43 @@ impl Mover {
         }
     }
 
+    /// Tells what the operator should know of a move that was; marks the database that was moved, should the process have been killed
+    /// before it could.
+    async fn look_back(&self) -> Result<()> {
+        self.tell_interrupted().await?;
+        let config = self.config();
+        if config.moved.is_known {
+            tracing::info!(
+                "`moved.toml` in the data directory says what the configuration does: it is not needed any more"
+            );
+        }
+        let Some(from) = &config.moved.from else {
+            return Ok(());
+        };
+        tracing::warn!(
+            configured = from.url.shown(),
+            used = config.database.url.shown(),
+            "the database was moved and the configuration does not say so yet: `moved.toml` in the data directory counts"
+        );
+        if let DatabaseUrl::Sqlite(file) = &from.url
+            && !file.exists()
+        {
+            return Ok(());
+        }
+        let was = Config {
+            database: (**from).clone(),
+            ..config.clone()
+        };
+        let was = boot::open_database(&was, self.outbound.trust()).await?;
+        let sealed = course::seal_forgotten(was.clone(), config.database.url.shown()).await;
+        was.close().await;
+        Ok(sealed?)
+    }
+
     /// Until `end`: then a move that runs is interrupted, and waited for.
     pub async fn run(self: Arc<Self>, end: CancellationToken) {
-        if let Err(error) = self.tell_interrupted().await {
-            tracing::debug!(%error, "whether a move was interrupted is not known");
+        if let Err(error) = self.look_back().await {
+            tracing::debug!(%error, "what became of an earlier move is not known");
         }
         self.finish_validation();
         end.cancelled().await;
@@ -255,15 +291,19 @@ pub async fn refuse_moved(db: &Db) -> Result<()> {
 
 /// The configuration with the contents where the database says they are; and whether a move brought them there.
 pub async fn settled<'a>(config: &'a Config, db: &Db) -> Result<(Cow<'a, Config>, bool)> {
-    let Some((id, storage)) = &config.moved_storage else {
+    let Some((id, storage)) = &config.moved.storage else {
         return Ok((Cow::Borrowed(config), false));
     };
     let moved = facts::find(&mut *db.reader().await?, moving::STORE_MOVED).await?;
     if moved.as_ref() != Some(id) {
         return Ok((Cow::Borrowed(config), false));
     }
-    if storage.url == config.storage.url {
-        tracing::info!("the configuration names the store to which the contents were moved");
+    if storage.url != config.storage.url {
+        tracing::warn!(
+            configured = config.storage.url.shown(),
+            used = storage.url.shown(),
+            "the contents were moved and the configuration does not say so yet: `moved.toml` in the data directory counts"
+        );
     }
     let mut config = config.clone();
     config.storage = (**storage).clone();

@@ -123,10 +123,18 @@ pub fn apply(mut config: Config) -> Result<Config> {
         return Ok(config);
     };
     let place = record.place(&config.server.data)?;
+    let is_there = place
+        .storage
+        .as_ref()
+        .is_none_or(|storage| storage.url == config.storage.url);
     if let Some(database) = place.database {
-        config.database = database;
+        let before = std::mem::replace(&mut config.database, database);
+        if before.url != config.database.url {
+            config.moved.from = Some(Box::new(before));
+        }
     }
-    config.moved_storage = record.contents_moved_by.zip(place.storage.map(Box::new));
+    config.moved.is_known = is_there && config.moved.from.is_none();
+    config.moved.storage = record.contents_moved_by.zip(place.storage.map(Box::new));
     Ok(config)
 }
 

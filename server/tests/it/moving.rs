@@ -512,6 +512,8 @@ fn what_cannot_be_moved_is_refused_and_nothing_changes() {
         let in_use = used.url();
         let mut other = Seawall::start_on(used, &[]);
         other.stop();
+        // Kept, and its database with it.
+        let _other = other;
         let mut seawall = Seawall::start_alone(&[]);
         let image = Image::new("stays");
         seawall.admin().push("library/app", "v1", &image).await;
@@ -548,11 +550,11 @@ fn what_cannot_be_moved_is_refused_and_nothing_changes() {
             "no move has begun",
         );
         // Another version's schema.
-        fresh.execute(
-            "CREATE TABLE schema_migrations (version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL);
-             INSERT INTO schema_migrations VALUES (9999, 'later', 0)",
-        );
-        refused(&move_to(&seawall, &to("later.toml", &fresh.url())), "9999");
+        let later = fresh.url();
+        let mut other = Seawall::start_on(fresh, &[]);
+        other.stop();
+        other.sql("INSERT INTO schema_migrations VALUES (9999, 'later', 0)");
+        refused(&move_to(&seawall, &to("later.toml", &later)), "9999");
         // None of it has left anything.
         let state: Value =
             serde_json::from_str(&seawall.run(&["move", "--status", "--json"])).expect("JSON");

@@ -151,18 +151,17 @@ fn for_postgres(table: &Table) -> String {
 
 /// The statements that take all of it away again.
 pub(super) fn removal(tables: &[Table], is_postgres: bool) -> String {
-    let mut text = String::new();
-    for table in tables {
+    let each = |table: &Table| {
         let (name, quoted) = (&table.name, quote(&table.name));
         if is_postgres {
-            text += &format!(
+            return format!(
                 "DROP TRIGGER IF EXISTS moved_{name}_insert ON {quoted}; DROP FUNCTION IF EXISTS moved_{name}();"
             );
-        } else {
-            for when in ["insert", "update", "delete"] {
-                text += &format!("DROP TRIGGER IF EXISTS moved_{name}_{when};");
-            }
         }
-    }
+        let drops = ["insert", "update", "delete"]
+            .map(|when| format!("DROP TRIGGER IF EXISTS moved_{name}_{when};"));
+        drops.concat()
+    };
+    let text: String = tables.iter().map(each).collect();
     text + "DROP TABLE IF EXISTS moved_rows;"
 }

@@ -25,12 +25,15 @@ fn begun(id: &str) -> Begun {
 }
 
 /// Each pair of engines that this machine has: a migrated source and a target that never was.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a test is written where it is run"
+)]
 fn on_each_pair(test: impl AsyncFn(&TestDatabase, &TestDatabase)) {
     for which in 0..2 {
         testkit::on_both(async |source| {
             let targets = testkit::empty_databases().await;
             if let Some(target) = targets.get(which) {
-                eprintln!("from {} to {}", source.db.engine(), target.db.engine());
                 test(source, target).await;
             }
             for target in targets {
@@ -438,6 +441,6 @@ fn writers_wait_while_they_are_held() {
         let early = tokio::time::timeout(std::time::Duration::from_millis(50), &mut writer).await;
         assert!(early.is_err());
         drop(held);
-        assert_eq!(writer.await.name.to_string(), "alice");
+        assert_eq!(writer.await.name, "alice");
     });
 }

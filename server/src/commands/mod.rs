@@ -128,7 +128,7 @@ pub fn run() -> ExitCode {
         Command::Node(args) => node::run(args),
         Command::Job(args) => job::run(args),
         Command::Migrate(args) => migrate::run(&args),
-        Command::Move(args) => move_away::run(args),
+        Command::Move(args) => move_away::run(&args),
         Command::Version { json } => {
             version(json);
             Ok(())

@@ -39,7 +39,7 @@ pub struct Args {
     abort: bool,
 }
 
-pub fn run(args: Args) -> Result<()> {
+pub fn run(args: &Args) -> Result<()> {
     if args.status {
         return on_registry(&args.place, async |session| {
             let status: Status = session.ask(Request::MoveStatus {}).await?;

@@ -227,7 +227,7 @@ enum Whose {
 /// A bucket that does not answer is away for all nodes; one that is another's, or that does not let this node in, is its own mistake.
 async fn store_fault(registry: &Registry, store_id: &str) -> Option<(Fault, Whose)> {
     let store = registry.store();
-    let mut whose = match store.bucket() {
+    let mut whose = match store.bucket().as_deref() {
         Some(_) => Whose::All,
         None => Whose::Nodes,
     };

@@ -3,6 +3,7 @@
 //! Callers name content by digest and location, and uploads by key; paths stay inside. Which location of a digest
 //! counts, and which uploads exist, is the database's knowledge: this crate never decides it.
 
+mod carry;
 pub mod error;
 pub mod files;
 mod found;

@@ -14,6 +14,7 @@ mod list;
 mod patient;
 mod progress;
 mod reader;
+mod receive;
 mod s3;
 mod send;
 mod staged;
@@ -94,6 +95,13 @@ impl Objects {
             tokio::time::sleep(SETTLING).await;
         }
         self.expect_identity(id).await
+    }
+
+    /// Puts another identity in the place of `from`.
+    pub(crate) async fn change_identity(&self, from: &str, to: &str) -> Result<()> {
+        self.expect_identity(from).await?;
+        let text = Bytes::from(format!("{to}\n"));
+        self.bucket.put(keys::IDENTITY, vec![text]).await
     }
 
     pub(crate) async fn probe(&self, expected: &str) -> Result<()> {

@@ -110,6 +110,39 @@ impl Conn {
         self.judge(outcome)
     }
 
+    /// As [`Conn::rows`], for a text that a move put together, whatever time it takes.
+    pub(crate) async fn plain_rows<T: Send>(
+        &mut self,
+        sql: &str,
+        params: &[Value<'_>],
+        read: impl Fn(&Row<'_>) -> Result<T> + Send,
+    ) -> Result<Vec<T>> {
+        self.check()?;
+        let outcome = match &mut self.driver {
+            Driver::Sqlite(conn) => {
+                let mut statement = conn.prepare(sql).map_err(sqlite_error)?;
+                run(&mut statement, params, usize::MAX, read)
+            }
+            Driver::Postgres(client) => client.line().rows(sql, params, usize::MAX, read).await,
+        };
+        self.judge(outcome)
+    }
+
+    /// As [`Conn::execute`], for a text that a move put together.
+    pub(crate) async fn plain_execute(&mut self, sql: &str, params: &[Value<'_>]) -> Result<u64> {
+        self.check()?;
+        let outcome = match &mut self.driver {
+            Driver::Sqlite(conn) => {
+                let mut statement = conn.prepare(sql).map_err(sqlite_error)?;
+                bind(&mut statement, params)?;
+                let rows = statement.raw_execute().map_err(sqlite_error)?;
+                Ok(rows as u64)
+            }
+            Driver::Postgres(client) => client.line().execute(sql, params).await,
+        };
+        self.judge(outcome)
+    }
+
     /// Several statements without parameters, as migrations need them; takes as long as it takes.
     pub(crate) async fn batch(&mut self, sql: &str) -> Result<()> {
         self.check()?;

@@ -67,6 +67,13 @@ impl Generations {
         .fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Nothing that was remembered holds any more.
+    pub(crate) fn touch_all(&self) {
+        for generation in self.repositories.iter().chain([&self.rights, &self.blobs]) {
+            generation.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
     fn shard(&self, repository: RepositoryId) -> &AtomicU64 {
         &self.repositories[repository.0.unsigned_abs() as usize % SHARDS]
     }

@@ -7,6 +7,7 @@ mod errors;
 pub mod generations;
 pub mod last_known;
 pub mod migrate;
+pub mod moving;
 mod postgres;
 pub mod query;
 mod sqlite;
@@ -67,6 +68,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use generations::Generations;
 use last_known::{LastKnown, Reach};
@@ -77,6 +79,7 @@ use model::{
     time::{Clock, Hlc, Timestamp},
 };
 use outbound::Trust;
+use tokio::sync::{RwLock, watch};
 
 /// How long a trivial query may take.
 const PING: Duration = Duration::from_secs(4);
@@ -138,7 +141,12 @@ enum Use {
 }
 
 struct Inner {
-    engine: Opened,
+    /// Another one once the database was moved.
+    engine: ArcSwap<Opened>,
+    /// Held by each writing transaction, and by a move when it comes to its end.
+    gate: Arc<RwLock<()>>,
+    /// Told when the engine is another one.
+    switched: watch::Sender<u64>,
     shared: Shared,
     settings: settings::Remembered,
     last_settings: LastKnown<(), Arc<Settings>>,
@@ -176,7 +184,7 @@ struct By {
 /// A connection to read with; goes back to its pool when dropped.
 pub struct Reader {
     conn: Option<Conn>,
-    db: Arc<Inner>,
+    engine: Arc<Opened>,
 }
 
 impl Db {
@@ -193,6 +201,10 @@ impl Db {
             hears_jobs: Arc::default(),
             journal: Arc::default(),
         };
+        Self::open_with(config, shared).await
+    }
+
+    async fn open_with(config: &Config, shared: Shared) -> Result<Self> {
         let engine = match &config.engine {
             Engine::Sqlite(path) => {
                 Opened::Sqlite(sqlite::Sqlite::open(path, config.timeout, shared.clone())?)
@@ -203,7 +215,9 @@ impl Db {
         };
         let db = Self(
             Arc::new(Inner {
-                engine,
+                engine: ArcSwap::from_pointee(engine),
+                gate: Arc::default(),
+                switched: watch::Sender::new(0),
                 shared,
                 settings: settings::Remembered::default(),
                 last_settings: LastKnown::new(1),
@@ -246,13 +260,14 @@ impl Db {
 
     /// A connection to read with. On SQLite its queries run on the calling thread.
     pub async fn reader(&self) -> Result<Reader> {
-        let conn = match &self.0.engine {
+        let engine = self.0.engine.load_full();
+        let conn = match &*engine {
             Opened::Sqlite(sqlite) => sqlite.reader()?,
             Opened::Postgres(postgres) => postgres.reader(self.1).await?,
         };
         Ok(Reader {
             conn: Some(conn),
-            db: self.0.clone(),
+            engine,
         })
     }
 
@@ -265,7 +280,8 @@ impl Db {
         T: Send + 'static,
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + Sync + 'static,
     {
-        match &self.0.engine {
+        let work = moving::held(self.0.enter().await?, work);
+        match &*self.0.engine.load_full() {
             Opened::Sqlite(sqlite) => sqlite.write(self.2.clone(), work).await,
             Opened::Postgres(postgres) => {
                 let by = By {
@@ -288,15 +304,19 @@ impl Db {
         T: Send + 'static,
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + Sync + 'static,
     {
-        match &self.0.engine {
+        if !self.is_exclusive() {
+            return self.write(work).await;
+        }
+        let work = moving::held(self.0.enter().await?, work);
+        match &*self.0.engine.load_full() {
             Opened::Sqlite(sqlite) => sqlite.write_for_long(self.2.clone(), work).await,
-            Opened::Postgres(_) => self.write(work).await,
+            Opened::Postgres(_) => unreachable!("nothing is moved at the start"),
         }
     }
 
     /// True when no other process writes this database, so that what was read may be remembered until a write changes it.
     pub fn is_exclusive(&self) -> bool {
-        matches!(self.0.engine, Opened::Sqlite(_))
+        matches!(**self.0.engine.load(), Opened::Sqlite(_))
     }
 
     /// How long what was read last is kept; none where the database cannot be away, being a file of this node.
@@ -347,13 +367,25 @@ impl Db {
         Ok(read)
     }
 
-    /// Hears what other nodes enqueue, until it is dropped; ends at once where there are none.
+    /// Hears what other nodes enqueue, until it is dropped. Where there are none, that may change (see [`moving`]).
     pub async fn hear_jobs(&self) {
-        if let Opened::Postgres(postgres) = &self.0.engine {
+        let mut switched = self.0.switched.subscribe();
+        loop {
+            let engine = self.0.engine.load_full();
             let shared = &self.0.shared;
-            postgres
-                .hear_jobs(&shared.job_waiting, &shared.hears_jobs)
-                .await;
+            let hear = async {
+                match &*engine {
+                    Opened::Postgres(postgres) => {
+                        let (waiting, hears) = (&shared.job_waiting, &shared.hears_jobs);
+                        postgres.hear_jobs(waiting, hears).await;
+                    }
+                    Opened::Sqlite(_) => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = hear => return,
+                _ = switched.changed() => shared.hears_jobs.store(false, Ordering::Relaxed),
+            }
         }
     }
 
@@ -382,7 +414,7 @@ impl Db {
 
     /// Short name of the engine for logs and `seawall check`.
     pub fn engine(&self) -> &'static str {
-        match self.0.engine {
+        match **self.0.engine.load() {
             Opened::Sqlite(_) => "sqlite",
             Opened::Postgres(_) => "postgres",
         }
@@ -408,7 +440,7 @@ impl Db {
             reader.exists("SELECT 1", &[]).await
         };
         let answered = tokio::time::timeout(PING / 4, shared).await;
-        match (answered, &self.0.engine) {
+        match (answered, &*self.0.engine.load_full()) {
             (Ok(Ok(_)), _) => Ok(()),
             (Ok(Err(error)), Opened::Sqlite(_)) => Err(error),
             (Err(_), Opened::Sqlite(_)) => self.reader().await.map(|_| ()),
@@ -418,9 +450,15 @@ impl Db {
 
     /// Waits for running transactions, then lets go of the connections. On SQLite the log is folded into the file.
     pub async fn close(&self) {
-        match &self.0.engine {
-            Opened::Sqlite(sqlite) => sqlite.close().await,
-            Opened::Postgres(postgres) => postgres.close().await,
+        self.0.engine.load_full().close().await;
+    }
+}
+
+impl Opened {
+    async fn close(&self) {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.close().await,
+            Self::Postgres(postgres) => postgres.close().await,
         }
     }
 }
@@ -440,7 +478,7 @@ impl std::ops::DerefMut for Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        if let (Some(conn), Opened::Sqlite(sqlite)) = (self.conn.take(), &self.db.engine) {
+        if let (Some(conn), Opened::Sqlite(sqlite)) = (self.conn.take(), &*self.engine) {
             sqlite.put_back(conn);
         }
     }

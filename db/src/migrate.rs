@@ -101,7 +101,7 @@ pub async fn status(db: &Db, steps: &'static [Migration]) -> Result<Status> {
 /// Brings the schema up to date; answers the steps that were taken here. A SQLite file that holds something is copied first.
 pub async fn up(db: &Db, steps: &'static [Migration]) -> Result<Vec<Migration>> {
     let status = status(db, steps).await?;
-    if let Opened::Sqlite(sqlite) = &db.0.engine
+    if let Opened::Sqlite(sqlite) = &*db.0.engine.load_full()
         && status.version > 0
         && !status.pending.is_empty()
     {

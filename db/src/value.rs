@@ -16,6 +16,7 @@ pub enum Value<'a> {
     NoInt,
     NoText,
     NoBytes,
+    NoBool,
 }
 
 macro_rules! value_from {
@@ -66,7 +67,7 @@ impl Value<'_> {
             Self::Int(_) | Self::NoInt => Type::INT8,
             Self::Text(_) | Self::NoText => Type::TEXT,
             Self::Bytes(_) | Self::NoBytes => Type::BYTEA,
-            Self::Bool(_) => Type::BOOL,
+            Self::Bool(_) | Self::NoBool => Type::BOOL,
         }
     }
 }
@@ -79,7 +80,7 @@ impl rusqlite::ToSql for Value<'_> {
             Self::Text(text) => ValueRef::Text(text.as_bytes()),
             Self::Bytes(bytes) => ValueRef::Blob(bytes),
             Self::Bool(b) => ValueRef::Integer(i64::from(*b)),
-            Self::NoInt | Self::NoText | Self::NoBytes => ValueRef::Null,
+            Self::NoInt | Self::NoText | Self::NoBytes | Self::NoBool => ValueRef::Null,
         }))
     }
 }
@@ -95,7 +96,7 @@ impl ToSql for Value<'_> {
             Self::Text(text) => text.to_sql(ty, out),
             Self::Bytes(bytes) => bytes.to_sql(ty, out),
             Self::Bool(b) => b.to_sql(ty, out),
-            Self::NoInt | Self::NoText | Self::NoBytes => Ok(IsNull::Yes),
+            Self::NoInt | Self::NoText | Self::NoBytes | Self::NoBool => Ok(IsNull::Yes),
         }
     }
 
@@ -144,6 +145,10 @@ impl Row<'_> {
     }
 
     pub fn opt_bytes(&self, column: usize) -> Result<Option<Vec<u8>>> {
+        self.get(column)
+    }
+
+    pub(crate) fn opt_bool(&self, column: usize) -> Result<Option<bool>> {
         self.get(column)
     }
 

@@ -60,6 +60,8 @@ pub struct Forwarder {
     leads_until: Option<Instant>,
     /// Where the audit ended when nobody wanted it yet: there begins what whoever wants it then gets.
     seen: Option<Cursor>,
+    /// How often the database had become another when these places were read.
+    moves: u64,
     is_failing: bool,
 }
 
@@ -80,6 +82,7 @@ impl Forwarder {
             session: None,
             leads_until: None,
             seen: None,
+            moves: db.moves(),
             is_failing: false,
         }
     }
@@ -113,6 +116,11 @@ impl Forwarder {
 
     /// One look; answers how long until the next.
     async fn round(&mut self) -> Result<Duration> {
+        let moves = self.db.moves();
+        if moves != self.moves {
+            // Places in the log are others there.
+            (self.moves, self.session, self.seen) = (moves, None, None);
+        }
         let settings = self.db.settings().await?;
         let wanted = settings
             .audit_log_forward_endpoint()
@@ -180,11 +188,15 @@ impl Forwarder {
     }
 
     async fn begin(&self, address: Address) -> Result<Session> {
-        let seen = self.seen;
+        let (seen, moves, db) = (self.seen, self.moves, self.db.clone());
         let kept = self
             .db
             .write(move |tx| {
+                let is_moved = db.moves() != moves;
                 Box::pin(async move {
+                    if is_moved {
+                        return Err(moved());
+                    }
                     if let Some(kept) = cursors::find(tx, NAME).await? {
                         return Ok(kept);
                     }
@@ -199,14 +211,16 @@ impl Forwarder {
             })
             .await?;
         tracing::info!(endpoint = %address, "the audit is forwarded");
-        Ok(Session::new(
+        let mut session = Session::new(
             address,
             &self.trust,
             &self.config,
             self.shutdown.clone(),
             &self.db,
             kept,
-        ))
+        );
+        session.moves = moves;
+        Ok(session)
     }
 
     /// Where no other process writes the database there is nobody to agree with.
@@ -258,11 +272,15 @@ async fn hold(db: &Db, length: Duration) -> Result<bool> {
 }
 
 /// Moves the cursor, when this node still leads, and forgets rows that were kept for this alone.
-async fn keep(db: &Db, length: Duration, end: Cursor, gone: Vec<i64>) -> Result<()> {
-    let (node, is_shared) = (db.node().to_owned(), !db.is_exclusive());
+async fn keep(db: &Db, moves: u64, length: Duration, end: Cursor, gone: Vec<i64>) -> Result<()> {
+    let (node, is_shared, handle) = (db.node().to_owned(), !db.is_exclusive(), db.clone());
     db.write(move |tx| {
         let (node, gone) = (node.clone(), gone.clone());
+        let is_moved = handle.moves() != moves;
         Box::pin(async move {
+            if is_moved {
+                return Err(moved());
+            }
             if is_shared && !leases::hold(tx, NAME, &node, length).await? {
                 return Err(Error::Unavailable(anyhow::anyhow!(
                     "another node forwards the audit now"
@@ -277,4 +295,11 @@ async fn keep(db: &Db, length: Duration, end: Cursor, gone: Vec<i64>) -> Result<
         })
     })
     .await
+}
+
+/// What was sent last is sent again.
+fn moved() -> Error {
+    Error::Unavailable(anyhow::anyhow!(
+        "the database was moved while the audit was forwarded"
+    ))
 }

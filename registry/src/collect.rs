@@ -99,7 +99,10 @@ impl Registry {
         // What an earlier run claimed goes first: nobody else can see it, so nobody else will free it.
         run.free().await?;
         run.end_links().await?;
-        run.claim().await?;
+        // What a move has carried already would stay where it goes.
+        if !self.is_store_moving().await? {
+            run.claim().await?;
+        }
         run.bury().await?;
         let mut report = run.report;
         report.complete = !cancel.is_cancelled();

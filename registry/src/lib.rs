@@ -13,6 +13,7 @@ pub mod icons;
 pub mod import;
 pub mod manifest;
 pub mod mount;
+pub mod moving;
 mod named;
 pub mod pull;
 pub mod push;
@@ -96,6 +97,7 @@ struct Inner {
     additions: additions::Turns,
     activity: activity::Activity,
     icons: icons::Small,
+    publishing: moving::Publishing,
 }
 
 impl Registry {
@@ -112,6 +114,7 @@ impl Registry {
             additions: additions::Turns::default(),
             activity: activity::Activity::default(),
             icons: icons::Small::default(),
+            publishing: moving::Publishing::default(),
         };
         Self(Arc::new(inner), db)
     }

@@ -123,6 +123,7 @@ impl Registry {
                 .as_ref()
                 .map(|subject| subject.digest),
         };
+        let _publishing = self.publishing().await?;
         for _ in 0..ATTEMPTS {
             let (place, newest) = self.place(&parsed.digest, parsed.size).await?;
             let here = self

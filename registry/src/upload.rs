@@ -85,7 +85,7 @@ impl Registry {
     where
         S: Stream<Item = Result<Bytes>> + Unpin + Send,
     {
-        let sessions = &self.0.sessions;
+        let (sessions, store) = (&self.0.sessions, self.store().moves());
         let session = sessions.verify(id, target.name.borrowed(), caller)?;
         let turn = sessions.enter(&session.key).await?;
         let row = self.row(&session).await?;
@@ -99,6 +99,7 @@ impl Registry {
             Err((taken, why)) => return Err(self.refuse(target, &taken, why).await),
         };
         let received = self.receive(target, &mut open, chunk).await;
+        let _publishing = self.publish_in(store).await?;
         let offset = self.put_aside(target, open).await?;
         match received {
             Received::Whole => Ok(offset),
@@ -119,7 +120,7 @@ impl Registry {
     where
         S: Stream<Item = Result<Bytes>> + Unpin + Send,
     {
-        let sessions = &self.0.sessions;
+        let (sessions, store) = (&self.0.sessions, self.store().moves());
         let session = sessions.verify(id, target.name.borrowed(), caller)?;
         let turn = sessions.enter(&session.key).await?;
         let row = self.row(&session).await?;
@@ -138,7 +139,7 @@ impl Registry {
             .await?;
         let taken = self.take(target, session, turn, row, chunk.range).await?;
         match self.open(taken).await {
-            Ok(open) => self.finish_open(target, open, digest, chunk).await,
+            Ok(open) => self.finish_open(target, open, digest, chunk, store).await,
             Err((taken, why)) => {
                 let proven = match checked {
                     None if why.is_gone() && brings_nothing(chunk.body).await? => {
@@ -182,11 +183,14 @@ impl Registry {
         mut open: Open<'_>,
         digest: &Digest,
         chunk: Chunk<S>,
+        store: u64,
     ) -> Result<()>
     where
         S: Stream<Item = Result<Bytes>> + Unpin + Send,
     {
-        if let Received::Cut(error) = self.receive(target, &mut open, chunk).await {
+        let received = self.receive(target, &mut open, chunk).await;
+        let _publishing = self.publish_in(store).await?;
+        if let Received::Cut(error) = received {
             self.put_aside(target, open).await?;
             return Err(error);
         }
@@ -232,6 +236,7 @@ impl Registry {
         digest: &Digest,
         checked: &Checked,
     ) -> Result<()> {
+        let _publishing = self.publishing().await?;
         let (place, _) = self.place(digest, checked.size).await?;
         let location = checked.own.as_ref().unwrap_or(&place.location);
         let staged = self
@@ -266,7 +271,10 @@ impl Registry {
     where
         S: Stream<Item = Result<Bytes>> + Unpin + Send,
     {
-        let key = uuid::Uuid::new_v4().simple().to_string();
+        let (key, store) = (
+            uuid::Uuid::new_v4().simple().to_string(),
+            self.store().moves(),
+        );
         // In a bucket its row says what to tidy up, whatever becomes of it.
         let finished = if self.store().shares_uploads() {
             let epoch = self.take_row(&key, target.name.as_str(), None).await?;
@@ -285,10 +293,11 @@ impl Registry {
             .map_err(store_error)?;
         let ended = async {
             copy(body, &mut writer).await?;
+            let publishing = self.publish_in(store).await?;
             let (staged, published) = self.end(&mut writer, digest).await?;
-            Ok((staged, published?))
+            Ok((publishing, staged, published?))
         };
-        let (staged, published) = match ended.await {
+        let (_publishing, staged, published) = match ended.await {
             Ok(ended) => ended,
             Err(error) => {
                 // Nobody knows its name, so nobody will continue it.

@@ -1,12 +1,9 @@
 //! From a configuration to an open registry: the data directory and its lock, the database and its schema, the key file,
 //! the store and its identity, the first rows. Everything that does not fit is refused here, by name and with what to do.
 
-use std::{
-    fs::{self, File, TryLockError},
-    io::{Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::{Path, PathBuf},
-};
+mod data_dir;
+
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use auth::{Auth, Keyring};
@@ -20,8 +17,10 @@ use model::{name, time::Clock};
 use outbound::{Outbound, Trust};
 use registry::Registry;
 
+pub use self::data_dir::{DataDir, InUse};
 use crate::{
     config::{Config, DatabaseUrl},
+    moving,
     presence::UPLOADS,
 };
 
@@ -29,151 +28,6 @@ use crate::{
 const PASSWORD_VARIABLES: [&str; 2] = ["SEAWALL_ADMIN_PASSWORD", "HARBOR_ADMIN_PASSWORD"];
 /// The administrator, as with Harbor.
 pub const ADMIN: &str = "admin";
-/// Locked while a process uses the data directory; it holds the process's number.
-const LOCK: &str = "seawall.lock";
-
-/// A data directory that this process alone uses, until it is dropped; and the SQLite file, where that lies elsewhere.
-pub struct DataDir {
-    pub path: PathBuf,
-    _locks: Vec<File>,
-}
-
-impl DataDir {
-    /// Makes the directory when its parent exists, and takes its lock.
-    pub fn open(config: &Config) -> Result<Self> {
-        let path = &config.server.data;
-        match fs::DirBuilder::new().mode(0o700).create(path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(error) => bail!(
-                "cannot make the data directory `{}`: {error}",
-                path.display()
-            ),
-        }
-        let name = path.join(LOCK);
-        let lock = open_lock(&name).with_context(|| {
-            format!(
-                "cannot use the data directory `{}`: is it this user's?",
-                path.display()
-            )
-        })?;
-        let mut locks = vec![take_lock(lock, &name, InUse::data(path))?];
-        // What is remembered of an SQLite file is right only while nobody else writes it, whatever directory he came with.
-        if let DatabaseUrl::Sqlite(file) = &config.database.url
-            && let Some(name) = lock_beside(file, path)
-        {
-            let lock = open_lock(&name)
-                .with_context(|| format!("cannot make `{}` beside the database", name.display()))?;
-            locks.push(take_lock(lock, &name, InUse::database(file))?);
-        }
-        for mut lock in &locks {
-            lock.set_len(0)?;
-            writeln!(lock, "process {}", std::process::id())?;
-        }
-        Ok(Self {
-            path: path.clone(),
-            _locks: locks,
-        })
-    }
-
-    /// Takes the locks that are there, and makes and writes none. Fails as `open` does where somebody else has them.
-    pub fn hold(config: &Config) -> Result<Self> {
-        let path = &config.server.data;
-        let mut wanted = vec![(path.join(LOCK), InUse::data(path))];
-        if let DatabaseUrl::Sqlite(file) = &config.database.url
-            && let Some(name) = lock_beside(file, path)
-        {
-            wanted.push((name, InUse::database(file)));
-        }
-        let mut locks = Vec::new();
-        for (name, in_use) in wanted {
-            match File::open(&name) {
-                Ok(lock) => locks.push(take_lock(lock, &name, in_use)?),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => bail!("cannot open `{}`: {error}", name.display()),
-            }
-        }
-        Ok(Self {
-            path: path.clone(),
-            _locks: locks,
-        })
-    }
-
-    /// Where a running server listens for commands.
-    pub fn socket(path: &Path) -> PathBuf {
-        path.join("seawall.sock")
-    }
-}
-
-/// The lock of an SQLite file; none in the data directory, whose own lock covers it, and where there is no directory for it.
-fn lock_beside(file: &Path, data: &Path) -> Option<PathBuf> {
-    // As SQLite does it: a link is followed, so that all its names have one lock.
-    let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
-    let folder = file
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or_else(|| Path::new("."));
-    let folder = fs::canonicalize(folder).ok()?;
-    if fs::canonicalize(data).is_ok_and(|data| data == folder) {
-        return None;
-    }
-    let mut name = file.file_name()?.to_owned();
-    name.push(".lock");
-    Some(folder.join(name))
-}
-
-fn open_lock(name: &Path) -> std::io::Result<File> {
-    File::options()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .mode(0o600)
-        .open(name)
-}
-
-fn take_lock(mut lock: File, name: &Path, in_use: InUse) -> Result<File> {
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            let _ = lock.read_to_string(&mut holder);
-            holder.truncate(holder.trim_end().len());
-            Err(anyhow::Error::new(InUse { holder, ..in_use }))
-        }
-        Err(TryLockError::Error(error)) => bail!("cannot lock `{}`: {error}", name.display()),
-    }
-}
-
-/// Another process has the data directory, or the database.
-#[derive(Debug, thiserror::Error)]
-#[error("the {what} `{}` is in use by another seawall ({holder}): stop that one, or {instead}", path.display())]
-pub struct InUse {
-    what: &'static str,
-    path: PathBuf,
-    instead: &'static str,
-    holder: String,
-}
-
-impl InUse {
-    fn data(path: &Path) -> Self {
-        Self {
-            what: "data directory",
-            path: path.to_owned(),
-            instead: "choose another directory with --data",
-            holder: String::new(),
-        }
-    }
-
-    fn database(path: &Path) -> Self {
-        Self {
-            what: "database",
-            path: path.to_owned(),
-            instead: "use its own data directory (--data), which has the socket for commands",
-            holder: String::new(),
-        }
-    }
-}
 
 /// An open registry, and what its server needs beside it.
 pub struct Opened {
@@ -186,15 +40,20 @@ pub struct Opened {
     pub new_password: Option<String>,
     /// Kept as long as the registry is open.
     pub data: DataDir,
+    /// As it was opened: after a move not where the operator's file says.
+    pub config: Config,
 }
 
 /// Opens everything for a server. The schema is brought up to date and first rows are made.
 pub async fn open(config: &Config, data: DataDir, outbound: &Outbound) -> Result<Opened> {
     let db = open_database(config, outbound.trust()).await?;
+    moving::refuse_moved(&db).await?;
     migrate_schema(&db).await?;
+    let (config, is_moved) = moving::settled(config, &db).await?;
+    let config = &*config;
     let key = open_key(&db, &config.server.secret_key_file).await?;
     let store = open_store(config, outbound).await?;
-    let store_id = settle_identity(&db, &store).await?;
+    let store_id = settle_identity(&db, &store, is_moved).await?;
     let cache = match config.redis.cache(outbound.trust()) {
         Some(config) => Cache::new(config, &store_id),
         None => Cache::default(),
@@ -235,9 +94,12 @@ pub async fn open_made(config: &Config) -> Result<Opened> {
             status.version
         );
     }
+    moving::refuse_moved(&db).await?;
+    let (config, is_moved) = moving::settled(config, &db).await?;
+    let config = &*config;
     let key = open_key(&db, &config.server.secret_key_file).await?;
     let store = open_store(config, &outbound).await?;
-    let store_id = settle_identity(&db, &store).await?;
+    let store_id = settle_identity(&db, &store, is_moved).await?;
     put_together(config, data, db, store, (&key, Cache::default()), store_id).await
 }
 
@@ -332,11 +194,18 @@ async fn put_together(
         },
         new_password: None,
         data,
+        config: config.clone(),
     })
 }
 
 /// The database as it is, without migrating it.
 pub async fn open_database(config: &Config, trust: &Trust) -> Result<Db> {
+    let config = database_config(config, trust)?;
+    Ok(Db::open(&config, Clock::default()).await?)
+}
+
+/// As `db` takes it.
+pub fn database_config(config: &Config, trust: &Trust) -> Result<db::Config> {
     let engine = match &config.database.url {
         DatabaseUrl::Sqlite(path) => {
             refuse_network(path)?;
@@ -344,7 +213,7 @@ pub async fn open_database(config: &Config, trust: &Trust) -> Result<Db> {
         }
         DatabaseUrl::Postgres(url) => db::Engine::Postgres(url.expose().to_owned()),
     };
-    let config = db::Config {
+    Ok(db::Config {
         engine,
         node: config.server.node.clone(),
         pool_size: config.database.pool_size,
@@ -360,8 +229,7 @@ pub async fn open_database(config: &Config, trust: &Trust) -> Result<Db> {
             password_file: config.database.password_file.clone(),
             stale: config.cache.stale,
         },
-    };
-    Ok(Db::open(&config, Clock::default()).await?)
+    })
 }
 
 /// SQLite's locks and its shared memory do not hold on a network.
@@ -422,11 +290,19 @@ pub async fn open_store(config: &Config, outbound: &Outbound) -> Result<Store> {
 }
 
 /// A store belongs to one database: a fresh database puts its mark into an empty store, and no other store is ever used.
-async fn settle_identity(db: &Db, store: &Store) -> Result<String> {
+async fn settle_identity(db: &Db, store: &Store, is_moved: bool) -> Result<String> {
     let expected = facts::find(&mut *db.reader().await?, facts::STORE_ID).await?;
     let found = store.identity().await?;
     match (expected, found) {
         (Some(expected), Some(found)) if expected == found => Ok(expected),
+        // A move ended between its last two steps; that the database names this store was looked at before.
+        (Some(expected), Some(found)) if found == moving::of_coming(&expected) && is_moved => {
+            store.change_identity(&found, &expected).await?;
+            Ok(expected)
+        }
+        (Some(expected), Some(found)) if found == moving::of_moved(&expected) => bail!(
+            "the contents of this store were moved elsewhere: storage.url should say where to (DATA/moved.toml has it)"
+        ),
         (Some(expected), Some(found)) => {
             bail!(
                 "the store has the identity `{found}`, the database belongs to `{expected}`{}: correct storage.url or database.url",

@@ -7,6 +7,7 @@ mod config;
 mod control;
 mod listen;
 mod memory;
+mod moving;
 mod presence;
 mod serve;
 mod starting;

@@ -21,6 +21,7 @@ use crate::{
     config::Config,
     control::Control,
     listen::{self, Bound, Stop, Tls},
+    moving::Mover,
     presence::{self, Own, Presence, Told, Verdict},
     starting::Front,
     telemetry::Telemetry,
@@ -66,7 +67,7 @@ pub async fn run(config: Config, outbound: Outbound, telemetry: Arc<Telemetry>) 
     // A drain may begin meanwhile: a migration that is not over by then is undone with the process.
     let opening = stop
         .shutdown
-        .run_until_cancelled(boot::open(&config, data, &outbound))
+        .run_until_cancelled(Box::pin(boot::open(&config, data, &outbound)))
         .await;
     let Some(opened) = opening.transpose()? else {
         tracing::info!("asked to stop before the registry was open");
@@ -78,6 +79,8 @@ pub async fn run(config: Config, outbound: Outbound, telemetry: Arc<Telemetry>) 
             boot::ADMIN
         ));
     }
+    let config = opened.config.clone();
+    let mover = Arc::new(Mover::new(&opened, outbound.clone(), true));
     let app = Arc::new(app(&config, &opened, outbound, &telemetry, health));
     let own = Own {
         addresses,
@@ -91,7 +94,7 @@ pub async fn run(config: Config, outbound: Outbound, telemetry: Arc<Telemetry>) 
         return Ok(());
     };
     let verdict = Verdict::default();
-    let background = Background::start(&config, &opened, &app, presence?, &verdict).await?;
+    let background = Background::start(&config, &opened, &app, presence?, &verdict, mover).await?;
     signals.spawn(end_at_once(verdict.clone(), stop.clone()));
     front.open(Api::new(app.clone()));
     show(&format!(
@@ -141,6 +144,7 @@ impl Background {
         app: &App,
         presence: Presence,
         verdict: &Verdict,
+        mover: Arc<Mover>,
     ) -> Result<Self> {
         let (tasks, end) = (TaskTracker::new(), CancellationToken::new());
         tasks.spawn(opened.registry.cache().clone().keep(end.clone()));
@@ -179,7 +183,9 @@ impl Background {
             opened.registry.clone(),
             opened.auth.clone(),
             opened.forget,
+            mover.clone(),
         )?;
+        tasks.spawn(mover.run(end.clone()));
         tasks.spawn(control.serve(end.clone()));
         Ok(Self { tasks, end })
     }

@@ -75,6 +75,18 @@ pub async fn databases() -> Vec<TestDatabase> {
     all
 }
 
+/// A database on each engine that was never migrated, for tests that need more than one.
+pub async fn empty_databases() -> Vec<TestDatabase> {
+    let mut all = Vec::new();
+    for home in [Some(sqlite_home()), postgres_home(false)]
+        .into_iter()
+        .flatten()
+    {
+        all.push(TestDatabase::open(home).await);
+    }
+    all
+}
+
 impl TestDatabase {
     async fn open(home: Home) -> Self {
         let engine = match &home {

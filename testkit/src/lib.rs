@@ -15,7 +15,9 @@ use std::io::Write;
 
 pub use balancer::Balancer;
 pub use buckets::{Azure, Gcs, Method, S3, azure, gcs, s3};
-pub use database::{TestDatabase, databases, on_both, on_both_empty, on_postgres, on_sqlite};
+pub use database::{
+    TestDatabase, databases, empty_databases, on_both, on_both_empty, on_postgres, on_sqlite,
+};
 pub use docker_registry::{DockerRegistry, Keeps, docker_registries};
 pub use postgres::{Database, Private, Server, postgres, private_postgres};
 pub use process::{Companion, free_port, lasting_port, program, scratch_directory, unprivileged};

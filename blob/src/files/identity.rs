@@ -63,6 +63,26 @@ impl Store {
         self.shared.writes.run(write).await
     }
 
+    /// Puts another identity in the place of `from`.
+    pub async fn change_identity(&self, from: &str, to: &str) -> Result<()> {
+        let (shared, from, to) = (Arc::clone(&self.shared), from.to_owned(), to.to_owned());
+        let write = move || {
+            expect_identity(&shared.layout, &from)?;
+            let path = shared.layout.identity();
+            let draft = shared.temporary("store-id");
+            let draft = shared.layout.root.join(format!(".{draft}"));
+            let written = File::create_new(&draft)
+                .and_then(|mut file| {
+                    writeln!(file, "{to}")?;
+                    file.sync_all()
+                })
+                .and_then(|()| fs::rename(&draft, &path));
+            written.map_err(|e| Error::io("write", &path, e))?;
+            sync_dir(&shared.layout.root)
+        };
+        self.shared.writes.run(write).await
+    }
+
     /// Whether this is still our store and takes bytes. `Full` is an answer too: such a store still serves and deletes.
     /// The caller sets the time-out; while a probe that ran into it is not back, the next ones fail with `Hung` at once.
     /// Meant to be asked every few seconds: it writes when the last time is a while ago, and lets go of mappings that no

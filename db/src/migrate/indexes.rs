@@ -86,7 +86,7 @@ async fn build_alone(tx: &mut Tx, db: &Db, wanted: &[Index]) -> Result<bool> {
     // Ends the query above too, whose snapshot the builds below would wait for.
     tx.batch("SET LOCAL idle_in_transaction_session_timeout = 0")
         .await?;
-    let Opened::Postgres(postgres) = &db.0.engine else {
+    let Opened::Postgres(postgres) = &*db.0.engine.load_full() else {
         return Ok(true);
     };
     let mut conn = postgres.alone().await?;

@@ -79,7 +79,7 @@ impl Line {
             .collect()
     }
 
-    pub(crate) async fn execute(&self, sql: &'static str, params: &[Value<'_>]) -> Result<u64> {
+    pub(crate) async fn execute(&self, sql: &str, params: &[Value<'_>]) -> Result<u64> {
         let params = typed(params);
         self.within(self.client.execute_typed(sql, &params)).await
     }

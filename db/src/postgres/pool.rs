@@ -84,6 +84,11 @@ impl Own {
         self.was_idle
     }
 
+    /// It does not go back to the pool: transactions on it are the caller's own affair.
+    pub(crate) fn keep_apart(&mut self) {
+        self.open = true;
+    }
+
     pub(super) async fn begin(&mut self, sql: &str) -> Result<Timestamp> {
         self.open = true;
         self.line.begin(sql).await

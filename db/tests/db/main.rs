@@ -35,6 +35,7 @@ mod jobs;
 mod lists;
 mod log;
 mod migrations;
+mod moving;
 mod nodes;
 mod people;
 mod pgbouncer;

@@ -42,6 +42,8 @@ pub(super) struct Session {
     /// Away while a thread writes with it.
     sender: Option<Sender>,
     trust: Trust,
+    /// How often the database had become another when its place in the log was read.
+    pub(super) moves: u64,
     sent: Cursor,
     /// As far as the cursor's row says.
     kept: Cursor,
@@ -76,6 +78,7 @@ impl Session {
             config: config.clone(),
             shutdown,
             trust: trust.clone(),
+            moves: db.moves(),
             sent: kept,
             kept,
             flight: VecDeque::new(),
@@ -170,7 +173,7 @@ impl Session {
         let end = last.end;
         let read = || self.flight.iter().take(count);
         let passing = read().flat_map(|batch| batch.passing.iter().copied());
-        keep(db, self.config.lease, end, passing.collect()).await?;
+        keep(db, self.moves, self.config.lease, end, passing.collect()).await?;
         let rows: u64 = read().map(|batch| batch.rows).sum();
         metrics::counter!("seawall_audit_forwarded_total").increment(rows);
         self.flight.drain(..count);

@@ -234,7 +234,7 @@ async fn identity(db: &Db, store: &Store) -> Finding {
         store.probe(&expected).await?;
         store.try_write().await
     };
-    let (lost, hung) = match store.bucket() {
+    let (lost, hung) = match store.bucket().as_deref() {
         Some(_) => (
             "see storage.url, storage.endpoint and the credentials",
             "see whether the object store is there, and storage.endpoint",

@@ -18,6 +18,7 @@ use crate::{
     checks::{self, Finding, State},
     config::{Config, DatabaseUrl, Flags, Sources},
     control::{Session, request::Request},
+    moving,
 };
 
 #[derive(clap::Args)]
@@ -53,12 +54,21 @@ async fn look(args: &Args) -> Vec<Finding> {
         let file = sources.file.as_ref().map(|file| file.name.clone());
         Ok((Config::load(sources)?, file))
     });
+    let loaded = loaded
+        .map_err(anyhow::Error::new)
+        .and_then(|(config, file)| Ok((moving::apply(config)?, file)));
     let (config, file) = match loaded {
-        Ok(loaded) => loaded,
+        Ok((mut config, file)) => {
+            // The database is not open yet that would say so too.
+            if let Some((_, storage)) = config.moved.storage.take() {
+                config.storage = *storage;
+            }
+            (config, file)
+        }
         Err(error) => {
             return vec![Finding::failed(
                 part,
-                error.to_string(),
+                format!("{error:#}"),
                 "nothing else was looked at",
             )];
         }

@@ -10,6 +10,7 @@ mod import;
 mod job;
 mod key;
 mod migrate;
+mod move_away;
 mod node;
 mod project;
 mod repository;
@@ -41,6 +42,7 @@ use crate::{
         Session,
         request::{Password, Request},
     },
+    moving,
 };
 
 /// A container registry: Harbor's API and docker's protocol in one process.
@@ -98,6 +100,8 @@ enum Command {
     Job(job::Args),
     /// Bring the database's schema up to date, or see what that would do
     Migrate(migrate::Args),
+    /// Move the database, the contents or both elsewhere, while the server runs
+    Move(move_away::Args),
     /// Show the version
     Version {
         /// Print JSON
@@ -128,6 +132,7 @@ pub fn run() -> ExitCode {
         Command::Node(args) => node::run(args),
         Command::Job(args) => job::run(args),
         Command::Migrate(args) => migrate::run(&args),
+        Command::Move(args) => move_away::run(&args),
         Command::Version { json } => {
             version(json);
             Ok(())
@@ -182,7 +187,7 @@ impl Place {
             data: self.data.clone(),
             listen: Vec::new(),
         };
-        Ok(Config::load(Sources::of_process(flags)?)?)
+        moving::apply(Config::load(Sources::of_process(flags)?)?)
     }
 }
 

@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use crate::{
     config::{Config, Flags, Sources},
+    moving,
     telemetry::Telemetry,
 };
 
@@ -16,7 +17,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    let config = Config::load(Sources::of_process(args.flags)?)?;
+    let config = moving::apply(Config::load(Sources::of_process(args.flags)?)?)?;
     let outbound = config.outbound();
     let telemetry = Arc::new(Telemetry::start(
         &config.log,

@@ -8,7 +8,7 @@ mod error;
 mod pins;
 mod redis;
 mod sections;
-mod sources;
+pub mod sources;
 pub mod storage;
 mod swift;
 mod tree;
@@ -68,6 +68,20 @@ pub struct Config {
     pub proxy: Proxy,
     pub log: telemetry::Config,
     pub metrics: Metrics,
+    /// What a move has changed of this: see `moving`.
+    #[serde(skip)]
+    pub moved: Moved,
+}
+
+/// A registry that is elsewhere than its configuration says.
+#[derive(Clone, Debug, Default)]
+pub struct Moved {
+    /// Where the contents are, if the database names this move too.
+    pub storage: Option<(String, Box<Storage>)>,
+    /// Where the database was, by the configuration.
+    pub from: Option<Box<Database>>,
+    /// Whether a record says what the configuration does.
+    pub is_known: bool,
 }
 
 impl Default for Config {
@@ -95,6 +109,7 @@ impl Default for Config {
             proxy: Proxy::default(),
             log: telemetry::Config::default(),
             metrics: Metrics::default(),
+            moved: Moved::default(),
         }
     }
 }

@@ -1,6 +1,11 @@
 //! Where a configuration comes from: the file, the environment, the flags.
 
-use std::{env, ffi::OsString, fmt, fs, io, path::PathBuf};
+use std::{
+    env,
+    ffi::OsString,
+    fmt, fs, io,
+    path::{Path, PathBuf},
+};
 
 use super::{
     ConfigError,
@@ -107,6 +112,23 @@ impl Sources {
             flags,
             host_name: host_name(),
         })
+    }
+
+    /// A text alone, with what object stores' own programs find in the environment.
+    pub fn of_text(name: &str, text: String, data: &Path) -> Self {
+        let variables = env::vars().filter(|(name, _)| is_of_stores(name));
+        Self {
+            file: Some(ConfigFile {
+                name: name.to_owned(),
+                text,
+            }),
+            variables: variables.collect(),
+            flags: Flags {
+                data: Some(data.to_owned()),
+                ..Flags::default()
+            },
+            host_name: host_name(),
+        }
     }
 
     /// The text of [`OVERWRITE`].

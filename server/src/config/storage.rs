@@ -96,6 +96,16 @@ pub enum StorageUrl {
     },
 }
 
+impl StorageUrl {
+    pub fn shown(&self) -> String {
+        match self {
+            Self::File(root) => format!("file://{}", root.display()),
+            Self::Bucket { bucket, prefix, .. } if prefix.is_empty() => format!("s3://{bucket}"),
+            Self::Bucket { bucket, prefix, .. } => format!("s3://{bucket}/{prefix}"),
+        }
+    }
+}
+
 /// Scheme, host and port, without a slash at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint(pub String);

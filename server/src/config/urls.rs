@@ -29,6 +29,22 @@ pub enum DatabaseUrl {
     Postgres(Secret),
 }
 
+impl DatabaseUrl {
+    /// Without what is secret in it.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Sqlite(path) => format!("sqlite:{}", path.display()),
+            Self::Postgres(url) => {
+                let url = url.expose();
+                let after = url.split_once("://").map_or(url, |(_, after)| after);
+                let place = after.rsplit_once('@').map_or(after, |(_, place)| place);
+                let place = place.split_once('?').map_or(place, |(place, _)| place);
+                format!("postgres://{place}")
+            }
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for DatabaseUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let form = "`sqlite:PATH` or `postgres://USER:PASSWORD@HOST[,HOST…]/NAME`";

@@ -29,7 +29,10 @@ pub use self::{
     request::Request,
     session::Session,
 };
-use crate::listen::{self, Drain, Stop, UnixSocket};
+use crate::{
+    listen::{self, Drain, Stop, UnixSocket},
+    moving::Mover,
+};
 
 /// A request is names, flags and a password.
 const MAX_REQUEST: usize = 256 * 1024;
@@ -50,13 +53,20 @@ pub struct Control {
 
 impl Control {
     /// Opens the socket; from now on commands wait until `serve` answers them.
-    pub fn open(path: PathBuf, registry: Registry, auth: Auth, forget: Forget) -> Result<Self> {
+    pub fn open(
+        path: PathBuf,
+        registry: Registry,
+        auth: Auth,
+        forget: Forget,
+        mover: Arc<Mover>,
+    ) -> Result<Self> {
         let socket = UnixSocket::open(path)?;
         let house = Arc::new(House {
             registry,
             auth,
             forget,
             runs_jobs: true,
+            mover,
         });
         Ok(Self { socket, house })
     }

@@ -169,6 +169,12 @@ pub enum Request {
     TrashDelete {
         id: i64,
     },
+    /// Where to, as the sections `database` and `storage` of a configuration.
+    MoveBegin {
+        to: Password,
+    },
+    MoveStatus {},
+    MoveAbort {},
     Space {
         /// Anew, rather than what was found last.
         measure: bool,
@@ -210,6 +216,7 @@ impl Request {
             | Self::Space { measure: false }
             | Self::ImportBlobs { dry_run: true, .. }
             | Self::ImportStatus {}
+            | Self::MoveStatus {}
             | Self::Check { .. } => true,
             Self::UserCreate(_)
             | Self::UserDelete { .. }
@@ -239,6 +246,8 @@ impl Request {
             | Self::KeyRotateToken { .. }
             | Self::KeyRotateSecretKey {}
             | Self::NodeDrain { .. }
+            | Self::MoveBegin { .. }
+            | Self::MoveAbort {}
             | Self::JobStop { .. } => false,
         }
     }

@@ -4,6 +4,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -23,6 +24,7 @@ use crate::{
     boot::{self, DataDir, InUse, Opened},
     config::Config,
     listen,
+    moving::Mover,
 };
 
 /// How long a command waits for another one that has the lock, or for a server that is still starting.
@@ -89,7 +91,9 @@ impl Session {
     }
 
     fn own(opened: Opened) -> Self {
+        let mover = Arc::new(Mover::new(&opened, opened.config.outbound(), false));
         let house = House {
+            mover,
             registry: opened.registry,
             auth: opened.auth,
             forget: opened.forget,

@@ -35,6 +35,7 @@ mod key_file;
 mod lists;
 mod manifests;
 mod membership;
+mod moving;
 mod nodes;
 mod pulls;
 mod redis;

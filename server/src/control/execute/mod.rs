@@ -5,12 +5,15 @@ mod care;
 mod contents;
 pub mod import;
 mod jobs;
+mod moving;
 mod nodes;
 mod projects;
 mod retention;
 mod robots;
 mod trash;
 mod users;
+
+use std::sync::Arc;
 
 use auth::Auth;
 use db::{Db, users::Forget};
@@ -25,7 +28,7 @@ use super::{
     answer::Progress,
     request::{Password, Request},
 };
-use crate::checks;
+use crate::{checks, moving::Mover};
 
 /// An open registry, as commands use it.
 pub struct House {
@@ -35,6 +38,8 @@ pub struct House {
     pub forget: Forget,
     /// Whether this process runs jobs, so that long work can be left to them.
     pub runs_jobs: bool,
+    /// Moves it elsewhere.
+    pub mover: Arc<Mover>,
 }
 
 impl House {
@@ -146,6 +151,9 @@ pub async fn execute(house: &House, request: Request, work: &Work) -> Result<Val
         Request::TrashedProjects { before } => json(trash::list_projects(house, before).await?),
         Request::TrashRestore { id, all } => json(trash::restore(house, id, all).await?),
         Request::TrashDelete { id } => json(trash::delete(house, id).await?),
+        Request::MoveBegin { to } => json(moving::begin(house, work, to).await?),
+        Request::MoveStatus {} => json(house.mover.status().await?),
+        Request::MoveAbort {} => json(house.mover.abort().await?),
         Request::Space { measure } => json(care::space(house, work, measure).await?),
 
         Request::ImportBlobs { options, dry_run } => {

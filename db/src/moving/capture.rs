@@ -1,0 +1,167 @@
+//! What changes in the source meanwhile: triggers write down the keys of rows that came, went or changed, in the transaction
+//! that does it. They stand in the database, so that they outlive the process.
+
+use model::{Error, Result, error::internal};
+
+use super::{
+    Begun, MOVING,
+    schema::{Table, quote},
+};
+use crate::{Conn, Db, Tx, facts};
+
+/// How often a table that is busy is asked for again before the move gives up.
+const ATTEMPTS: usize = 30;
+
+/// The move that this database is the source of.
+pub(super) async fn find(conn: &mut Conn) -> Result<Option<Begun>> {
+    let found = facts::find(conn, MOVING).await?;
+    found
+        .map(|text| serde_json::from_str(&text).map_err(internal("reading which move has begun")))
+        .transpose()
+}
+
+/// From now on changes of these tables are written down. What was begun goes on; another move is refused.
+pub(super) async fn begin(db: &Db, tables: &[Table], begun: &Begun) -> Result<()> {
+    let text = serde_json::to_string(begun).map_err(internal("noting a move"))?;
+    let id = begun.id.clone();
+    db.write(move |tx| {
+        let (text, id) = (text.clone(), id.clone());
+        Box::pin(async move {
+            if let Some(found) = find(tx).await?
+                && found.id != id
+            {
+                return Err(Error::Precondition(
+                    "another move of this database has begun: go on with that one, or end it with `seawall move --abort`".to_owned(),
+                ));
+            }
+            facts::set(tx, MOVING, &text).await?;
+            let numbered = if tx.locks_rows() {
+                "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
+            } else {
+                "INTEGER PRIMARY KEY AUTOINCREMENT"
+            };
+            tx.batch(&format!(
+                "CREATE TABLE IF NOT EXISTS moved_rows (id {numbered}, tbl TEXT NOT NULL, key TEXT NOT NULL)"
+            ))
+            .await
+        })
+    })
+    .await?;
+    for table in tables.iter().filter(|table| table.has_key()) {
+        watch(db, table).await?;
+    }
+    Ok(())
+}
+
+/// On PostgreSQL a trigger waits for all who write to its table, and everybody else behind it: not for long, and again.
+async fn watch(db: &Db, table: &Table) -> Result<()> {
+    for _ in 0..ATTEMPTS {
+        let wanted = table.clone();
+        let made = db.write(move |tx| {
+            let table = wanted.clone();
+            Box::pin(async move { make(tx, &table).await })
+        });
+        match made.await {
+            Err(Error::Unavailable(error)) => {
+                tracing::debug!(%error, table = table.name, "a table is busy");
+            }
+            made => return made,
+        }
+    }
+    Err(Error::Unavailable(anyhow::anyhow!(
+        "the table `{}` is too busy to be watched: try again later",
+        table.name
+    )))
+}
+
+async fn make(tx: &mut Tx, table: &Table) -> Result<()> {
+    let trigger = format!("moved_{}_insert", table.name);
+    let is_there = if tx.locks_rows() {
+        tx.exists(
+            "SELECT 1 FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+              WHERE t.tgname = $1 AND c.relnamespace = to_regnamespace(current_schema())",
+            &[(&trigger).into()],
+        )
+        .await?
+    } else {
+        tx.exists(
+            "SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND name = $1",
+            &[(&trigger).into()],
+        )
+        .await?
+    };
+    if is_there {
+        return Ok(());
+    }
+    let text = if tx.locks_rows() {
+        format!("SET LOCAL lock_timeout = '2s'; {}", for_postgres(table))
+    } else {
+        for_sqlite(table)
+    };
+    tx.batch(&text).await
+}
+
+fn for_sqlite(table: &Table) -> String {
+    let (name, quoted) = (&table.name, quote(&table.name));
+    let (new, old) = (table.key_text("NEW."), table.key_text("OLD."));
+    let note = |key: &str| {
+        format!("INSERT INTO moved_rows (tbl, key) VALUES ('{name}', json_array({key}));")
+    };
+    format!(
+        "CREATE TRIGGER moved_{name}_insert AFTER INSERT ON {quoted} BEGIN {} END;
+         CREATE TRIGGER moved_{name}_delete AFTER DELETE ON {quoted} BEGIN {} END;
+         CREATE TRIGGER moved_{name}_update AFTER UPDATE ON {quoted} BEGIN {}
+             INSERT INTO moved_rows (tbl, key) SELECT '{name}', json_array({old}) WHERE json_array({old}) <> json_array({new});
+         END;",
+        note(&new),
+        note(&old),
+        note(&new),
+    )
+}
+
+fn for_postgres(table: &Table) -> String {
+    let (name, quoted) = (&table.name, quote(&table.name));
+    let (new, old) = (table.key_text("NEW."), table.key_text("OLD."));
+    let note = |key: &str| {
+        format!(
+            "INSERT INTO moved_rows (tbl, key) VALUES ('{name}', json_build_array({key})::TEXT);"
+        )
+    };
+    format!(
+        "CREATE OR REPLACE FUNCTION moved_{name}() RETURNS TRIGGER LANGUAGE plpgsql AS $moved$
+         BEGIN
+             IF TG_OP = 'INSERT' THEN
+                 {new_note}
+             ELSIF TG_OP = 'DELETE' THEN
+                 {old_note}
+             ELSE
+                 {new_note}
+                 IF ({old}) IS DISTINCT FROM ({new}) THEN
+                     {old_note}
+                 END IF;
+             END IF;
+             RETURN NULL;
+         END $moved$;
+         CREATE TRIGGER moved_{name}_insert AFTER INSERT OR UPDATE OR DELETE ON {quoted}
+             FOR EACH ROW EXECUTE FUNCTION moved_{name}();",
+        new_note = note(&new),
+        old_note = note(&old),
+    )
+}
+
+/// The statements that take all of it away again.
+pub(super) fn removal(tables: &[Table], is_postgres: bool) -> String {
+    let each = |table: &Table| {
+        let (name, quoted) = (&table.name, quote(&table.name));
+        if is_postgres {
+            return format!(
+                "DROP TRIGGER IF EXISTS moved_{name}_insert ON {quoted}; DROP FUNCTION IF EXISTS moved_{name}();"
+            );
+        }
+        let drops = ["insert", "update", "delete"]
+            .map(|when| format!("DROP TRIGGER IF EXISTS moved_{name}_{when};"));
+        drops.concat()
+    };
+    let text: String = tables.iter().map(each).collect();
+    text + "DROP TABLE IF EXISTS moved_rows;"
+}

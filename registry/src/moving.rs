@@ -1,0 +1,163 @@
+//! The registry while its contents go to another store. Between the bytes and their row no such change may come, so who publishes
+//! is waited for; and an upload that began in the store before begins anew.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use blob::Store;
+use db::{
+    blobs::{Blob, location_of},
+    moving,
+};
+use futures_util::{StreamExt, stream};
+use model::{Error, Result, What, id::BlobId};
+use tokio::{
+    sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock},
+    time::timeout,
+};
+
+use crate::Registry;
+
+/// How long who publishes waits for the end of a move.
+const HELD: Duration = Duration::from_secs(10);
+/// How long that waits for who publishes, while others wait behind it.
+const GATE: Duration = Duration::from_secs(3);
+/// Contents that are carried at once.
+const AT_ONCE: usize = 8;
+/// Contents that could not be carried and are named.
+const NAMED: usize = 20;
+
+/// Held by each who brings bytes to their place and writes their row.
+pub(crate) type Publishing = Arc<RwLock<()>>;
+
+/// Nobody publishes as long as this is.
+pub struct Still {
+    _gate: OwnedRwLockWriteGuard<()>,
+}
+
+/// What was carried.
+#[derive(Debug, Clone, Default)]
+pub struct Carried {
+    pub contents: u64,
+    pub bytes: u64,
+    /// Contents that the store does not give back whole: they are damaged or missing where they were.
+    pub lost: u64,
+    /// The first of those, and why.
+    pub examples: Vec<String>,
+}
+
+/// Carries contents from a registry's store to another one.
+pub struct Carrier {
+    registry: Registry,
+    to: Store,
+    /// What was carried, by number and by where it lay.
+    done: HashSet<(BlobId, String)>,
+    pub carried: Carried,
+}
+
+impl Registry {
+    /// From now on until it is dropped the store is not changed.
+    pub(crate) async fn publishing(&self) -> Result<OwnedRwLockReadGuard<()>> {
+        let gate = timeout(HELD, self.0.publishing.clone().read_owned()).await;
+        gate.map_err(|_| {
+            Error::Unavailable(anyhow::anyhow!("the contents are being moved elsewhere"))
+        })
+    }
+
+    /// The same for who began when the store had changed so often.
+    pub(crate) async fn publish_in(&self, moves: u64) -> Result<OwnedRwLockReadGuard<()>> {
+        let publishing = self.publishing().await?;
+        if self.store().moves() == moves {
+            return Ok(publishing);
+        }
+        Err(Error::not_found(
+            What::Upload,
+            "the registry's contents were moved meanwhile: start this upload again",
+        ))
+    }
+
+    /// Waits for all who publish, and holds the others until the answer is dropped.
+    pub async fn hold_publishing(&self) -> Result<Still> {
+        let gate = timeout(GATE, self.0.publishing.clone().write_owned()).await;
+        gate.map(|gate| Still { _gate: gate })
+            .map_err(|_| Error::Unavailable(anyhow::anyhow!("pushes did not end within {GATE:?}")))
+    }
+
+    /// Whether contents are being carried to another store.
+    pub(crate) async fn is_store_moving(&self) -> Result<bool> {
+        let begun = moving::begun(&mut *self.db().reader().await?).await?;
+        Ok(begun.is_some_and(|begun| begun.storage.is_some()))
+    }
+}
+
+impl Carrier {
+    pub fn new(registry: &Registry, to: Store) -> Self {
+        Self {
+            registry: registry.clone(),
+            to,
+            done: HashSet::new(),
+            carried: Carried::default(),
+        }
+    }
+
+    pub fn to(&self) -> &Store {
+        &self.to
+    }
+
+    /// Those among these that were not carried yet, from where they are.
+    pub fn missing(&self, contents: Vec<Blob>) -> Vec<Blob> {
+        let is_missing = |blob: &Blob| !self.done.contains(&(blob.id, blob.location.clone()));
+        contents.into_iter().filter(is_missing).collect()
+    }
+
+    /// Carries what was not carried yet. What the store does not give back is counted; everything else that fails ends it.
+    pub async fn carry(&mut self, contents: Vec<Blob>) -> Result<()> {
+        let (from, to) = (self.registry.store(), &self.to);
+        let wanted = self.missing(contents);
+        let mut running = stream::iter(wanted)
+            .map(async |blob| {
+                let there = location_of(blob.generation);
+                let carried = from
+                    .carry(&blob.digest, &blob.location, blob.size, to, &there)
+                    .await;
+                (blob, carried)
+            })
+            .buffer_unordered(AT_ONCE);
+        while let Some((blob, carried)) = running.next().await {
+            match carried {
+                Ok(()) => {
+                    self.carried.contents += 1;
+                    self.carried.bytes += blob.size;
+                }
+                Err(
+                    error @ (blob::Error::NotFound
+                    | blob::Error::Damaged(_)
+                    | blob::Error::DigestMismatch { .. }),
+                ) => {
+                    // One that was collected meanwhile is no loss.
+                    let reader = &mut *self.registry.db().reader().await?;
+                    let now = moving::contents_of(reader, &[blob.id]).await?;
+                    if now.iter().all(|now| now.location != blob.location) {
+                        continue;
+                    }
+                    self.carried.lost += 1;
+                    if self.carried.examples.len() < NAMED {
+                        let example = format!("{}: {error}", blob.digest);
+                        self.carried.examples.push(example);
+                    }
+                }
+                Err(error) if error.is_full() => {
+                    return Err(Error::StorageFull(
+                        "the store to move to is full: make room there, then go on with the same command".to_owned(),
+                    ));
+                }
+                Err(error) => {
+                    return Err(Error::Unavailable(
+                        anyhow::Error::new(error).context("carrying a content"),
+                    ));
+                }
+            }
+            self.done.insert((blob.id, blob.location));
+        }
+        Ok(())
+    }
+}

@@ -146,12 +146,20 @@ async fn take_constraints(conn: &mut Conn) -> Result<()> {
 /// Takes the foreign keys away that the last round had brought back.
 pub(super) async fn take_again(conn: &mut Conn) -> Result<()> {
     for [table, name, _] in super::finish::constraints(conn).await? {
-        let drop = format!(
-            "ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}",
-            quote(&table),
-            quote(&name)
-        );
-        conn.batch(&drop).await?;
+        let is_there = conn
+            .exists(
+                "SELECT 1 FROM pg_constraint WHERE conname = $1 AND connamespace = to_regnamespace(current_schema())",
+                &[(&name).into()],
+            )
+            .await?;
+        if is_there {
+            let drop = format!(
+                "ALTER TABLE {} DROP CONSTRAINT {}",
+                quote(&table),
+                quote(&name)
+            );
+            conn.batch(&drop).await?;
+        }
     }
     Ok(())
 }

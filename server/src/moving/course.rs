@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Contents between two looks at what changed meanwhile.
-const PAGE: i64 = 200;
+const PAGE: i64 = 50;
 /// Rounds before the end is tried whatever is left.
 const ROUNDS: usize = 30;
 /// A round that took no longer, and brought no more, is near enough.
@@ -321,15 +321,15 @@ impl<'a> Course<'a> {
                 return Ok(());
             };
             after = last.id;
-            seen += page.len();
-            done += page.iter().map(|content| content.size).sum::<u64>();
-            let carrier = self.carrier.as_mut().expect("looked at above");
-            carrier.carry(page).await?;
             self.mover.show(
                 &format!("contents: {seen} of {contents}, bytes"),
                 done,
                 Some(bytes.max(done)),
             );
+            seen += page.len();
+            done += page.iter().map(|content| content.size).sum::<u64>();
+            let carrier = self.carrier.as_mut().expect("looked at above");
+            carrier.carry(page).await?;
             // What the triggers write down is not to grow for as long as this takes.
             let (_, changed) = self.round().await?;
             self.carry(&changed).await?;

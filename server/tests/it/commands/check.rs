@@ -170,6 +170,7 @@ fn every_command_explains_itself_and_can_answer_in_json() {
         "node",
         "job",
         "migrate",
+        "move",
         "version",
     ];
     assert_eq!(top, order);

@@ -113,6 +113,7 @@ const WHOLE: &[(&str, &str)] = &[
 
 /// Reads of all rows that one parent has, or that are sorted, by what their text contains.
 const PARTS: &[(&str, &str)] = &[
+    ("LIKE '%AUTOINCREMENT%'", "the catalogue's own tables"),
     ("FROM artifact_children c", "of the artifacts of one page"),
     ("FROM artifact_labels l", "of the artifacts of one page"),
     (

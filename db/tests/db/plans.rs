@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 /// Reads that are meant to run over a whole table or index, by what their text contains.
 const WHOLE: &[(&str, &str)] = &[
+    ("LIKE '%AUTOINCREMENT%'", "the catalogue's own tables"),
     (
         "UPDATE uploads SET cancelled",
         "at the end of a move: all uploads in progress, some hundreds",

@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 /// Reads that are meant to run over a whole table or index, by what their text contains.
 const WHOLE: &[(&str, &str)] = &[
+    ("LIKE '%AUTOINCREMENT%'", "the catalogue's own tables"),
     (
         "UPDATE uploads SET cancelled",
         "at the end of a move: all uploads in progress, some hundreds",
@@ -113,6 +114,7 @@ const WHOLE: &[(&str, &str)] = &[
 
 /// Reads of all rows that one parent has, or that are sorted, by what their text contains.
 const PARTS: &[(&str, &str)] = &[
+    ("LIKE '%AUTOINCREMENT%'", "the catalogue's own tables"),
     ("FROM artifact_children c", "of the artifacts of one page"),
     ("FROM artifact_labels l", "of the artifacts of one page"),
     (

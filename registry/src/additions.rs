@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use ::model::{Error, Result, What, id::RepositoryId};
 use bytes::Bytes;
-use db::links;
+use db::{blobs::State, links};
 use oci::{Descriptor, Digest, Manifest, manifest::Kind as Form};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -248,9 +248,15 @@ impl Registry {
     }
 
     async fn held(&self, repository: RepositoryId, digest: &Digest) -> Result<db::blobs::Blob> {
-        let blob = links::find(&mut *self.db().reader().await?, repository, digest).await?;
-        blob.filter(|blob| blob.state.is_readable())
-            .ok_or_else(|| missing(&format!("blob `{digest}` is not in the repository")))
+        let found = links::find(&mut *self.db().reader().await?, repository, digest).await?;
+        let found = match found {
+            Some(blob) if blob.state == State::Adopted => {
+                let read = self.after_first_read(repository, digest).await?;
+                read.map(|blob| (*blob).clone())
+            }
+            found => found.filter(|blob| blob.state.is_readable()),
+        };
+        found.ok_or_else(|| missing(&format!("blob `{digest}` is not in the repository")))
     }
 }
 

@@ -20,7 +20,7 @@ use std::{
 };
 
 use db::repositories::Repository;
-use model::{Result, time::Timestamp};
+use model::{Error, Result, time::Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -225,6 +225,11 @@ impl Registry {
     ) -> Result<ImportReport> {
         let start = Instant::now();
         self.check_rules(&options.rules).await?;
+        if self.is_store_moving().await? {
+            return Err(Error::Precondition(
+                "the contents are on their way elsewhere (`seawall move`): import where they will be, or end the move first".to_owned(),
+            ));
+        }
         let holder = self.begin_import(options.source).await?;
         let mut run = Run {
             registry: self,

@@ -9,7 +9,7 @@ use db::{
     blobs::{self, Blob, State},
     described::Description,
     imported, links,
-    repositories::{self, Repository},
+    repositories::Repository,
     tags::{self, Cause},
 };
 use model::{
@@ -200,8 +200,7 @@ impl Registry {
                 Box::pin(async move {
                     let now = tx.now().await?;
                     let wrote = wrote.then_some(place.location.as_str());
-                    let repository =
-                        repositories::ensure(tx, target.project, &target.name, now).await?;
+                    let repository = target.ensure(tx, now).await?;
                     // Its own bytes and all it names at once, in order: one after the other would be two orders.
                     blobs::hold(tx, &parsed.contents, place.lock).await?;
                     let Some(own) =

@@ -39,8 +39,7 @@ impl Registry {
                     };
                     // Last, although others take it before the content: a mount that fails leaves no repository behind.
                     let now = tx.now().await?;
-                    let repository =
-                        repositories::ensure(tx, target.project, &target.name, now).await?;
+                    let repository = target.ensure(tx, now).await?;
                     links::add(tx, &repository, blob.id, Some(now.plus(expire)), now).await?;
                     Ok(true)
                 })
@@ -63,8 +62,7 @@ impl Registry {
                 let (target, contents) = (target.clone(), contents.clone());
                 Box::pin(async move {
                     let now = tx.now().await?;
-                    let repository =
-                        repositories::ensure(tx, target.project, &target.name, now).await?;
+                    let repository = target.ensure(tx, now).await?;
                     blobs::hold(tx, &contents, Lock::Share).await?;
                     for blob in links::held(tx, source, &contents).await? {
                         if blob.state.is_readable() {

@@ -9,8 +9,9 @@ use std::time::Duration;
 use blob::Staged;
 use db::{
     Tx,
-    blobs::{self, Blob, Lock, State},
-    links, repositories,
+    blobs::{self, Blob, Lock, State, adopted},
+    links,
+    repositories::{self, Repository},
     uploads::{self, End},
 };
 use model::{
@@ -20,7 +21,7 @@ use model::{
 };
 use oci::{digest::Digest, name::RepoName};
 
-use crate::{Registry, store_error};
+use crate::{Registry, import, store_error};
 
 /// The collector may take a place between two looks; more often than this it cannot be chance.
 pub(crate) const ATTEMPTS: usize = 10;
@@ -32,6 +33,20 @@ const MAX_DELAY: Duration = Duration::from_mins(10);
 pub struct Target {
     pub project: ProjectId,
     pub name: RepoName,
+}
+
+impl Target {
+    /// The repository as somebody adds to it, made where it is missing. What holds an import is nobody's to add to: it goes with the end
+    /// of the import.
+    pub(crate) async fn ensure(&self, tx: &mut Tx, now: Timestamp) -> Result<Repository> {
+        if self.name.project() == import::PROJECT {
+            return Err(Error::Denied(format!(
+                "the project `{}` holds what is being imported: push to another",
+                import::PROJECT
+            )));
+        }
+        repositories::ensure(tx, self.project, &self.name, now).await
+    }
 }
 
 /// What a finished upload's row should say.
@@ -139,8 +154,7 @@ impl Registry {
                 Box::pin(async move {
                     let now = tx.now().await?;
                     // Before the content, as with manifests: the order in which everybody waits for others.
-                    let repository =
-                        repositories::ensure(tx, target.project, &target.name, now).await?;
+                    let repository = target.ensure(tx, now).await?;
                     blobs::hold(tx, &[digest], place.lock).await?;
                     let Some(blob) = settle(tx, &digest, size, &place, Some(&wrote), now).await?
                     else {
@@ -222,14 +236,15 @@ pub(crate) async fn settle(
                 blobs::revive(tx, blob.id, now).await?;
                 Ok(Some(blob.id))
             }
-            // What lies there is as good as what was written beside it.
-            (State::Condemned, Some(location))
-                if location != blob.location && blob.size == size =>
-            {
-                blobs::revive(tx, blob.id, now).await?;
-                Ok(Some(blob.id))
-            }
-            (_, Some(location)) => {
+            (state, Some(location)) => {
+                // What lies there is as good as what was written beside it, when somebody has read it.
+                let is_beside = location != blob.location && blob.size == size;
+                if state == State::Condemned
+                    && is_beside
+                    && adopted::revive_read(tx, blob.id, now).await?
+                {
+                    return Ok(Some(blob.id));
+                }
                 blobs::set_written(tx, blob.id, size, location, now).await?;
                 if location != blob.location {
                     // The bytes that were no good go the way of all others.

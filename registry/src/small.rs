@@ -32,7 +32,8 @@ impl Registry {
         }
         let name = digest.to_string();
         if let Some(bytes) = self.cache().get(Kind::Content, &name).await {
-            if blob::digest_of(digest.algorithm(), &bytes) == *digest {
+            if bytes.len() as u64 == size && blob::digest_of(digest.algorithm(), &bytes) == *digest
+            {
                 return Ok(bytes);
             }
             // Somebody else wrote it, or a part of it is missing.
@@ -46,6 +47,10 @@ impl Registry {
             }
             read => read?,
         };
+        if bytes.len() as u64 != size {
+            let why = format!("`{digest}` has {} bytes, not {size}", bytes.len());
+            return Err(blob::Error::Damaged(why));
+        }
         self.cache().put(Kind::Content, &name, bytes.clone());
         Ok(bytes)
     }

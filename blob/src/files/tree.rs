@@ -150,7 +150,11 @@ fn step(shared: &Shared, left: &mut Vec<Dir>, batch: &mut HeldBatch) -> Result<b
             }
             Err(e) => {
                 let dir = left.pop().expect("it was the last");
-                refuse(batch, shared, &dir.path, e)?;
+                if e.kind() == io::ErrorKind::NotADirectory {
+                    batch.strange.push(shared.layout.shown(&dir.path));
+                } else {
+                    refuse(batch, shared, &dir.path, e)?;
+                }
                 return Ok(true);
             }
         },
@@ -176,6 +180,10 @@ fn step(shared: &Shared, left: &mut Vec<Dir>, batch: &mut HeldBatch) -> Result<b
         Ok(Looked::Nothing) => {}
         Ok(Looked::Strange) => batch.strange.push(shared.layout.shown(&path)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        // A stray file where a directory belongs.
+        Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
+            batch.strange.push(shared.layout.shown(&path));
+        }
         Err(e) => refuse(batch, shared, &path, e)?,
     }
     Ok(true)

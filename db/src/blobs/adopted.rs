@@ -34,6 +34,18 @@ pub async fn insert(
     .await
 }
 
+/// Takes a condemned content back whose bytes are known to be good: false where nobody has read them, or not since they were suspect.
+/// Hold it exclusively.
+pub async fn revive_read(tx: &mut Tx, id: BlobId, now: Timestamp) -> Result<bool> {
+    let revived = tx
+        .execute(
+            "UPDATE blobs SET state = 0, state_at = $2 WHERE id = $1 AND state = 1 AND checked_at <> 0",
+            &[id.into(), now.into()],
+        )
+        .await?;
+    Ok(revived == 1)
+}
+
 /// Lets the collector ask about up to `limit` of those links from now on; answers how many.
 pub async fn release(tx: &mut Tx, limit: i64, now: Timestamp) -> Result<u64> {
     tx.execute(

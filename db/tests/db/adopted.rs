@@ -115,6 +115,10 @@ fn what_was_condemned_unread_comes_back_unread() {
             .unwrap()
         );
         assert_eq!(state(&test.db, 1).await, State::Condemned);
+        // Whoever wrote the same beside it does not take its bytes for good.
+        let revived = transact!(test.db, |tx| adopted::revive_read(tx, id, later(2)).await);
+        assert!(!revived.unwrap());
+        assert_eq!(state(&test.db, 1).await, State::Condemned);
         transact!(test.db, |tx| blobs::revive(tx, id, later(2)).await).unwrap();
         assert_eq!(state(&test.db, 1).await, State::Adopted);
     });

@@ -7,7 +7,7 @@ use blob::tree::{Held, What};
 use db::{
     blobs::{self, State, adopted},
     links, projects,
-    repositories::{self, Repository},
+    repositories::Repository,
 };
 use model::{Error, Result, id::ProjectId, name::ProjectName, time::Timestamp};
 use oci::digest::Digest;
@@ -268,8 +268,7 @@ impl Run<'_> {
                 let (target, digests) = (target.clone(), digests.clone());
                 Box::pin(async move {
                     let now = tx.now().await?;
-                    let repository =
-                        repositories::ensure(tx, target.project, &target.name, now).await?;
+                    let repository = target.ensure(tx, now).await?;
                     if digests.is_empty() {
                         return Ok(repository);
                     }

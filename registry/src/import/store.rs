@@ -5,7 +5,7 @@ use blob::Store;
 use db::{
     Db, Tx,
     blobs::{self, State, adopted},
-    facts, projects,
+    facts, nodes, projects,
     repositories::{self, Repository},
     trash,
 };
@@ -76,6 +76,17 @@ pub async fn prepare(db: &Db, store: &Store) -> Result<String> {
     if !store.holds_tree().await.map_err(store_error)? {
         return Err(Error::Precondition(NO_TREE.to_owned()));
     }
+    // They would go on in the store that they have open.
+    let others = nodes::alive(db).await?;
+    if let Some(other) = others
+        .iter()
+        .find(|node| !db.is_exclusive() && node.name != db.node())
+    {
+        return Err(Error::Precondition(format!(
+            "the node `{}` on {} serves from another store: stop all nodes, import, and start them with this one",
+            other.name, other.host
+        )));
+    }
     db.write(|tx| Box::pin(async move { facts::settle(tx, facts::STORE_ID, &new_uid()).await }))
         .await
 }
@@ -93,7 +104,7 @@ impl Registry {
     }
 
     /// Whether an import has begun and was not declared finished.
-    pub(crate) async fn is_importing(&self) -> Result<bool> {
+    pub async fn is_importing(&self) -> Result<bool> {
         let import = self.import().await?;
         Ok(import.is_some_and(|import| import.finished_at.is_none()))
     }
@@ -239,27 +250,14 @@ impl Registry {
                 "no import is open: there is nothing to finish".to_owned(),
             ));
         }
-        let stopped = || Error::Precondition("it was stopped; run it again to go on".to_owned());
-        loop {
-            let released = self.db().write(|tx| {
-                Box::pin(async move {
-                    let now = tx.now().await?;
-                    adopted::release(tx, BATCH, now).await
-                })
-            });
-            if released.await? == 0 {
-                break;
-            }
-            if cancel.is_cancelled() {
-                return Err(stopped());
-            }
-        }
         let mut steps = 0;
         while !self.let_go().await? {
             steps += 1;
             progress(steps * repositories::STEP as u64);
             if cancel.is_cancelled() {
-                return Err(stopped());
+                return Err(Error::Precondition(
+                    "it was stopped; run it again to go on".to_owned(),
+                ));
             }
         }
         Ok(())
@@ -274,6 +272,10 @@ impl Registry {
                     if let Some(repository) = repositories::find(tx, REPOSITORY).await?
                         && !repositories::delete_some(tx, &repository, None, now, now).await?
                     {
+                        return Ok(false);
+                    }
+                    // Last, so that nothing is let go of before the import is over but for this.
+                    if adopted::release(tx, BATCH, now).await? > 0 {
                         return Ok(false);
                     }
                     if let Some(project) = projects::find_name(tx, PROJECT).await? {

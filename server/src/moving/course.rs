@@ -142,6 +142,11 @@ impl Plan {
         {
             bail!("the contents are there already");
         }
+        if storage.is_some() && mover.registry.is_importing().await? {
+            bail!(
+                "an import is open, and what it has not read yet of the old registry's tree does not move: finish it first (`seawall import finish`)"
+            );
+        }
         let shown = (
             database.as_ref().map(|to| to.url.shown()),
             storage.as_ref().map(|to| to.url.shown()),

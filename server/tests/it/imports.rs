@@ -11,7 +11,7 @@ use self::old::{Old, files};
 use crate::{
     harness::{
         PASSWORD, Seawall,
-        image::{MANIFEST, content},
+        image::{MANIFEST, content, digest},
         server::{both, bucket_on},
         until,
     },
@@ -189,6 +189,11 @@ async fn finished(mut seawall: Seawall, old: &Old) {
     let check = seawall.try_run(&["check"], "");
     let told = String::from_utf8_lossy(&check.stdout).into_owned();
     assert!(told.contains("import finish"), "{told}");
+    let own = digest(b"own");
+    let path = format!("/v2/seawall-import/contents/blobs/uploads/?digest={own}");
+    let admin = seawall.admin();
+    let pushed = admin.request("POST", &path).body("own").send().await;
+    pushed.refused(403, "DENIED");
     answer(&seawall, &["import", "finish", "--yes"]);
     assert_eq!(answer(&seawall, &["gc"]).0["freed"], 3);
     let (scrubbed, _) = answer(&seawall, &["scrub"]);

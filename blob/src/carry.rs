@@ -1,6 +1,6 @@
 //! Content on its way from one store to another, checked while it goes.
 
-use std::pin::pin;
+use std::{io, pin::pin};
 
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt};
@@ -31,7 +31,7 @@ impl Store {
         }
         let reader = self.open_blob(digest, location, size).await?;
         let stream = reader.start(0..size, ReadMode::Copied).await?;
-        let stream = stream.map_err(|error| Error::Damaged(error.to_string()));
+        let stream = stream.map_err(|error| of_source(error, location));
         match &*to.kind() {
             Kind::Files(_) => to.receive(digest, there, stream).await,
             Kind::Objects(objects) => objects.receive(digest, there, size, stream).await,
@@ -60,4 +60,20 @@ impl Store {
         }
         carried
     }
+}
+
+/// What breaks a stream off. Only what says that the bytes themselves are gone is damage: a store that is away is asked again.
+fn of_source(error: io::Error, location: &str) -> Error {
+    let is_damage =
+        error.kind() == io::ErrorKind::UnexpectedEof || error.raw_os_error() == Some(libc::EIO);
+    if is_damage {
+        return Error::Damaged(error.to_string());
+    }
+    error
+        .downcast::<Error>()
+        .unwrap_or_else(|source| Error::Io {
+            what: "read",
+            path: location.to_owned(),
+            source,
+        })
 }

@@ -110,8 +110,9 @@ impl Store {
     /// From now on all handles of this store are of `other`. Reads that do not find something there look where it was before, until
     /// [`Store::forget_former`]; nothing else does.
     pub fn become_other(&self, other: &Self) {
-        let former = self.0.kind.swap(other.kind());
-        self.0.former.store(Some(former));
+        // First, so that nobody finds something in neither.
+        self.0.former.store(Some(self.kind()));
+        self.0.kind.store(other.kind());
         self.0.moves.fetch_add(1, Ordering::AcqRel);
     }
 

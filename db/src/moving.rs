@@ -28,6 +28,7 @@ use self::{
 use crate::{Config, Conn, Db, Inner, Opened, Tx, facts, migrate};
 
 pub use self::{
+    capture::unwatch,
     copy::target,
     finish::{Change, Finished, abort, change_store, seal, seal_alone, validate},
     rounds::Round,

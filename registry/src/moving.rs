@@ -1,7 +1,11 @@
 //! The registry while its contents go to another store. Between the bytes and their row no such change may come, so who publishes
 //! is waited for; and an upload that began in the store before begins anew.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use blob::Store;
 use db::{
@@ -51,7 +55,9 @@ pub struct Carrier {
     to: Store,
     /// What was carried, by number and by where it lay.
     done: HashSet<(BlobId, String)>,
-    pub carried: Carried,
+    /// What was not given back, and why: a push may heal it meanwhile.
+    lost: BTreeMap<BlobId, String>,
+    carried: Carried,
 }
 
 impl Registry {
@@ -95,12 +101,45 @@ impl Carrier {
             registry: registry.clone(),
             to,
             done: HashSet::new(),
+            lost: BTreeMap::new(),
             carried: Carried::default(),
         }
     }
 
     pub fn to(&self) -> &Store {
         &self.to
+    }
+
+    /// What was carried, and what was lost.
+    pub fn carried(&self) -> Carried {
+        Carried {
+            lost: self.lost.len() as u64,
+            examples: self.lost.values().take(NAMED).cloned().collect(),
+            ..self.carried.clone()
+        }
+    }
+
+    /// Contents that could not be carried: they are tried once more, for a push heals them without their rows saying so.
+    pub fn lost(&self) -> Vec<BlobId> {
+        self.lost.keys().copied().collect()
+    }
+
+    /// The same among these that lie where they should after all.
+    pub async fn healed(&self, contents: Vec<Blob>) -> Vec<Blob> {
+        let mut healed = Vec::new();
+        for blob in contents {
+            let is_lost = self.lost.contains_key(&blob.id);
+            let store = self.registry.store();
+            let there = !is_lost
+                || store
+                    .look(&blob.digest, &blob.location, blob.size)
+                    .await
+                    .is_ok();
+            if there {
+                healed.push(blob);
+            }
+        }
+        healed
     }
 
     /// Those among these that were not carried yet, from where they are.
@@ -125,6 +164,7 @@ impl Carrier {
         while let Some((blob, carried)) = running.next().await {
             match carried {
                 Ok(()) => {
+                    self.lost.remove(&blob.id);
                     self.carried.contents += 1;
                     self.carried.bytes += blob.size;
                 }
@@ -137,13 +177,12 @@ impl Carrier {
                     let reader = &mut *self.registry.db().reader().await?;
                     let now = moving::contents_of(reader, &[blob.id]).await?;
                     if now.iter().all(|now| now.location != blob.location) {
+                        self.lost.remove(&blob.id);
                         continue;
                     }
-                    self.carried.lost += 1;
-                    if self.carried.examples.len() < NAMED {
-                        let example = format!("{}: {error}", blob.digest);
-                        self.carried.examples.push(example);
-                    }
+                    let why = format!("{}: {error}", blob.digest);
+                    self.lost.insert(blob.id, why);
+                    continue;
                 }
                 Err(error) if error.is_full() => {
                     return Err(Error::StorageFull(

@@ -1,6 +1,7 @@
 //! What changes in the source meanwhile: triggers write down the keys of rows that came, went or changed, in the transaction
 //! that does it. They stand in the database, so that they outlive the process.
 
+use futures_util::future::BoxFuture;
 use model::{Error, Result, error::internal};
 
 use super::{
@@ -53,23 +54,31 @@ pub(super) async fn begin(db: &Db, tables: &[Table], begun: &Begun) -> Result<()
     Ok(())
 }
 
-/// On PostgreSQL a trigger waits for all who write to its table, and everybody else behind it: not for long, and again.
 async fn watch(db: &Db, table: &Table) -> Result<()> {
+    patiently(db, table, |tx, table| Box::pin(make(tx, table))).await
+}
+
+/// On PostgreSQL a trigger waits for all who use its table, and everybody else behind it: not for long, and again.
+async fn patiently(
+    db: &Db,
+    table: &Table,
+    work: for<'t> fn(&'t mut Tx, &'t Table) -> BoxFuture<'t, Result<()>>,
+) -> Result<()> {
     for _ in 0..ATTEMPTS {
-        let wanted = table.clone();
-        let made = db.write(move |tx| {
-            let table = wanted.clone();
-            Box::pin(async move { make(tx, &table).await })
+        let table = table.clone();
+        let done = db.write(move |tx| {
+            let table = table.clone();
+            Box::pin(async move { work(tx, &table).await })
         });
-        match made.await {
+        match done.await {
             Err(Error::Unavailable(error)) => {
-                tracing::debug!(%error, table = table.name, "a table is busy");
+                tracing::debug!(%error, "a table is busy");
             }
-            made => return made,
+            done => return done,
         }
     }
     Err(Error::Unavailable(anyhow::anyhow!(
-        "the table `{}` is too busy to be watched: try again later",
+        "the table `{}` is too busy: try again later",
         table.name
     )))
 }
@@ -149,19 +158,47 @@ fn for_postgres(table: &Table) -> String {
     )
 }
 
-/// The statements that take all of it away again.
-pub(super) fn removal(tables: &[Table], is_postgres: bool) -> String {
-    let each = |table: &Table| {
-        let (name, quoted) = (&table.name, quote(&table.name));
-        if is_postgres {
-            return format!(
-                "DROP TRIGGER IF EXISTS moved_{name}_insert ON {quoted}; DROP FUNCTION IF EXISTS moved_{name}();"
-            );
-        }
-        let drops = ["insert", "update", "delete"]
-            .map(|when| format!("DROP TRIGGER IF EXISTS moved_{name}_{when};"));
-        drops.concat()
+/// Takes away what a move that is over has left, a table at a time: each waits for all who use it.
+pub async fn unwatch(db: &Db) -> Result<()> {
+    let is_over = {
+        let mut reader = db.reader().await?;
+        find(&mut reader).await?.is_none() && is_watched(&mut reader).await?
     };
-    let text: String = tables.iter().map(each).collect();
-    text + "DROP TABLE IF EXISTS moved_rows;"
+    if !is_over {
+        return Ok(());
+    }
+    let tables = super::schema::tables(&mut *db.reader().await?).await?;
+    for table in tables.iter().filter(|table| table.has_key()) {
+        patiently(db, table, |tx, table| {
+            Box::pin(async move {
+                let text = removal(table, tx.locks_rows());
+                tx.batch(&text).await
+            })
+        })
+        .await?;
+    }
+    db.write(|tx| Box::pin(async move { tx.batch("DROP TABLE IF EXISTS moved_rows").await }))
+        .await
+}
+
+async fn is_watched(conn: &mut Conn) -> Result<bool> {
+    let sql = if conn.locks_rows() {
+        "SELECT 1 FROM pg_class WHERE relname = 'moved_rows' AND relnamespace = to_regnamespace(current_schema())"
+    } else {
+        "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'moved_rows'"
+    };
+    conn.exists(sql, &[]).await
+}
+
+/// The statements that take a table's triggers away again.
+pub(super) fn removal(table: &Table, is_postgres: bool) -> String {
+    let (name, quoted) = (&table.name, quote(&table.name));
+    if is_postgres {
+        return format!(
+            "SET LOCAL lock_timeout = '2s'; DROP TRIGGER IF EXISTS moved_{name}_insert ON {quoted}; DROP FUNCTION IF EXISTS moved_{name}()"
+        );
+    }
+    let drops = ["insert", "update", "delete"]
+        .map(|when| format!("DROP TRIGGER IF EXISTS moved_{name}_{when};"));
+    drops.concat()
 }

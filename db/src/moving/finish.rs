@@ -107,7 +107,8 @@ impl Moving {
     }
 }
 
-/// Marks a database as one that has gone elsewhere, and takes away what its move needed. Nobody uses it from now on.
+/// Marks a database as one that has gone elsewhere. Nobody uses it from now on; its triggers stay, for to take them away waits for
+/// whoever reads a table, a backup for instance.
 pub async fn seal(db: &Db, place: &str, _held: &Held) -> Result<()> {
     seal_alone(db, place).await
 }
@@ -115,11 +116,8 @@ pub async fn seal(db: &Db, place: &str, _held: &Held) -> Result<()> {
 /// The same of one that nobody has open.
 pub async fn seal_alone(db: &Db, place: &str) -> Result<()> {
     let mut own = Session::open(db, Access::Seal).await?;
-    let tables = super::schema::tables(&mut own.conn).await?;
     own.begin().await?;
     let conn = &mut own.conn;
-    conn.batch(&capture::removal(&tables, conn.locks_rows()))
-        .await?;
     conn.execute("DELETE FROM facts WHERE name = $1", &[MOVING.into()])
         .await?;
     conn.execute(
@@ -133,29 +131,23 @@ pub async fn seal_alone(db: &Db, place: &str) -> Result<()> {
 /// Ends a move that is not wanted any more: the database stays where it is.
 pub async fn abort(db: &Db) -> Result<Option<Begun>> {
     let found = capture::find(&mut *db.reader().await?).await?;
-    let tables = super::schema::tables(&mut *db.reader().await?).await?;
-    db.write(move |tx| {
-        let tables = tables.clone();
+    db.write(|tx| {
         Box::pin(async move {
-            let text = capture::removal(&tables, tx.locks_rows());
-            tx.batch(&text).await?;
             tx.execute("DELETE FROM facts WHERE name = $1", &[MOVING.into()])
                 .await
         })
     })
     .await?;
+    capture::unwatch(db).await?;
     Ok(found)
 }
 
-/// The database stays, its contents have gone to another store. Hold the writers.
+/// The database stays, its contents have gone to another store. Hold the writers, and let [`unwatch`] follow when they go on.
 pub async fn change_store(db: &Db, id: &str, _held: &Held) -> Result<()> {
     let mut own = Session::open(db, Access::Seal).await?;
-    let tables = super::schema::tables(&mut own.conn).await?;
     own.begin().await?;
     let conn = &mut own.conn;
     apply(conn, &Change::Store(id.to_owned())).await?;
-    conn.batch(&capture::removal(&tables, conn.locks_rows()))
-        .await?;
     conn.execute("DELETE FROM facts WHERE name = $1", &[MOVING.into()])
         .await?;
     own.end().await
@@ -166,6 +158,9 @@ async fn apply(conn: &mut Conn, change: &Change) -> Result<()> {
     let Change::Store(id) = change else {
         return Ok(());
     };
+    // What goes of bytes that were no good lies in the old store alone, and would go by the name of good ones in the new.
+    conn.execute("DELETE FROM blobs WHERE state = 2 AND generation < 0", &[])
+        .await?;
     conn.execute(
         "UPDATE blobs SET location = CASE WHEN generation = 0 THEN 'data' ELSE 'data.' || CAST(generation AS TEXT) END
           WHERE location <> 'data'",

@@ -9,22 +9,25 @@ use std::{
 use anyhow::{Context, Result, bail};
 use blob::Store;
 use db::{
-    Db,
-    moving::{self, Begun, Change, Moving, Progress},
-    nodes,
+    Db, facts,
+    moving::{self, Change, Moving, Progress},
 };
-use model::{
-    Error,
-    id::{BlobId, new_uid},
-};
+use model::{Error, id::BlobId};
 use registry::moving::Carrier;
-use tokio::{runtime::Handle, task::spawn_blocking, time::sleep};
+use tokio::{
+    runtime::Handle,
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
-use super::{Mover, Record, Report, of_coming, of_moved};
+use super::{
+    Mover, Record, Report, of_coming, of_moved,
+    plan::{Plan, expect_alone, open_store},
+};
 use crate::{
     boot::{self, DataDir},
-    config::{Config, Database, DatabaseUrl, Storage},
+    config::{Config, Database, DatabaseUrl},
 };
 
 /// Contents between two looks at what changed meanwhile.
@@ -34,6 +37,10 @@ const ROUNDS: usize = 30;
 /// A round that took no longer, and brought no more, is near enough.
 const NEAR: Duration = Duration::from_millis(500);
 const NEAR_ROWS: u64 = 1000;
+/// Until the database is asked again whether a move has happened.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// How long is carried while writers wait.
+const LAST_CARRY: Duration = Duration::from_secs(5);
 /// What is carried while writers wait.
 const LAST_BYTES: u64 = 64 << 20;
 /// How often the end is tried.
@@ -42,14 +49,6 @@ const ATTEMPTS: usize = 20;
 const LATER: Duration = Duration::from_secs(5);
 /// How long a read that learned where a content is just before finds it there.
 const FORMER: Duration = Duration::from_mins(1);
-
-/// Where to.
-struct Plan {
-    record: Record,
-    database: Option<Database>,
-    storage: Option<Storage>,
-    begun: Begun,
-}
 
 /// What is carried.
 struct Course<'a> {
@@ -88,7 +87,7 @@ pub(super) async fn run(mover: &Mover, to: Record, cancel: &CancellationToken) -
 }
 
 /// Gives up what has begun.
-pub(super) async fn abort(db: Db) -> model::Result<Option<Begun>> {
+pub(super) async fn abort(db: Db) -> model::Result<Option<moving::Begun>> {
     apart(move |handle| handle.block_on(moving::abort(&db))).await
 }
 
@@ -125,108 +124,30 @@ async fn apart<T: Send + 'static>(
         })
 }
 
-impl Plan {
-    async fn make(mover: &Mover, record: Record) -> Result<Self> {
-        let config = mover.config();
-        let place = record.place(&config.server.data)?;
-        let (database, storage) = (place.database, place.storage);
-        if database
-            .as_ref()
-            .is_some_and(|to| to.url == config.database.url)
-        {
-            bail!("the database is there already");
-        }
-        if storage
-            .as_ref()
-            .is_some_and(|to| to.url == config.storage.url)
-        {
-            bail!("the contents are there already");
-        }
-        if storage.is_some() && mover.registry.is_importing().await? {
-            bail!(
-                "an import is open, and what it has not read yet of the old registry's tree does not move: finish it first (`seawall import finish`)"
-            );
-        }
-        let shown = (
-            database.as_ref().map(|to| to.url.shown()),
-            storage.as_ref().map(|to| to.url.shown()),
-        );
-        let db = mover.registry.db();
-        let found = moving::begun(&mut *db.reader().await?).await?;
-        let begun = match found {
-            Some(found) if (&found.database, &found.storage) != (&shown.0, &shown.1) => {
-                let places = [found.database, found.storage];
-                let places: Vec<String> = places.into_iter().flatten().collect();
-                bail!(
-                    "a move to {} has begun: go on with that one, or end it with `seawall move --abort`",
-                    places.join(" and ")
-                )
-            }
-            Some(found) => found,
-            None => Begun {
-                id: new_uid(),
-                database: shown.0,
-                storage: shown.1,
-            },
-        };
-        Ok(Self {
-            record,
-            database,
-            storage,
-            begun,
-        })
-    }
-}
-
-/// Other nodes would go on writing where the registry was.
-async fn expect_alone(db: &Db, serves: bool) -> Result<()> {
-    if db.is_exclusive() {
-        return Ok(());
-    }
-    let alive = nodes::alive(db).await?;
-    let other = alive.iter().find(|node| !serves || node.name != db.node());
-    match other {
-        None => Ok(()),
-        Some(node) => bail!(
-            "the node `{}` on {} uses this database too: stop all nodes but one for the time of the move",
-            node.name,
-            node.host
-        ),
-    }
-}
-
-async fn open_store(mover: &Mover, storage: &Storage, begun: &Begun) -> Result<Store> {
-    let store = Store::open(storage.store(mover.outbound.clone()))
-        .await
-        .context("the store to move to cannot be used")?;
-    let coming = of_coming(&mover.store_id);
-    match store.identity().await? {
-        None if store.is_empty().await? => store.adopt(&coming).await?,
-        None => bail!(
-            "the store to move to is not empty, and was not made by seawall: name an empty one"
-        ),
-        Some(found) if found == coming => {}
-        Some(found) if found == mover.store_id => {
-            let record = Record::find(&mover.config().server.data)?;
-            let last = record.and_then(|record| record.contents_moved_by);
-            if last.as_ref() != Some(&begun.id) {
-                bail!("the store to move to is the one in use");
-            }
-            // This very move was killed in its last moment.
-            store.change_identity(&found, &coming).await?;
-        }
-        Some(found) => {
-            bail!("the store to move to is in use (it is `{found}`): name an empty one")
-        }
-    }
-    Ok(store)
-}
-
 /// Somebody took too long to let go: the others are not held up for him.
 async fn later<T>(why: &Error) -> Result<Option<T>> {
     tracing::info!(%why, "the end of the move is tried again");
     sleep(LATER).await;
     Ok(None)
+}
+
+/// Asks until the database says it: to go on in the wrong place would lose what is pushed there. A process that ends meanwhile leaves
+/// it to the next start, which asks too.
+async fn has_store_moved(mover: &Mover, db: &Db, id: &str) -> bool {
+    while !mover.end.is_cancelled() {
+        let found = async {
+            let mut reader = db.reader().await?;
+            facts::find(&mut reader, moving::STORE_MOVED).await
+        };
+        match found.await {
+            Ok(found) => return found.as_deref() == Some(id),
+            Err(error) => {
+                tracing::warn!(%error, "whether the contents have moved the database does not say");
+            }
+        }
+        sleep(ASK_AGAIN).await;
+    }
+    true
 }
 
 fn with_database(config: &Config, database: &Database) -> Config {
@@ -396,6 +317,8 @@ impl<'a> Course<'a> {
     /// The end, while writers are held; none when too much is left to carry. Answers how long they were.
     async fn end(&mut self) -> Result<Option<Duration>> {
         expect_alone(&self.db, self.mover.serves).await?;
+        let lost = self.carrier.as_ref().map(Carrier::lost);
+        self.carry(&lost.unwrap_or_default()).await?;
         self.mover.show("the last round", 0, None);
         let began = Instant::now();
         // Who publishes has a transaction before him, so first these.
@@ -413,11 +336,13 @@ impl<'a> Course<'a> {
                 return later(&error).await;
             }
         };
-        let changed = self.last_round(&held).await?;
+        let mut changed = self.last_round(&held).await?;
         let left = match &self.carrier {
             Some(carrier) => {
+                // What a push has brought back since is no loss, and its row need not have changed.
+                changed.extend(carrier.lost());
                 let contents = moving::contents_of(&mut *self.db.reader().await?, &changed).await?;
-                carrier.missing(contents)
+                carrier.healed(carrier.missing(contents)).await
             }
             None => Vec::new(),
         };
@@ -429,12 +354,21 @@ impl<'a> Course<'a> {
             return Ok(None);
         }
         if let Some(carrier) = &mut self.carrier {
-            carrier.carry(left).await?;
+            let Ok(carried) = timeout(LAST_CARRY, carrier.carry(left)).await else {
+                self.reopen().await?;
+                drop((held, still));
+                self.carry(&changed).await?;
+                return Ok(None);
+            };
+            carried?;
         }
         let data = self.mover.config().server.data;
         let former = Record::find(&data)?;
-        self.write_record(&data)?;
-        if let Err(error) = self.switch(&held).await {
+        let switched = match self.write_record(&data) {
+            Ok(()) => self.switch(&held).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = switched {
             // Nobody has used the new place, and writers go on in the old one: so must the next start.
             Record::put_back(former, &data)
                 .context("`moved.toml` names a place that is not in use: stop the server, delete the file, start it again")?;
@@ -517,7 +451,14 @@ impl<'a> Course<'a> {
         let (db, held) = (self.db.clone(), held.clone());
         let id = self.plan.begun.id.clone();
         let changed = apart(move |handle| handle.block_on(moving::change_store(&db, &id, &held)));
-        if let Err(error) = changed.await {
+        let changed = match changed.await {
+            // A COMMIT without an answer may have happened or not.
+            Err(error) if !has_store_moved(self.mover, &self.db, &self.plan.begun.id).await => {
+                Err(error)
+            }
+            _ => Ok(()),
+        };
+        if let Err(error) = changed {
             store.become_other(&self.before);
             if let Some(carrier) = &self.carrier {
                 let (own, coming) = (&self.mover.store_id, of_coming(&self.mover.store_id));
@@ -546,7 +487,7 @@ impl<'a> Course<'a> {
             ..Report::default()
         };
         if let Some(carrier) = &self.carrier {
-            let carried = carrier.carried.clone();
+            let carried = carrier.carried();
             (report.contents, report.bytes) = (carried.contents, carried.bytes);
             (report.lost, report.examples) = (carried.lost, carried.examples);
             let (own, gone) = (mover.store_id.as_str(), of_moved(&mover.store_id));
@@ -561,6 +502,9 @@ impl<'a> Course<'a> {
                 }
                 store.forget_former();
             });
+        }
+        if let Err(error) = moving::unwatch(&self.db).await {
+            tracing::warn!(%error, "the triggers of the move are still there; the next start takes them away");
         }
         mover.show("checking foreign keys", 0, None);
         if let Err(error) = validate(self.db.clone()).await {

@@ -2,6 +2,7 @@
 //! command that asked for it has gone away.
 
 mod course;
+mod plan;
 mod record;
 
 use std::{borrow::Cow, fs::File, sync::Arc};
@@ -105,6 +106,7 @@ impl Mover {
     /// before it could.
     async fn look_back(&self) -> Result<()> {
         self.tell_interrupted().await?;
+        moving::unwatch(&self.registry.db().in_background()).await?;
         let config = self.config();
         if config.moved.is_known {
             tracing::info!(

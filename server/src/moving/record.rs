@@ -87,9 +87,11 @@ impl Record {
             return before.write(data);
         }
         let path = file(data);
-        fs::remove_file(&path)
-            .and_then(|()| File::open(data)?.sync_all())
-            .with_context(|| format!("cannot remove `{}`", path.display()))
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.and_then(|()| File::open(data)?.sync_all()),
+        }
+        .with_context(|| format!("cannot remove `{}`", path.display()))
     }
 
     /// Writes the file, durably; nobody but its owner may read it.

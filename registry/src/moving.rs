@@ -75,10 +75,16 @@ impl Registry {
         if self.store().moves() == moves {
             return Ok(publishing);
         }
-        Err(Error::not_found(
-            What::Upload,
-            "the registry's contents were moved meanwhile: start this upload again",
-        ))
+        Err(moved())
+    }
+
+    /// Why an upload failed that began when the store had changed so often: whatever it stumbled over, it begins anew.
+    pub(crate) fn unless_moved(&self, moves: u64, error: Error) -> Error {
+        if self.store().moves() == moves {
+            return error;
+        }
+        tracing::debug!(%error, "an upload does not come along to another store");
+        moved()
     }
 
     /// Waits for all who publish, and holds the others until the answer is dropped.
@@ -93,6 +99,13 @@ impl Registry {
         let begun = moving::begun(&mut *self.db().reader().await?).await?;
         Ok(begun.is_some_and(|begun| begun.storage.is_some()))
     }
+}
+
+fn moved() -> Error {
+    Error::not_found(
+        What::Upload,
+        "the registry's contents were moved meanwhile: start this upload again",
+    )
 }
 
 impl Carrier {

@@ -85,7 +85,23 @@ impl Registry {
     where
         S: Stream<Item = Result<Bytes>> + Unpin + Send,
     {
-        let (sessions, store) = (&self.0.sessions, self.store().moves());
+        let store = self.store().moves();
+        let appended = self.append(target, caller, id, chunk, store).await;
+        appended.map_err(|error| self.unless_moved(store, error))
+    }
+
+    async fn append<S>(
+        &self,
+        target: &Target,
+        caller: &str,
+        id: &str,
+        chunk: Chunk<S>,
+        store: u64,
+    ) -> Result<u64>
+    where
+        S: Stream<Item = Result<Bytes>> + Unpin + Send,
+    {
+        let sessions = &self.0.sessions;
         let session = sessions.verify(id, target.name.borrowed(), caller)?;
         let turn = sessions.enter(&session.key).await?;
         let row = self.row(&session).await?;
@@ -120,7 +136,24 @@ impl Registry {
     where
         S: Stream<Item = Result<Bytes>> + Unpin + Send,
     {
-        let (sessions, store) = (&self.0.sessions, self.store().moves());
+        let store = self.store().moves();
+        let finished = self.finish(target, caller, id, digest, chunk, store).await;
+        finished.map_err(|error| self.unless_moved(store, error))
+    }
+
+    async fn finish<S>(
+        &self,
+        target: &Target,
+        caller: &str,
+        id: &str,
+        digest: &Digest,
+        chunk: Chunk<S>,
+        store: u64,
+    ) -> Result<()>
+    where
+        S: Stream<Item = Result<Bytes>> + Unpin + Send,
+    {
+        let sessions = &self.0.sessions;
         let session = sessions.verify(id, target.name.borrowed(), caller)?;
         let turn = sessions.enter(&session.key).await?;
         let row = self.row(&session).await?;

@@ -21,6 +21,8 @@ use tokio::{
 
 use crate::Registry;
 
+const COMING: &str = ".coming";
+const MOVED: &str = ".moved";
 /// How long who publishes waits for the end of a move.
 const HELD: Duration = Duration::from_secs(10);
 /// How long that waits for who publishes, while others wait behind it.
@@ -29,6 +31,32 @@ const GATE: Duration = Duration::from_secs(3);
 const AT_ONCE: usize = 8;
 /// Contents that could not be carried and are named.
 const NAMED: usize = 20;
+
+/// The identity of a store that contents are being moved to: no server uses it.
+pub fn of_coming(store_id: &str) -> String {
+    format!("{store_id}{COMING}")
+}
+
+/// The identity of a store whose contents have gone elsewhere.
+pub fn of_moved(store_id: &str) -> String {
+    format!("{store_id}{MOVED}")
+}
+
+/// An error where an identity says that the store is not the one to use.
+pub(crate) fn refuse_left(identity: &str) -> Result<()> {
+    if identity.ends_with(MOVED) {
+        return Err(Error::Precondition(
+            "the contents of this store were moved elsewhere: name that place in storage.url"
+                .to_owned(),
+        ));
+    }
+    if identity.ends_with(COMING) {
+        return Err(Error::Precondition(
+            "a move into this store has not come to its end: name the store that it comes from in storage.url".to_owned(),
+        ));
+    }
+    Ok(())
+}
 
 /// Held by each who brings bytes to their place and writes their row.
 pub(crate) type Publishing = Arc<RwLock<()>>;

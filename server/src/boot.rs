@@ -15,7 +15,10 @@ use db::{
 };
 use model::{name, time::Clock};
 use outbound::{Outbound, Trust};
-use registry::Registry;
+use registry::{
+    Registry,
+    moving::{of_coming, of_moved},
+};
 
 pub use self::data_dir::{DataDir, InUse};
 use crate::{
@@ -108,6 +111,7 @@ pub async fn open_to_rebuild(config: &Config) -> Result<Opened> {
     let data = DataDir::open(config)?;
     let outbound = config.outbound();
     let db = open_database(config, outbound.trust()).await?;
+    moving::refuse_moved(&db).await?;
     migrate_schema(&db).await?;
     // One that was interrupted goes on; a database that has lost nothing is not for this.
     let mut reader = db.reader().await?;
@@ -142,6 +146,7 @@ pub async fn open_to_import(config: &Config) -> Result<Opened> {
     }
     let data = DataDir::open(config)?;
     let db = open_database(config, outbound.trust()).await?;
+    moving::refuse_moved(&db).await?;
     migrate_schema(&db).await?;
     let key = open_key(&db, &config.server.secret_key_file).await?;
     let store_id = registry::import::prepare(&db, &store).await?;
@@ -296,11 +301,11 @@ async fn settle_identity(db: &Db, store: &Store, is_moved: bool) -> Result<Strin
     match (expected, found) {
         (Some(expected), Some(found)) if expected == found => Ok(expected),
         // A move ended between its last two steps; that the database names this store was looked at before.
-        (Some(expected), Some(found)) if found == moving::of_coming(&expected) && is_moved => {
+        (Some(expected), Some(found)) if found == of_coming(&expected) && is_moved => {
             store.change_identity(&found, &expected).await?;
             Ok(expected)
         }
-        (Some(expected), Some(found)) if found == moving::of_moved(&expected) => bail!(
+        (Some(expected), Some(found)) if found == of_moved(&expected) => bail!(
             "the contents of this store were moved elsewhere: storage.url should say where to (DATA/moved.toml has it)"
         ),
         (Some(expected), Some(found)) => {

@@ -11,7 +11,11 @@ const NAMED: usize = 100;
 
 /// Which timeline the database had when this node looked last.
 #[derive(Default)]
-pub struct Timeline(Option<i64>);
+pub struct Timeline {
+    known: Option<i64>,
+    /// Which database it was, by how often it has changed.
+    moves: u64,
+}
 
 impl Timeline {
     pub async fn follow(&mut self, db: &Db, auth: &Auth) -> Result<()> {
@@ -19,13 +23,17 @@ impl Timeline {
             return Ok(());
         };
         metrics::gauge!("seawall_database_timeline").set(now as f64);
-        if let Some(before) = self.0.filter(|before| *before != now) {
+        let moves = db.moves();
+        if moves != self.moves {
+            (self.known, self.moves) = (None, moves);
+        }
+        if let Some(before) = self.known.filter(|before| *before != now) {
             auth.forget_checks();
             let lost = db.lost_changes().await?;
             metrics::counter!("seawall_database_lost_changes_total").increment(lost.len() as u64);
             report(before, now, &lost);
         }
-        self.0 = Some(now);
+        self.known = Some(now);
         if compare_with_store(db, now).await? {
             tracing::warn!("database and store are compared: see `seawall job ls`");
         }

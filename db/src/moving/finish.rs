@@ -10,7 +10,7 @@ use super::{
     schema::{Table, quote},
     session::{Access, Session},
 };
-use crate::{Conn, Db};
+use crate::{Conn, Db, facts};
 
 /// Tables with more rows are not counted while writers wait.
 const COUNTED: i64 = 2_000_000;
@@ -60,9 +60,10 @@ impl Moving {
         }
         self.from.end().await?;
         let conn = &mut self.to.conn;
+        // Another server has other timelines.
         conn.execute(
-            "DELETE FROM facts WHERE name IN ($1, $2)",
-            &[MOVING.into(), MOVED_TO.into()],
+            "DELETE FROM facts WHERE name IN ($1, $2, $3)",
+            &[MOVING.into(), MOVED_TO.into(), facts::TIMELINE.into()],
         )
         .await?;
         apply(conn, change).await?;

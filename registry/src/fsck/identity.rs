@@ -4,7 +4,7 @@
 use db::{Db, facts};
 use model::{Error, Result};
 
-use crate::{Registry, store_error};
+use crate::{Registry, moving::refuse_left, store_error};
 
 impl Registry {
     /// An error unless the store carries the identity that the database knows.
@@ -36,6 +36,9 @@ impl Registry {
 /// without one (a directory of Docker's registry or of Harbor) gets one. Answers the identity.
 pub async fn adopt_store(db: &Db, store: &blob::Store) -> Result<String> {
     let found = store.identity().await.map_err(store_error)?;
+    if let Some(found) = &found {
+        refuse_left(found)?;
+    }
     let identity = found.clone().unwrap_or_else(model::id::new_uid);
     if found.is_none() {
         store.adopt(&identity).await.map_err(store_error)?;

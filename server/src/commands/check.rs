@@ -60,8 +60,8 @@ async fn look(args: &Args) -> Vec<Finding> {
     let (config, file) = match loaded {
         Ok((mut config, file)) => {
             // The database is not open yet that would say so too.
-            if let Some((_, storage)) = config.moved.storage.take() {
-                config.storage = *storage;
+            if let Some((_, storage)) = config.moved.storages.drain(..).next() {
+                config.storage = storage;
             }
             (config, file)
         }

@@ -76,10 +76,12 @@ pub struct Config {
 /// A registry that is elsewhere than its configuration says.
 #[derive(Clone, Debug, Default)]
 pub struct Moved {
-    /// Where the contents are, if the database names this move too.
-    pub storage: Option<(String, Box<Storage>)>,
-    /// Where the database was, by the configuration.
-    pub from: Option<Box<Database>>,
+    /// Where moves brought the contents, the newest first: the one that the database names too has come to its end.
+    pub storages: Vec<(String, Storage)>,
+    /// Where the contents were before, once it is known where they are.
+    pub left: Option<Box<Storage>>,
+    /// Where the database was: by the configuration, and before the last move.
+    pub from: Vec<Database>,
     /// Whether a record says what the configuration does.
     pub is_known: bool,
 }

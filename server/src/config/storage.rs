@@ -120,6 +120,26 @@ pub enum Sse {
 }
 
 impl Storage {
+    /// The place without what is secret in it: no other place is shown like this.
+    pub fn shown(&self) -> String {
+        let account = self.access_key.as_ref().filter(|_| self.is_of(Azure));
+        let swift = &self.swift;
+        let project = swift.project.as_ref().or(swift.project_id.as_ref());
+        [
+            self.endpoint.as_ref().map(|endpoint| endpoint.0.as_str()),
+            account.map(Secret::expose),
+            swift.auth_url.as_deref(),
+            project.map(String::as_str),
+        ]
+        .into_iter()
+        .flatten()
+        .fold(self.url.shown(), |shown, more| format!("{shown} ({more})"))
+    }
+
+    fn is_of(&self, wanted: Vendor) -> bool {
+        matches!(&self.url, StorageUrl::Bucket { vendor, .. } if *vendor == wanted)
+    }
+
     /// The directory, where the contents lie in one.
     pub fn directory(&self) -> Option<&std::path::Path> {
         match &self.url {

@@ -13,7 +13,7 @@ use db::{
     moving::{self, Change, Moving, Progress},
 };
 use model::{Error, id::BlobId};
-use registry::moving::Carrier;
+use registry::moving::{Carrier, of_coming, of_moved};
 use tokio::{
     runtime::Handle,
     task::spawn_blocking,
@@ -22,7 +22,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Mover, Record, Report, of_coming, of_moved,
+    Mover, Record, Report,
     plan::{Plan, expect_alone, open_store},
 };
 use crate::{
@@ -150,6 +150,14 @@ async fn has_store_moved(mover: &Mover, db: &Db, id: &str) -> bool {
     true
 }
 
+async fn record_in_force(db: &Db, data: &Path) -> Result<Option<Record>> {
+    let Some(record) = Record::find(data)? else {
+        return Ok(None);
+    };
+    let moved = facts::find(&mut *db.reader().await?, moving::STORE_MOVED).await?;
+    Ok(Some(record.in_force(moved.as_deref())))
+}
+
 fn with_database(config: &Config, database: &Database) -> Config {
     Config {
         database: database.clone(),
@@ -164,7 +172,7 @@ impl<'a> Course<'a> {
         let carrier = match &plan.storage {
             Some(storage) => Some(Carrier::new(
                 &mover.registry.in_background(),
-                open_store(mover, storage, &plan.begun).await?,
+                open_store(mover, storage).await?,
             )),
             None => None,
         };
@@ -363,14 +371,14 @@ impl<'a> Course<'a> {
             carried?;
         }
         let data = self.mover.config().server.data;
-        let former = Record::find(&data)?;
-        let switched = match self.write_record(&data) {
+        let former = record_in_force(&self.db, &data).await?;
+        let switched = match self.write_record(&data, former.as_ref()) {
             Ok(()) => self.switch(&held).await,
             Err(error) => Err(error),
         };
         if let Err(error) = switched {
             // Nobody has used the new place, and writers go on in the old one: so must the next start.
-            Record::put_back(former, &data)
+            self.take_back(&data, former)
                 .context("`moved.toml` names a place that is not in use: stop the server, delete the file, start it again")?;
             return Err(error);
         }
@@ -413,8 +421,8 @@ impl<'a> Course<'a> {
     }
 
     /// From here on the next start finds the new place: whole, and nothing was written to the old one since.
-    fn write_record(&self, data: &Path) -> Result<()> {
-        let mut record = Record::find(data)?.unwrap_or_default();
+    fn write_record(&self, data: &Path, former: Option<&Record>) -> Result<()> {
+        let mut record = former.cloned().unwrap_or_default();
         if let Some(database) = &self.plan.record.database {
             record.database = Some(database.clone());
         }
@@ -422,6 +430,17 @@ impl<'a> Course<'a> {
             record.storage = Some(storage.clone());
             record.contents_moved_by = Some(self.plan.begun.id.clone());
         }
+        record.before = former.cloned().map(Box::new);
+        record.write(data)
+    }
+
+    /// The database is where it was. Where the contents are it says itself, and the next attempt finds here whose the store is.
+    fn take_back(&self, data: &Path, former: Option<Record>) -> Result<()> {
+        if self.plan.storage.is_none() {
+            return Record::put_back(former, data);
+        }
+        let mut record = Record::find(data)?.unwrap_or_default();
+        record.database = former.and_then(|former| former.database);
         record.write(data)
     }
 

@@ -8,6 +8,7 @@ mod record;
 use std::{borrow::Cow, fs::File, sync::Arc};
 
 use anyhow::{Result, bail};
+use blob::Store;
 use db::{
     Db, facts, migrate,
     moving::{self, Target},
@@ -15,7 +16,7 @@ use db::{
 use model::Error;
 use outbound::Outbound;
 use parking_lot::Mutex;
-use registry::Registry;
+use registry::{Registry, moving::of_moved};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -23,18 +24,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use self::record::{Record, apply, given};
 use crate::{
     boot::{self, Opened},
-    config::{Config, DatabaseUrl},
+    config::{Config, Database, DatabaseUrl, Storage},
 };
-
-/// The identity of a store that contents are being moved to: no server uses it.
-pub fn of_coming(store_id: &str) -> String {
-    format!("{store_id}.coming")
-}
-
-/// The identity of a store whose contents have gone elsewhere.
-pub fn of_moved(store_id: &str) -> String {
-    format!("{store_id}.moved")
-}
 
 /// What `--json` prints, too.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +71,8 @@ pub struct Mover {
     end: CancellationToken,
     /// Of SQLite files beside which there is one.
     locks: Mutex<Vec<File>>,
+    /// One at a time watches, or takes away what watched.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Mover {
@@ -99,35 +92,46 @@ impl Mover {
             tasks: TaskTracker::new(),
             end: CancellationToken::new(),
             locks: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
         }
     }
 
-    /// Tells what the operator should know of a move that was; marks the database that was moved, should the process have been killed
-    /// before it could.
+    /// Tells what the operator should know of a move that was; marks what it has left, should the process have been killed before it
+    /// could.
     async fn look_back(&self) -> Result<()> {
         self.tell_interrupted().await?;
-        moving::unwatch(&self.registry.db().in_background()).await?;
+        {
+            let _turn = self.turn.lock().await;
+            moving::unwatch(&self.registry.db().in_background()).await?;
+        }
         let config = self.config();
         if config.moved.is_known {
             tracing::info!(
                 "`moved.toml` in the data directory says what the configuration does: it is not needed any more"
             );
         }
-        let Some(from) = &config.moved.from else {
-            return Ok(());
-        };
-        tracing::warn!(
-            configured = from.url.shown(),
-            used = config.database.url.shown(),
-            "the database was moved and the configuration does not say so yet: `moved.toml` in the data directory counts"
-        );
+        if let Some(left) = &config.moved.left {
+            self.mark_store(left).await?;
+        }
+        for from in &config.moved.from {
+            tracing::warn!(
+                former = from.url.shown(),
+                used = config.database.url.shown(),
+                "the database was moved: `moved.toml` in the data directory counts, as long as the configuration does not say so"
+            );
+            self.mark_database(&config, from).await?;
+        }
+        Ok(())
+    }
+
+    async fn mark_database(&self, config: &Config, from: &Database) -> Result<()> {
         if let DatabaseUrl::Sqlite(file) = &from.url
             && !file.exists()
         {
             return Ok(());
         }
         let was = Config {
-            database: (**from).clone(),
+            database: from.clone(),
             ..config.clone()
         };
         let was = boot::open_database(&was, self.outbound.trust()).await?;
@@ -136,12 +140,34 @@ impl Mover {
         Ok(sealed?)
     }
 
+    async fn mark_store(&self, left: &Storage) -> Result<()> {
+        if left
+            .directory()
+            .is_some_and(|directory| !directory.exists())
+        {
+            return Ok(());
+        }
+        let own = &self.store_id;
+        let store = Store::open(left.store(self.outbound.clone())).await?;
+        if store.identity().await?.as_ref() == Some(own) {
+            store.change_identity(own, &of_moved(own)).await?;
+            tracing::info!(
+                store = left.shown(),
+                "marked as one whose contents have gone elsewhere"
+            );
+        }
+        Ok(())
+    }
+
     /// Until `end`: then a move that runs is interrupted, and waited for.
     pub async fn run(self: Arc<Self>, end: CancellationToken) {
-        if let Err(error) = self.look_back().await {
-            tracing::debug!(%error, "what became of an earlier move is not known");
-        }
         self.finish_validation();
+        tokio::select! {
+            looked = self.look_back() => if let Err(error) = looked {
+                tracing::warn!(error = format!("{error:#}"), "what an earlier move has left could not be marked; the next start tries again");
+            },
+            () = end.cancelled() => {}
+        }
         end.cancelled().await;
         self.end.cancel();
         self.tasks.close();
@@ -189,7 +215,10 @@ impl Mover {
         });
         let (mover, seen) = (self.clone(), self.status.subscribe());
         self.tasks.spawn(async move {
-            let ended = course::run(&mover, to, &cancel).await;
+            let ended = {
+                let _turn = mover.turn.lock().await;
+                course::run(&mover, to, &cancel).await
+            };
             *mover.running.lock() = None;
             mover.status.send_modify(|status| match ended {
                 Ok(report) => {
@@ -243,6 +272,7 @@ impl Mover {
             // The sender lives as long as this.
             let _ = seen.wait_for(|status| status.state != "running").await;
         }
+        let _turn = self.turn.lock().await;
         let db = self.registry.db().in_background();
         let Some(begun) = course::abort(db).await? else {
             return Err(Error::Precondition(
@@ -293,13 +323,14 @@ pub async fn refuse_moved(db: &Db) -> Result<()> {
 
 /// The configuration with the contents where the database says they are; and whether a move brought them there.
 pub async fn settled<'a>(config: &'a Config, db: &Db) -> Result<(Cow<'a, Config>, bool)> {
-    let Some((id, storage)) = &config.moved.storage else {
-        return Ok((Cow::Borrowed(config), false));
-    };
-    let moved = facts::find(&mut *db.reader().await?, moving::STORE_MOVED).await?;
-    if moved.as_ref() != Some(id) {
+    if config.moved.storages.is_empty() {
         return Ok((Cow::Borrowed(config), false));
     }
+    let moved = facts::find(&mut *db.reader().await?, moving::STORE_MOVED).await?;
+    let mut places = config.moved.storages.iter();
+    let Some((_, storage)) = places.find(|(id, _)| moved.as_ref() == Some(id)) else {
+        return Ok((Cow::Borrowed(config), false));
+    };
     if storage.url != config.storage.url {
         tracing::warn!(
             configured = config.storage.url.shown(),
@@ -307,7 +338,12 @@ pub async fn settled<'a>(config: &'a Config, db: &Db) -> Result<(Cow<'a, Config>
             "the contents were moved and the configuration does not say so yet: `moved.toml` in the data directory counts"
         );
     }
+    let mut before = places.map(|(_, storage)| storage).chain([&config.storage]);
+    let left = before
+        .find(|before| before.shown() != storage.shown())
+        .cloned();
     let mut config = config.clone();
-    config.storage = (**storage).clone();
+    config.storage = storage.clone();
+    config.moved.left = left.map(Box::new);
     Ok((Cow::Owned(config), true))
 }

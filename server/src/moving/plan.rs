@@ -3,13 +3,15 @@
 use anyhow::{Context, Result, bail};
 use blob::Store;
 use db::{
-    Db,
+    Db, facts,
     moving::{self, Begun},
     nodes,
 };
 use model::id::new_uid;
 
-use super::{Mover, Record, of_coming};
+use registry::moving::of_coming;
+
+use super::{Mover, Record};
 use crate::config::{Database, Storage};
 
 /// Where to.
@@ -33,7 +35,7 @@ impl Plan {
         }
         if storage
             .as_ref()
-            .is_some_and(|to| to.url == config.storage.url)
+            .is_some_and(|to| to.shown() == config.storage.shown())
         {
             bail!("the contents are there already");
         }
@@ -44,7 +46,7 @@ impl Plan {
         }
         let shown = (
             database.as_ref().map(|to| to.url.shown()),
-            storage.as_ref().map(|to| to.url.shown()),
+            storage.as_ref().map(Storage::shown),
         );
         let db = mover.registry.db();
         let found = moving::begun(&mut *db.reader().await?).await?;
@@ -90,7 +92,7 @@ pub(super) async fn expect_alone(db: &Db, serves: bool) -> Result<()> {
     }
 }
 
-pub(super) async fn open_store(mover: &Mover, storage: &Storage, begun: &Begun) -> Result<Store> {
+pub(super) async fn open_store(mover: &Mover, storage: &Storage) -> Result<Store> {
     let store = Store::open(storage.store(mover.outbound.clone()))
         .await
         .context("the store to move to cannot be used")?;
@@ -102,12 +104,9 @@ pub(super) async fn open_store(mover: &Mover, storage: &Storage, begun: &Begun) 
         ),
         Some(found) if found == coming => {}
         Some(found) if found == mover.store_id => {
-            let record = Record::find(&mover.config().server.data)?;
-            let last = record.and_then(|record| record.contents_moved_by);
-            if last.as_ref() != Some(&begun.id) {
+            if !was_tried(mover, storage).await? {
                 bail!("the store to move to is the one in use");
             }
-            // This very move was killed in its last moment.
             store.change_identity(&found, &coming).await?;
         }
         Some(found) => {
@@ -115,4 +114,17 @@ pub(super) async fn open_store(mover: &Mover, storage: &Storage, begun: &Begun) 
         }
     }
     Ok(store)
+}
+
+/// Whether a move to this very place ended in its last moment, and the database says that the contents are not there.
+async fn was_tried(mover: &Mover, storage: &Storage) -> Result<bool> {
+    let data = mover.config().server.data;
+    let Some(record) = Record::find(&data)? else {
+        return Ok(false);
+    };
+    let db = mover.registry.db();
+    let moved = facts::find(&mut *db.reader().await?, moving::STORE_MOVED).await?;
+    let place = record.place(&data)?.storage;
+    Ok(record.contents_moved_by != moved
+        && place.is_some_and(|place| place.shown() == storage.shown()))
 }

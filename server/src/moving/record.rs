@@ -24,6 +24,8 @@ pub struct Record {
     pub contents_moved_by: Option<String>,
     pub database: Option<toml::Table>,
     pub storage: Option<toml::Table>,
+    /// What counted before the last move, which may have been interrupted at its end.
+    pub before: Option<Box<Record>>,
 }
 
 /// The same, understood.
@@ -44,17 +46,18 @@ impl Record {
             Some(_) => bail!("`{name}` is not a section"),
         };
         Ok(Self {
-            contents_moved_by: None,
             database: section("database")?,
             storage: section("storage")?,
+            ..Self::default()
         })
     }
 
     /// Reads the sections as a configuration's, with paths below this data directory.
     pub fn place(&self, data: &Path) -> Result<Place> {
         let sections = Self {
-            contents_moved_by: None,
-            ..self.clone()
+            database: self.database.clone(),
+            storage: self.storage.clone(),
+            ..Self::default()
         };
         let text = toml::to_string(&sections).context("writing down where to move to")?;
         let read = Config::load(Sources::of_text("the place to move to", text, data))?;
@@ -79,6 +82,18 @@ impl Record {
             )
         })?;
         Ok(Some(record))
+    }
+
+    /// What of it counts where the database names this move as the last that brought contents.
+    pub fn in_force(mut self, moved_by: Option<&str>) -> Self {
+        let before = self.before.take().map(|before| *before);
+        let is_done =
+            |record: &Self| moved_by.is_some() && record.contents_moved_by.as_deref() == moved_by;
+        if !is_done(&self) {
+            let before = before.filter(is_done).unwrap_or_default();
+            (self.contents_moved_by, self.storage) = (before.contents_moved_by, before.storage);
+        }
+        self
     }
 
     /// As it was before, durably.
@@ -124,19 +139,30 @@ pub fn apply(mut config: Config) -> Result<Config> {
     let Some(record) = Record::find(&config.server.data)? else {
         return Ok(config);
     };
-    let place = record.place(&config.server.data)?;
+    let data = config.server.data.clone();
+    let place = record.place(&data)?;
     let is_there = place
         .storage
         .as_ref()
         .is_none_or(|storage| storage.url == config.storage.url);
+    let mut former = Vec::new();
     if let Some(database) = place.database {
-        let before = std::mem::replace(&mut config.database, database);
-        if before.url != config.database.url {
-            config.moved.from = Some(Box::new(before));
-        }
+        former.push(std::mem::replace(&mut config.database, database));
     }
-    config.moved.is_known = is_there && config.moved.from.is_none();
-    config.moved.storage = record.contents_moved_by.zip(place.storage.map(Box::new));
+    let moved = &mut config.moved;
+    moved
+        .storages
+        .extend(record.contents_moved_by.zip(place.storage));
+    if let Some(before) = record.before {
+        let place = before.place(&data)?;
+        former.extend(place.database);
+        moved
+            .storages
+            .extend(before.contents_moved_by.zip(place.storage));
+    }
+    former.retain(|database| database.url != config.database.url);
+    moved.is_known = is_there && former.is_empty();
+    moved.from = former;
     Ok(config)
 }
 

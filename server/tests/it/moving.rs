@@ -1,5 +1,7 @@
 //! Registries that go elsewhere while they are used: from one machine to PostgreSQL and a bucket, and back.
 
+mod killed;
+
 use std::{
     fs,
     process::Output,
@@ -435,68 +437,6 @@ fn contents_alone_go_from_a_directory_to_one_bucket_and_another_while_they_are_p
         for crowd in &crowds {
             crowd.check(&seawall.admin()).await;
         }
-        fsck(&seawall);
-        seawall.stop();
-    });
-}
-
-#[test]
-fn a_move_that_was_killed_goes_on_where_it_was() {
-    let (Some(s3), Some(postgres)) = (testkit::s3(), testkit::postgres()) else {
-        return;
-    };
-    let database = postgres.fresh_database();
-    let storage = bucket(&s3);
-    run(async {
-        let mut seawall = Seawall::start_alone(&[]);
-        let mut images = Vec::new();
-        for number in 0..50 {
-            let seed = format!("killed-{number}");
-            let image = Image::with_layer(&seed, content(&seed, 5 * MIB));
-            seawall.admin().push("library/app", &seed, &image).await;
-            images.push((seed, image));
-        }
-        let there = written(
-            &seawall,
-            "there.toml",
-            Some(&database.url()),
-            &pairs(&storage),
-        );
-        let state = |seawall: &Seawall| -> Value {
-            serde_json::from_str(&seawall.run(&["move", "--status", "--json"])).expect("JSON")
-        };
-        for doing in ["", "contents"] {
-            let mut command = seawall.spawn(&["move", "--to-config", &there]);
-            let mut seen = Value::Null;
-            until("it has begun", async || {
-                seen = state(&seawall);
-                let text = seen["doing"].as_str().unwrap_or_default();
-                let is_under_way = seen["done"].as_u64() > Some(0);
-                text.starts_with(doing) && is_under_way
-            })
-            .await;
-            seawall.kill();
-            let _ = command.wait();
-            eprintln!("killed at {seen}");
-            seawall.launch();
-            assert_eq!(state(&seawall)["state"], "interrupted");
-            let late = Image::new(&format!("late-{doing}"));
-            seawall.admin().push("library/late", "v1", &late).await;
-            images.push(("library/late".to_owned(), late));
-        }
-        let other = written(
-            &seawall,
-            "other.toml",
-            None,
-            &[("url", "file://DATA/other")],
-        );
-        refused(&move_to(&seawall, &other), "has begun");
-        moved(&move_beside(&seawall, &there));
-        for (tag, image) in images.iter().filter(|(tag, _)| tag.starts_with("killed")) {
-            seawall.admin().pull("library/app", tag, image).await;
-        }
-        let (_, late) = images.last().expect("pushed");
-        seawall.admin().pull("library/late", "v1", late).await;
         fsck(&seawall);
         seawall.stop();
     });

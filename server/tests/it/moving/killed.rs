@@ -1,0 +1,158 @@
+//! Moves whose server was killed on the way.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::{MIB, bucket, fsck, move_beside, move_to, moved, pairs, refused, written};
+use crate::{
+    harness::{Image, Seawall, image::content, until},
+    nodes::run,
+};
+
+#[test]
+fn a_move_that_was_killed_goes_on_where_it_was() {
+    let (Some(s3), Some(postgres)) = (testkit::s3(), testkit::postgres()) else {
+        return;
+    };
+    let database = postgres.fresh_database();
+    let storage = bucket(&s3);
+    run(async {
+        let mut seawall = Seawall::start_alone(&[]);
+        let mut images = Vec::new();
+        for number in 0..50 {
+            let seed = format!("killed-{number}");
+            let image = Image::with_layer(&seed, content(&seed, 5 * MIB));
+            seawall.admin().push("library/app", &seed, &image).await;
+            images.push((seed, image));
+        }
+        let there = written(
+            &seawall,
+            "there.toml",
+            Some(&database.url()),
+            &pairs(&storage),
+        );
+        let state = |seawall: &Seawall| -> Value {
+            serde_json::from_str(&seawall.run(&["move", "--status", "--json"])).expect("JSON")
+        };
+        for doing in ["", "contents"] {
+            let mut command = seawall.spawn(&["move", "--to-config", &there]);
+            let mut seen = Value::Null;
+            until("it has begun", async || {
+                seen = state(&seawall);
+                let text = seen["doing"].as_str().unwrap_or_default();
+                let is_under_way = seen["done"].as_u64() > Some(0);
+                text.starts_with(doing) && is_under_way
+            })
+            .await;
+            seawall.kill();
+            let _ = command.wait();
+            eprintln!("killed at {seen}");
+            seawall.launch();
+            assert_eq!(state(&seawall)["state"], "interrupted");
+            let late = Image::new(&format!("late-{doing}"));
+            seawall.admin().push("library/late", "v1", &late).await;
+            images.push(("library/late".to_owned(), late));
+        }
+        let other = written(
+            &seawall,
+            "other.toml",
+            None,
+            &[("url", "file://DATA/other")],
+        );
+        refused(&move_to(&seawall, &other), "has begun");
+        moved(&move_beside(&seawall, &there));
+        for (tag, image) in images.iter().filter(|(tag, _)| tag.starts_with("killed")) {
+            seawall.admin().pull("library/app", tag, image).await;
+        }
+        let (_, late) = images.last().expect("pushed");
+        seawall.admin().pull("library/late", "v1", late).await;
+        fsck(&seawall);
+        seawall.stop();
+    });
+}
+
+/// A database beside its server.
+fn opened(seawall: &Seawall, file: &str) -> rusqlite::Connection {
+    rusqlite::Connection::open(seawall.data().join(file)).expect("the database opens")
+}
+
+#[test]
+fn what_a_kill_in_the_last_moment_has_left_is_mended() {
+    run(async {
+        let mut seawall = Seawall::start_alone(&[]);
+        let image = Image::new("first");
+        seawall.admin().push("library/app", "v1", &image).await;
+        seawall.stop();
+        let store = |name: &str| {
+            let url = format!("file://DATA/{name}");
+            written(&seawall, &format!("{name}.toml"), None, &[("url", &url)])
+        };
+        let (second, third) = (store("second"), store("third"));
+        let mark = |name: &str| seawall.data().join(name).join("store-id");
+        moved(&move_to(&seawall, &second));
+        let own = fs::read_to_string(mark("second")).expect("an identity");
+
+        // Killed when the next store had its identity and the database did not say so yet.
+        let record = seawall.data().join("moved.toml");
+        let before = fs::read_to_string(&record).expect("a record");
+        let mut torn: toml::Table = before.parse().expect("TOML");
+        torn.insert("before".to_owned(), toml::Value::Table(torn.clone()));
+        torn.insert("contents_moved_by".to_owned(), "killed".into());
+        torn["storage"]["url"] = "file://DATA/third".into();
+        fs::write(&record, torn.to_string()).expect("written");
+        let blobs = seawall.data().join("third/docker/registry/v2/blobs");
+        fs::create_dir_all(blobs).expect("made");
+        fs::copy(mark("second"), mark("third")).expect("copied");
+        let (mark_second, data) = (mark("second"), seawall.data().to_owned());
+        seawall.launch();
+        seawall.admin().pull("library/app", "v1", &image).await;
+        let later = Image::new("later");
+        seawall.admin().push("library/app", "v2", &later).await;
+        seawall.stop();
+        moved(&move_to(&seawall, &third));
+        let moved_on = fs::read_to_string(&mark_second).expect("an identity");
+        assert!(moved_on.contains(".moved"), "{moved_on}");
+
+        // Killed before the store that contents came from was marked.
+        fs::write(&mark_second, &own).expect("written");
+        seawall.launch();
+        until("it is marked", async || {
+            fs::read_to_string(&mark_second).expect("an identity") == moved_on
+        })
+        .await;
+        seawall.stop();
+        // And before the database was.
+        for (name, from) in [("fourth", "seawall.sqlite"), ("fifth", "fourth.sqlite")] {
+            let url = format!("sqlite:DATA/{name}.sqlite");
+            let to = written(&seawall, &format!("{name}-db.toml"), Some(&url), &[]);
+            moved(&move_to(&seawall, &to));
+            let place = format!("sqlite:{}", data.join(format!("{name}.sqlite")).display());
+            let begun = json!({ "id": "x", "database": place, "storage": null });
+            let sealed = opened(&seawall, from);
+            let fact = "UPDATE facts SET name = 'moving', value = ?1 WHERE name = 'moved_to'";
+            let changed = sealed.execute(fact, [begun.to_string()]).expect("changed");
+            assert_eq!(changed, 1, "{from}");
+            seawall.launch();
+            until("it is marked", async || {
+                let sql = "SELECT COUNT(*) FROM facts WHERE name = 'moved_to'";
+                let marked: i64 = sealed.query_row(sql, [], |row| row.get(0)).expect("read");
+                marked == 1
+            })
+            .await;
+            for (tag, image) in [("v1", &image), ("v2", &later)] {
+                seawall.admin().pull("library/app", tag, image).await;
+            }
+            seawall.stop();
+        }
+        // A store that was left is no ground for a rebuild.
+        fs::remove_file(&record).expect("removed");
+        for name in ["seawall", "fourth", "fifth"] {
+            fs::remove_file(data.join(format!("{name}.sqlite"))).expect("removed");
+        }
+        refused(
+            &seawall.try_run(&["fsck", "--rebuild"], ""),
+            "were moved elsewhere",
+        );
+    });
+}

@@ -143,6 +143,8 @@ impl<P: Fn(&CollectProgress) + Send + Sync> Run<'_, P> {
     async fn claim(&mut self) -> Result<()> {
         let mut after = BlobId(0);
         while !self.cancel.is_cancelled() {
+            // Where a row says that bytes lie, they do not lie in another store.
+            let _publishing = self.registry.publishing().await?;
             let condemned = {
                 let reader = &mut *self.registry.db().reader().await?;
                 blobs::in_state(reader, State::Condemned, after, BATCH).await?
@@ -169,6 +171,7 @@ impl<P: Fn(&CollectProgress) + Send + Sync> Run<'_, P> {
         };
         let mut after = BlobId(0);
         while !self.cancel.is_cancelled() {
+            let _publishing = self.registry.publishing().await?;
             let at = self.registry.db().now().await?;
             let claimed = {
                 let reader = &mut *self.registry.db().reader().await?;
@@ -225,6 +228,7 @@ impl<P: Fn(&CollectProgress) + Send + Sync> Run<'_, P> {
     /// Clears the places of what went an hour ago once more, and forgets what was cleared an hour ago: see `db::blobs::tombstones`.
     async fn bury(&mut self) -> Result<()> {
         while !self.cancel.is_cancelled() {
+            let _publishing = self.registry.publishing().await?;
             let at = self.registry.db().now().await?;
             let old = {
                 let reader = &mut *self.registry.db().reader().await?;

@@ -10,7 +10,7 @@ use db::{
 use model::Result;
 use oci::digest::Digest;
 
-use super::{Left, Run};
+use super::{Left, Run, store::expect_open};
 use crate::store_error;
 
 /// Contents in one transaction.
@@ -84,6 +84,7 @@ impl Run<'_> {
             .write(move |tx| {
                 let (holder, new) = (holder.clone(), new.clone());
                 Box::pin(async move {
+                    expect_open(tx).await?;
                     let now = tx.now().await?;
                     let (mut adopted, mut bytes) = (0, 0);
                     let digests: Vec<Digest> = new.iter().map(|found| found.digest).collect();

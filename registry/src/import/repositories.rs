@@ -12,7 +12,11 @@ use db::{
 use model::{Error, Result, id::ProjectId, name::ProjectName, time::Timestamp};
 use oci::digest::Digest;
 
-use super::{Left, Run, Source, store::OWNER, time_of};
+use super::{
+    Left, Run, Source,
+    store::{OWNER, expect_open},
+    time_of,
+};
 use crate::{push::Target, store_error};
 
 /// Entries that are dealt with at once.
@@ -267,6 +271,7 @@ impl Run<'_> {
             .write(move |tx| {
                 let (target, digests) = (target.clone(), digests.clone());
                 Box::pin(async move {
+                    expect_open(tx).await?;
                     let now = tx.now().await?;
                     let repository = target.ensure(tx, now).await?;
                     if digests.is_empty() {

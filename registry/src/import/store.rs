@@ -33,6 +33,9 @@ pub struct Import {
     pub begun_at: String,
     /// When a run last came to its end and had seen everything.
     pub complete_at: Option<String>,
+    /// It was declared finished, and what it holds is being let go of: nothing is added any more.
+    #[serde(default)]
+    pub is_ending: bool,
     pub finished_at: Option<String>,
 }
 
@@ -135,6 +138,12 @@ impl Registry {
                 let now = tx.now().await?;
                 let before = read(facts::find(tx, facts::IMPORT).await?)?;
                 let is_open = before.as_ref().is_some_and(|one| one.finished_at.is_none());
+                if before.as_ref().is_some_and(|one| is_open && one.is_ending) {
+                    return Err(Error::Precondition(
+                        "an import is being finished: `seawall import finish` goes on with that"
+                            .to_owned(),
+                    ));
+                }
                 if let Some(other) = before.filter(|one| is_open && one.source != source) {
                     return Err(Error::Precondition(format!(
                         "an import of another kind ({}) is open: `seawall import finish` ends it",
@@ -159,6 +168,7 @@ impl Registry {
                         source,
                         begun_at: now.rfc3339(),
                         complete_at: None,
+                        is_ending: false,
                         finished_at: None,
                     };
                     write(tx, &import).await?;
@@ -181,7 +191,7 @@ impl Registry {
             .write(|tx| {
                 Box::pin(async move {
                     let now = tx.now().await?;
-                    if let Some(mut import) = read(facts::find(tx, facts::IMPORT).await?)? {
+                    if let Some(mut import) = read(facts::lock(tx, facts::IMPORT).await?)? {
                         import.complete_at = Some(now.rfc3339());
                         write(tx, &import).await?;
                     }
@@ -250,6 +260,7 @@ impl Registry {
                 "no import is open: there is nothing to finish".to_owned(),
             ));
         }
+        self.end_import().await?;
         let mut steps = 0;
         while !self.let_go().await? {
             steps += 1;
@@ -261,6 +272,20 @@ impl Registry {
             }
         }
         Ok(())
+    }
+
+    async fn end_import(&self) -> Result<()> {
+        self.db()
+            .write(|tx| {
+                Box::pin(async move {
+                    if let Some(mut import) = read(facts::lock(tx, facts::IMPORT).await?)? {
+                        import.is_ending = true;
+                        write(tx, &import).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await
     }
 
     /// One step of ending the import's repository; true after the last, with which the import is finished.
@@ -282,7 +307,7 @@ impl Registry {
                         trash::projects::end_things(tx, project.id, now).await?;
                         projects::delete(tx, &project, now).await?;
                     }
-                    if let Some(mut import) = read(facts::find(tx, facts::IMPORT).await?)? {
+                    if let Some(mut import) = read(facts::lock(tx, facts::IMPORT).await?)? {
                         import.finished_at = Some(now.rfc3339());
                         write(tx, &import).await?;
                     }
@@ -301,6 +326,17 @@ impl Registry {
         }
         Ok(())
     }
+}
+
+/// Called first by whoever adds to what the import holds: somebody else may have declared it finished.
+pub(super) async fn expect_open(tx: &mut Tx) -> Result<()> {
+    let import = read(facts::lock(tx, facts::IMPORT).await?)?;
+    if import.is_some_and(|import| !import.is_ending && import.finished_at.is_none()) {
+        return Ok(());
+    }
+    Err(Error::Unavailable(anyhow::anyhow!(
+        "the import was declared finished meanwhile: start it again when that has ended"
+    )))
 }
 
 impl Source {

@@ -7,12 +7,14 @@ use std::{
 };
 
 use db::{artifacts, blobs::State, projects, repositories, tags};
+use model::Error;
 use oci::name::RepoName;
 use tokio_util::sync::CancellationToken;
 
 use self::tree::{CONFIG, Tree, into, on_tree};
 use super::{
-    ImportOptions, ImportReport, Left, PROJECT, REPOSITORY, Rules, Source, prepare, survey,
+    ImportOptions, ImportReport, Left, PROJECT, REPOSITORY, Rules, Source, prepare,
+    store::expect_open, survey,
 };
 use crate::{
     fsck::{FsckOptions, Kind},
@@ -135,6 +137,20 @@ fn nothing_is_collected_before_the_import_is_finished_and_then_what_nothing_name
             let holder: RepoName = REPOSITORY.parse().unwrap();
             assert!(tree.registry.delete_repository(&holder).await.is_err());
             assert!(tree.registry.delete_blob(&holder, &lonely).await.is_err());
+
+            // Once it is being finished nothing is added any more.
+            let stopped = CancellationToken::new();
+            stopped.cancel();
+            let stopped = tree.registry.finish_import(&stopped, |_| ()).await;
+            assert!(stopped.unwrap_err().to_string().contains("stopped"));
+            let begun = tree.registry.begin_import(Source::Docker).await;
+            assert!(begun.unwrap_err().to_string().contains("being finished"));
+            let added = world
+                .database
+                .db
+                .write(|tx| Box::pin(expect_open(tx)))
+                .await;
+            assert!(matches!(added, Err(Error::Unavailable(_))), "{added:?}");
 
             tree.finish().await;
             // The image, its layer and its config stay; what the other had alone, and what nobody named, goes.

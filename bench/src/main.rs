@@ -65,6 +65,9 @@ struct Options {
     /// Push small blobs by POST, PATCH, PUT instead of POST, PUT
     #[arg(long)]
     patch: bool,
+    /// Contents in the S3 server that `TEST_S3` names as `ENDPOINT ID SECRET`; servers that take no bucket are left out
+    #[arg(long)]
+    s3: bool,
     /// Also write all figures to this file
     #[arg(long)]
     json: Option<PathBuf>,
@@ -74,7 +77,18 @@ fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let cleanup = Cleanup::default();
     cleanup.on_signals()?;
-    let (servers, left_out) = find_servers(&options);
+    let (mut servers, mut left_out) = find_servers(&options);
+    if options.s3 {
+        let s3 = testkit::s3()
+            .context("`TEST_S3` names no server: run it through testkit/with-s3.sh")?;
+        servers.retain_mut(|server| {
+            server.s3 = Some(s3.clone());
+            if !server.kind.has_buckets() {
+                left_out.push(format!("{}: no bucket", server.kind.name()));
+            }
+            server.kind.has_buckets()
+        });
+    }
     let workspace = Workspace::create(&options.dir, &cleanup)?;
     let scale = if options.quick {
         Scale::quick()

@@ -60,6 +60,16 @@ impl Kind {
         matches!(self, Self::Seawall | Self::SeawallPostgres)
     }
 
+    /// Whether contents may lie in a bucket of S3.
+    pub fn has_buckets(self) -> bool {
+        match self {
+            Self::Seawall | Self::SeawallPostgres | Self::Distribution | Self::DockerRegistry => {
+                true
+            }
+            Self::Zot | Self::Angos | Self::Nginx => false,
+        }
+    }
+
     fn programs(self) -> &'static [&'static str] {
         match self {
             Self::Seawall | Self::SeawallPostgres => &["seawall"],
@@ -86,6 +96,9 @@ pub struct Server {
     pub kind: Kind,
     pub program: PathBuf,
     pub version: String,
+    /// Where its contents lie in the place of its directory.
+    #[serde(skip)]
+    pub s3: Option<testkit::S3>,
 }
 
 impl Server {
@@ -109,6 +122,7 @@ impl Server {
             kind,
             program,
             version,
+            s3: None,
         }
     }
 

@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::Context;
 use serde_json::json;
+use testkit::S3;
 
 use super::{Kind, Server};
 use crate::{POSTGRES, content::digest};
@@ -43,12 +44,26 @@ pub(super) fn command(
             if server.kind == Kind::SeawallPostgres {
                 command.env("SEAWALL_DATABASE__URL", database(directory)?);
             }
+            if let Some(s3) = &server.s3 {
+                let bucket = bucket(directory, s3)?;
+                command.env("SEAWALL_STORAGE__URL", format!("s3://{bucket}/registry"));
+                command.env("SEAWALL_STORAGE__ENDPOINT", &s3.endpoint);
+                command.env("SEAWALL_STORAGE__ACCESS_KEY", &s3.id);
+                command.env("SEAWALL_STORAGE__SECRET_KEY", &s3.secret);
+            }
         }
         Kind::Distribution | Kind::DockerRegistry => {
+            let storage = match &server.s3 {
+                Some(s3) => in_bucket(&bucket(directory, s3)?, s3),
+                None => format!(
+                    "filesystem: {{rootdirectory: {}}}",
+                    directory.join("data").display()
+                ),
+            };
             command.arg("serve").arg(write(
                 directory,
                 "config.yml",
-                &distribution(directory, address),
+                &distribution(&storage, address),
             )?);
             // Version 3 would send traces to a collector that is not there.
             command.env("OTEL_TRACES_EXPORTER", "none");
@@ -104,21 +119,47 @@ fn database(directory: &Path) -> anyhow::Result<String> {
     Ok(format!("{server}/{name}"))
 }
 
+/// A bucket of the directory's own, made anew when the directory is new.
+fn bucket(directory: &Path, s3: &S3) -> anyhow::Result<String> {
+    let known = directory.join("bucket");
+    if let Ok(name) = fs::read_to_string(&known) {
+        return Ok(name);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let name = runtime.block_on(s3.fresh_bucket());
+    fs::write(known, &name)?;
+    Ok(name)
+}
+
+/// Clients are not sent to the bucket, as Seawall does not by default either. Debian's version 2 takes a host without its scheme.
+fn in_bucket(bucket: &str, s3: &S3) -> String {
+    let S3 {
+        endpoint,
+        id,
+        secret,
+    } = s3;
+    format!(
+        "s3: {{region: us-east-1, regionendpoint: '{endpoint}', accesskey: {id}, secretkey: {secret}, bucket: {bucket}, forcepathstyle: true, secure: false}}
+  redirect: {{disable: true}}"
+    )
+}
+
 /// Docker's registry syncs what it commits without being asked. The cache is the one that its image turns on.
-fn distribution(directory: &Path, address: SocketAddr) -> String {
+fn distribution(storage: &str, address: SocketAddr) -> String {
     format!(
         "version: 0.1
 log: {{level: error, accesslog: {{disabled: true}}}}
 storage:
-  filesystem: {{rootdirectory: {}}}
+  {storage}
   cache: {{blobdescriptor: inmemory}}
   delete: {{enabled: true}}
 http:
   addr: {address}
   relativeurls: true
   secret: bench
-",
-        directory.join("data").display()
+"
     )
 }
 

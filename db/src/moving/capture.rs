@@ -6,7 +6,7 @@ use model::{Error, Result, error::internal};
 
 use super::{
     Begun, MOVING,
-    schema::{Table, quote},
+    schema::{Table, has_table, quote, tables},
 };
 use crate::{Conn, Db, Tx, facts};
 
@@ -162,12 +162,12 @@ fn for_postgres(table: &Table) -> String {
 pub async fn unwatch(db: &Db) -> Result<()> {
     let is_over = {
         let mut reader = db.reader().await?;
-        find(&mut reader).await?.is_none() && is_watched(&mut reader).await?
+        find(&mut reader).await?.is_none() && has_table(&mut reader, "moved_rows").await?
     };
     if !is_over {
         return Ok(());
     }
-    let tables = super::schema::tables(&mut *db.reader().await?).await?;
+    let tables = tables(&mut *db.reader().await?).await?;
     for table in tables.iter().filter(|table| table.has_key()) {
         patiently(db, table, |tx, table| {
             Box::pin(async move {
@@ -179,15 +179,6 @@ pub async fn unwatch(db: &Db) -> Result<()> {
     }
     db.write(|tx| Box::pin(async move { tx.batch("DROP TABLE IF EXISTS moved_rows").await }))
         .await
-}
-
-async fn is_watched(conn: &mut Conn) -> Result<bool> {
-    let sql = if conn.locks_rows() {
-        "SELECT 1 FROM pg_class WHERE relname = 'moved_rows' AND relnamespace = to_regnamespace(current_schema())"
-    } else {
-        "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'moved_rows'"
-    };
-    conn.exists(sql, &[]).await
 }
 
 /// The statements that take a table's triggers away again.

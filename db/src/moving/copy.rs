@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Begun, Moving, Progress, STATE, Target,
-    schema::{Cell, Table, key_json, quote},
+    schema::{Cell, Table, has_table, key_json, quote, tables},
     session::Session,
 };
 use crate::{Conn, Db};
@@ -25,7 +25,7 @@ pub async fn target(db: &Db) -> Result<Target> {
     if let Some(found) = arriving(conn).await? {
         return Ok(found);
     }
-    for table in super::schema::tables(conn).await? {
+    for table in tables(conn).await? {
         if !is_empty(conn, &table).await? {
             return Ok(Target::InUse);
         }
@@ -34,22 +34,13 @@ pub async fn target(db: &Db) -> Result<Target> {
 }
 
 pub(super) async fn arriving(conn: &mut Conn) -> Result<Option<Target>> {
-    if !has_state(conn).await? {
+    if !has_table(conn, STATE).await? {
         return Ok(None);
     }
     Ok(Some(match get(conn, PHASE).await?.as_deref() {
         Some(COMPLETE) => Target::Complete,
         _ => Target::Unfinished,
     }))
-}
-
-async fn has_state(conn: &mut Conn) -> Result<bool> {
-    let sql = if conn.locks_rows() {
-        "SELECT 1 WHERE to_regclass('moving_state') IS NOT NULL"
-    } else {
-        "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'moving_state'"
-    };
-    conn.exists(sql, &[]).await
 }
 
 async fn is_empty(conn: &mut Conn, table: &Table) -> Result<bool> {
@@ -79,7 +70,7 @@ pub(super) async fn set(conn: &mut Conn, name: &str, value: &str) -> Result<()> 
 pub(super) async fn enter(to: &mut Session, tables: &[Table], begun: &Begun) -> Result<()> {
     to.begin().await?;
     let conn = &mut to.conn;
-    let is_known = has_state(conn).await?;
+    let is_known = has_table(conn, STATE).await?;
     if !is_known {
         for table in tables {
             if !is_empty(conn, table).await? {

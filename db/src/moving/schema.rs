@@ -54,6 +54,15 @@ pub(super) enum Cell {
 /// What the catalogue says of a column: table, name, type, place in the primary key from 1, whether it counts.
 type Told = (String, String, String, i64, bool);
 
+pub(super) async fn has_table(conn: &mut Conn, name: &str) -> Result<bool> {
+    let sql = if conn.locks_rows() {
+        "SELECT 1 WHERE to_regclass($1) IS NOT NULL"
+    } else {
+        "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = $1"
+    };
+    conn.exists(sql, &[name.into()]).await
+}
+
 /// All tables of ours in the order of their names.
 pub(super) async fn tables(conn: &mut Conn) -> Result<Vec<Table>> {
     let sql = if conn.locks_rows() {

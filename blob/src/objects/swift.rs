@@ -92,9 +92,10 @@ impl Swift {
         key.strip_prefix(&self.prefix).unwrap_or(key)
     }
 
-    /// Whether an upload made that object, so that it may be a static large one.
-    fn is_own(&self, key: &str) -> bool {
-        keys::owner(self.below(key)).is_some()
+    /// Whether it may be a static large object: an upload's own, or a content that came from another store.
+    fn may_be_large(&self, key: &str) -> bool {
+        let key = self.below(key);
+        keys::owner(key).is_some() || keys::is_below_digest(key)
     }
 
     pub(crate) fn signs(&self) -> bool {

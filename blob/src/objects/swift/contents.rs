@@ -167,7 +167,7 @@ impl Swift {
     async fn found(&self, listed: Listed) -> Result<Object> {
         let mut size = listed.bytes;
         // Ceph's lists tell of a large object the size of its manifest.
-        if !self.info.nests && listed.slo_etag.is_none() && self.is_own(&listed.name) {
+        if !self.info.nests && listed.slo_etag.is_none() && self.may_be_large(&listed.name) {
             match self.head(&listed.name).await {
                 Ok(whole) => size = whole,
                 // It went meanwhile.

@@ -5,7 +5,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -33,6 +33,8 @@ struct Behaviour {
     given: AtomicU32,
     failed: AtomicU32,
     is_away: Mutex<bool>,
+    /// Whether who asks for a token never hears anything.
+    is_silent: AtomicBool,
     /// Seconds that tokens last.
     lasts: Mutex<u32>,
     /// Tokens up to this one are refused.
@@ -149,6 +151,9 @@ async fn serve_other(behaviour: &Behaviour, host: &str, request: Request<Incomin
         let is_refused = number <= behaviour.refused.load(Ordering::SeqCst);
         return answer(if is_refused { 401 } else { 204 }, &[], &Value::Null);
     }
+    if behaviour.is_silent.load(Ordering::SeqCst) {
+        std::future::pending::<()>().await;
+    }
     if *behaviour.is_away.lock() {
         behaviour.failed.fetch_add(1, Ordering::SeqCst);
         return answer(503, &[], &json!({ "error": { "message": "away" } }));
@@ -259,6 +264,30 @@ async fn a_keystone_that_is_away_hurts_nobody_while_the_token_holds() {
     *keystone.is_away.lock() = false;
     let granted = swift.client.session.granted().await.expect("a token");
     assert_eq!(granted.token.0, "token-2");
+}
+
+#[tokio::test]
+async fn nobody_waits_long_for_a_keystone_that_is_silent() {
+    let keystone = behaviour(3000);
+    let host = start(keystone.clone()).await;
+    let swift = Swift::open(&config(&host, "/v3")).await.expect("opens");
+    keystone.is_silent.store(true, Ordering::SeqCst);
+    // The one is refused, so that another is asked for; all wait at once.
+    keystone.refused.store(1, Ordering::SeqCst);
+    let call = Call {
+        patience: Duration::ZERO,
+        ..Call::new("look at", Method::HEAD, To::Container)
+    };
+    let begun = Instant::now();
+    let calls: Vec<_> = (0..4).map(|_| swift.client.send(&call)).collect();
+    for answered in futures_util::future::join_all(calls).await {
+        let error = answered.map(drop).expect_err("no token");
+        assert!(error.to_string().contains("no answer"), "{error}");
+    }
+    let waited = begun.elapsed();
+    assert!(waited < 2 * client::QUICK, "{waited:?}");
+    keystone.is_silent.store(false, Ordering::SeqCst);
+    swift.client.send(&call).await.expect("goes through");
 }
 
 #[tokio::test]

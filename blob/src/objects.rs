@@ -14,6 +14,7 @@ mod list;
 mod patient;
 mod progress;
 mod reader;
+mod reading;
 mod receive;
 mod s3;
 mod send;

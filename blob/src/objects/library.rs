@@ -3,7 +3,7 @@
 use std::{ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use http::Method;
 use object_store::{
     Attribute, AttributeValue, Attributes, BackoffConfig, ClientOptions, GetOptions, GetRange,
@@ -21,6 +21,7 @@ use super::{
     fault::{Refusal, fault},
     google,
     progress::Part,
+    reading::Opened,
     s3,
     wire::Wire,
 };
@@ -133,11 +134,7 @@ impl Library {
         }
     }
 
-    pub(crate) async fn get(
-        &self,
-        key: &str,
-        range: Option<Range<u64>>,
-    ) -> Result<(u64, impl Stream<Item = Result<Bytes>> + Send + use<>)> {
+    pub(crate) async fn open(&self, key: &str, range: Option<Range<u64>>) -> Result<Opened> {
         let path = path(key)?;
         let shown = self.shown(key);
         let options = GetOptions {
@@ -146,9 +143,12 @@ impl Library {
         };
         let got = self.reads.get_opts(&path, options).await;
         let got = got.map_err(|e| fault("get", &shown, &e))?;
-        let size = got.meta.size;
         let GetResultPayload::Stream(stream) = got.payload;
-        Ok((size, stream.map_err(move |e| fault("get", &shown, &e))))
+        Ok(Opened {
+            size: got.meta.size,
+            tag: got.meta.e_tag,
+            body: stream.map_err(move |e| fault("get", &shown, &e)).boxed(),
+        })
     }
 
     pub(crate) async fn head(&self, key: &str) -> Result<u64> {

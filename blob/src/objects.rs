@@ -6,6 +6,7 @@
 mod azure;
 mod bucket;
 pub mod config;
+mod exchange;
 mod fault;
 mod google;
 mod keys;

@@ -30,11 +30,6 @@ use crate::{Error, Result};
 /// Objects that one call deletes; what Azure takes at most.
 const DELETES: usize = 256;
 
-/// How long an upload waits for a store that is away.
-pub(crate) const PATIENT: Duration = Duration::from_secs(45);
-/// How long a pull does.
-pub(crate) const QUICK: Duration = Duration::from_secs(8);
-
 /// What the crate offers for one vendor.
 pub(crate) trait Offered: ObjectStore + MultipartStore {}
 

@@ -8,7 +8,6 @@ mod client;
 pub mod config;
 mod contents;
 mod delete;
-mod http;
 mod info;
 mod keystone;
 mod large;
@@ -22,7 +21,7 @@ pub(crate) mod words;
 
 use std::{sync::Arc, time::Duration};
 
-use ::http::Method;
+use http::Method;
 use object_store::client::HttpConnector;
 
 use self::{

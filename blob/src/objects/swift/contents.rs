@@ -12,12 +12,12 @@ use serde::Deserialize;
 use super::{
     super::{
         bucket::{Object, Page},
+        exchange::{QUICK, said, status, text},
         fault::fault,
         reading::Opened,
     },
     Swift,
-    client::{Call, QUICK, To},
-    http::{status, text},
+    client::{Call, To},
 };
 use crate::{Error, Result, error::stopped};
 
@@ -116,7 +116,7 @@ impl Swift {
             _ => size(&head.headers),
         };
         let why = "it is not the range that was asked for";
-        let size = told.ok_or_else(|| client.fault(&call, &super::http::said(why)))?;
+        let size = told.ok_or_else(|| client.fault(&call, &said(why)))?;
         let tag = text(&head.headers, "etag").trim_matches('"');
         Ok(Opened {
             size,
@@ -135,10 +135,7 @@ impl Swift {
             Err(Error::NotFound) => return Err(self.client.missing().await),
             looked => looked?,
         };
-        size(&looked.headers).ok_or_else(|| {
-            self.client
-                .fault(&call, &super::http::said("it has no size"))
-        })
+        size(&looked.headers).ok_or_else(|| self.client.fault(&call, &said("it has no size")))
     }
 
     /// Whether it is there, asked of all that may have it, and whether it is a static large object.
@@ -168,10 +165,8 @@ impl Swift {
         let listed: Vec<Listed> = match answer.body.as_ref() {
             // Old ones say that there is nothing by saying nothing.
             b"" => Vec::new(),
-            body => serde_json::from_slice(body).map_err(|error| {
-                self.client
-                    .fault(&call, &super::http::said(error.to_string()))
-            })?,
+            body => serde_json::from_slice(body)
+                .map_err(|error| self.client.fault(&call, &said(error.to_string())))?,
         };
         // A page may be short before the end, so that an empty one alone is the end.
         let next = listed.last().map(|last| last.name.clone());

@@ -24,13 +24,13 @@ use serde_json::{Value, json};
 use super::{
     super::{
         bucket::{Begun, Page},
+        exchange::{said, status},
         fault::fault,
         keys::{self, BEGUN},
         progress::Part,
     },
     Swift,
     client::{Call, To},
-    http::{said, status},
     report::{Report, code},
 };
 use crate::{Error, Result};

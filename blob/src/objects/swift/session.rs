@@ -10,8 +10,7 @@ use object_store::client::{HttpClient, HttpError, HttpErrorKind};
 use parking_lot::Mutex;
 
 use super::{
-    client::QUICK,
-    http::said,
+    super::exchange::{QUICK, said},
     keystone::{self, Choice, Granted},
     login::Login,
 };

@@ -285,7 +285,7 @@ async fn nobody_waits_long_for_a_keystone_that_is_silent() {
         assert!(error.to_string().contains("no answer"), "{error}");
     }
     let waited = begun.elapsed();
-    assert!(waited < 2 * client::QUICK, "{waited:?}");
+    assert!(waited < 2 * crate::objects::exchange::QUICK, "{waited:?}");
     keystone.is_silent.store(false, Ordering::SeqCst);
     swift.client.send(&call).await.expect("goes through");
 }

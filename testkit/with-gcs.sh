@@ -17,17 +17,8 @@ if ! "$installed/python" -c 'import moto.server' 2>/dev/null; then
     exec "$@"
 fi
 
-dir=$(mktemp -d "${TMPDIR:-/tmp}/test-gcs.XXXXXX")
-
-# Ends the server when this script has gone, however it went: then nobody holds the other end of the pipe any more.
-mkfifo "$dir/alive"
-(
-    trap '' HUP INT TERM
-    cat "$dir/alive" >/dev/null
-    kill -9 "$(cat "$dir/server.pid")" 2>/dev/null || true
-    cd / && rm -rf "$dir"
-) </dev/null >/dev/null 2>&1 &
-exec 9>"$dir/alive"
+what=gcs
+. "$(dirname "$0")/beside.sh"
 
 # moto breaks over a part of an upload that it does not know; others say so.
 cat >"$dir/server.py" <<END
@@ -47,22 +38,7 @@ def upload_part(self, bucket_name, multipart_id, part_id, value):
 S3Backend.upload_part = upload_part
 main(["-H", "127.0.0.1", "-p", "0"])
 END
-setsid "$installed/python" "$dir/server.py" >"$dir/out" 2>&1 </dev/null 9>&- &
-echo $! >"$dir/server.pid"
-tries=150
-until port=$(sed -n 's|.*Running on http://127.0.0.1:||p' "$dir/out" | tr -cd 0-9 | grep .); do
-    tries=$((tries - 1))
-    if [ $tries = 0 ]; then
-        echo "with-gcs: moto does not start" >&2
-        tail -n 20 "$dir/out" >&2
-        exit 1
-    fi
-    sleep 0.2
-done
-
+server moto "$installed/python" "$dir/server.py"
+port=$(tells moto 'Running on http://127.0.0.1:')
 export TEST_GCS="http://127.0.0.1:$port"
-status=0
-"$@" 9>&- || status=$?
-exec 9>&-
-wait
-exit $status
+finish "$@"

@@ -27,7 +27,8 @@ if [ "$(id -u)" = 0 ]; then
     fi
     as="runuser -u $user --"
 fi
-dir=$(mktemp -d "${TMPDIR:-/tmp}/test-postgres.XXXXXX")
+what=postgres
+. "$(dirname "$0")/beside.sh"
 chmod 755 "$dir"
 if [ -n "$as" ]; then
     chown "$user" "$dir"
@@ -36,29 +37,23 @@ cd "$dir"
 
 # A locale that does not sort by byte where it can be had, so that a query that relies on the default order fails.
 init="$as $bin/initdb -D $dir/data -U postgres --auth=trust --encoding=UTF8 --locale=C --no-sync"
-if ! $init --locale-provider=icu --icu-locale=en-US >"$dir/initdb.log" 2>&1; then
+if ! $init --locale-provider=icu --icu-locale=en-US >"$dir/initdb.out" 2>&1; then
     rm -rf "$dir/data"
-    $init >"$dir/initdb.log" 2>&1 || { cat "$dir/initdb.log" >&2; exit 1; }
+    $init >"$dir/initdb.out" 2>&1 || complain "initdb does not succeed"
 fi
 cat >"$dir/ctl" <<END
 #!/bin/sh
 cd "$dir" && exec $as $bin/pg_ctl -s -w -D "$dir/data" -l "$dir/data/server.log" "\$@"
 END
-chmod 755 "$dir/ctl"
-
-# Ends the server when this script has gone, however it went: then nobody holds the other end of the pipe any more.
-mkfifo "$dir/alive"
-(
-    trap '' HUP INT TERM
-    cat "$dir/alive" >/dev/null
-    "$dir/ctl" stop -m immediate >/dev/null 2>&1 || true
-    cd / && rm -rf "$dir"
-) </dev/null >/dev/null 2>&1 &
-exec 9>"$dir/alive"
+cat >"$dir/end" <<END
+#!/bin/sh
+exec "$dir/ctl" stop -m immediate
+END
+chmod 755 "$dir/ctl" "$dir/end"
 
 tries=0
 while :; do
-    port=$((15000 + $(od -An -N2 -tu2 /dev/urandom) % 17000))
+    port=$(base 10000 2500 0)
     cat >"$dir/conf" <<END
 listen_addresses = '127.0.0.1'
 port = $port
@@ -83,8 +78,4 @@ done
 export TEST_POSTGRES_URL="postgres://postgres@127.0.0.1:$port/postgres"
 export TEST_POSTGRES_CTL="$dir/ctl"
 cd "$OLDPWD"
-status=0
-"$@" 9>&- || status=$?
-exec 9>&-
-wait
-exit $status
+finish "$@"

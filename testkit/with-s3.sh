@@ -15,9 +15,10 @@ for program in ceph ceph-authtool ceph-mon ceph-osd monmaptool radosgw radosgw-a
     fi
 done
 
-dir=$(mktemp -d "${TMPDIR:-/tmp}/test-s3.XXXXXX")
+what=s3
+. "$(dirname "$0")/beside.sh"
 mkdir "$dir/run" "$dir/mon" "$dir/osd"
-base=$((15000 + $(od -An -N2 -tu2 /dev/urandom) % 16000))
+base=$(base 15000 8000 0 1 10)
 gateway=$((base + 10))
 export CEPH_CONF="$dir/ceph.conf" CEPH_ARGS=
 cat >"$CEPH_CONF" <<END
@@ -55,40 +56,6 @@ rgw thread pool size = 64
 rgw enable apis = s3, swift, swift_auth, admin
 END
 
-# Ends the servers when this script has gone, however it went: then nobody holds the other end of the pipe any more.
-mkfifo "$dir/alive"
-(
-    trap '' HUP INT TERM
-    cat "$dir/alive" >/dev/null
-    for pid in "$dir"/*.pid; do
-        kill -9 "$(cat "$pid")" 2>/dev/null || true
-    done
-    cd / && rm -rf "$dir"
-) </dev/null >/dev/null 2>&1 &
-exec 9>"$dir/alive"
-
-server() {
-    name=$1
-    shift
-    setsid "$@" >"$dir/$name.out" 2>&1 </dev/null 9>&- &
-    echo $! >"$dir/$name.pid"
-}
-
-# await TRIES CMD…: a fifth of a second between two tries.
-await() {
-    tries=$1
-    shift
-    until "$@" >/dev/null 2>&1 9>&-; do
-        tries=$((tries - 1))
-        if [ $tries = 0 ]; then
-            echo "with-s3: $* does not succeed" >&2
-            tail -n 20 "$dir"/*.out >&2
-            exit 1
-        fi
-        sleep 0.2
-    done
-}
-
 {
     ceph-authtool --create-keyring "$dir/keyring" --gen-key -n mon. --cap mon 'allow *'
     ceph-authtool "$dir/keyring" --gen-key -n client.admin --cap mon 'allow *' --cap osd 'allow *'
@@ -110,14 +77,9 @@ await 200 sh -c 'ceph osd stat | grep -q "1 up"'
 server gateway radosgw -n client.rgw -f
 await 300 curl -s -o /dev/null "http://127.0.0.1:$gateway/"
 await 20 radosgw-admin user create --uid test --display-name Test --access-key testkey --secret testsecret
-
 await 20 radosgw-admin subuser create --uid test --subuser test:swift --access full --secret-key swiftsecret --key-type swift
 
 export TEST_CEPH_SWIFT="http://127.0.0.1:$gateway/auth/1.0 test:swift swiftsecret"
 export TEST_S3="http://127.0.0.1:$gateway testkey testsecret"
 unset CEPH_CONF CEPH_ARGS
-status=0
-"$@" 9>&- || status=$?
-exec 9>&-
-wait
-exit $status
+finish "$@"

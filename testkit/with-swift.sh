@@ -22,9 +22,10 @@ if [ -z "$keystone" ]; then
     echo "left out: Swift with Keystone (Debian: apt-get install keystone python3-keystonemiddleware)" >&2
 fi
 
-dir=$(mktemp -d "${TMPDIR:-/tmp}/test-swift.XXXXXX")
+what=swift
+. "$(dirname "$0")/beside.sh"
 mkdir "$dir/device" "$dir/device/d1" "$dir/fernet" "$dir/credential"
-base=$((15000 + $(od -An -N2 -tu2 /dev/urandom) % 16000))
+base=$(base 23100 8000 0 1 2 4 5 6 7)
 memcached=$((base + 4)) proxy=$((base + 5)) identity=$((base + 6)) proxied=$((base + 7))
 
 # Swift reads this from /etc/swift unless its code is told otherwise, which needs no root.
@@ -43,40 +44,6 @@ utils.set_swift_dir("$dir")
 from swift.common.wsgi import run_wsgi
 sys.exit(run_wsgi(sys.argv[2], sys.argv[1], verbose=True))
 END
-
-# Ends the servers when this script has gone, however it went: then nobody holds the other end of the pipe any more.
-mkfifo "$dir/alive"
-(
-    trap '' HUP INT TERM
-    cat "$dir/alive" >/dev/null
-    for pid in "$dir"/*.pid; do
-        kill -9 "$(cat "$pid")" 2>/dev/null || true
-    done
-    cd / && rm -rf "$dir"
-) </dev/null >/dev/null 2>&1 &
-exec 9>"$dir/alive"
-
-server() {
-    name=$1
-    shift
-    setsid "$@" >"$dir/$name.out" 2>&1 </dev/null 9>&- &
-    echo $! >"$dir/$name.pid"
-}
-
-# await TRIES CMD…: a fifth of a second between two tries.
-await() {
-    tries=$1
-    shift
-    until "$@" >/dev/null 2>&1 9>&-; do
-        tries=$((tries - 1))
-        if [ $tries = 0 ]; then
-            echo "with-swift: $* does not succeed" >&2
-            tail -n 20 "$dir"/*.out >&2
-            exit 1
-        fi
-        sleep 0.2
-    done
-}
 
 # A busy machine is slow: nothing is to look as if it had failed, or to follow later.
 common() {
@@ -168,6 +135,9 @@ proxy_conf proxy $proxy tempauth
 for kind in account container object proxy; do
     server $kind /usr/bin/python3 "$dir/serve.py" "$kind-server" "$dir/$kind.conf"
 done
+for offset in 0 1 2; do
+    await 150 listens $((base + offset))
+done
 
 if [ -n "$keystone" ]; then
     cat >"$dir/keystone.conf" <<END
@@ -222,8 +192,4 @@ fi
 
 await 150 curl -fs -o /dev/null -H 'X-Storage-User: test:tester' -H 'X-Storage-Pass: testing' "http://127.0.0.1:$proxy/auth/v1.0"
 export TEST_SWIFT="http://127.0.0.1:$proxy/auth/v1.0 test:tester testing"
-status=0
-"$@" 9>&- || status=$?
-exec 9>&-
-wait
-exit $status
+finish "$@"

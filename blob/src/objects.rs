@@ -6,6 +6,7 @@
 mod azure;
 mod bucket;
 pub mod config;
+mod exchange;
 mod fault;
 mod google;
 mod keys;
@@ -14,6 +15,7 @@ mod list;
 mod patient;
 mod progress;
 mod reader;
+mod reading;
 mod receive;
 mod s3;
 mod send;

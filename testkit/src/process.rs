@@ -83,11 +83,12 @@ pub fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-/// A port of the loopback address for a server that comes back to it: outside of the range that the kernel takes ports from by itself.
+/// A port of the loopback address for a server that comes back to it: outside of the range that the kernel takes ports from by itself,
+/// and of those of the servers beside the tests (`testkit/beside.sh`).
 pub fn lasting_port() -> u16 {
     let mut ports = std::iter::repeat_with(|| {
         let random = uuid::Uuid::new_v4().as_u128();
-        20_000 + u16::try_from(random % 10_000).expect("small")
+        12_500 + u16::try_from(random % 2_500).expect("small")
     });
     ports
         .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())

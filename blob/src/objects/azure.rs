@@ -16,7 +16,8 @@ use tokio::sync::Mutex;
 
 use super::{
     config::{Config, Redirect},
-    library::{self, Lacking, Library, PATIENT, QUICK, unusable},
+    exchange::{PATIENT, QUICK},
+    library::{self, Lacking, Library, unusable},
     patient::Patient,
     send::{Sender, Signs},
     wire::Wire,

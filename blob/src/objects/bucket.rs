@@ -5,13 +5,20 @@
 
 use std::{
     ops::Range,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, TryStreamExt};
+use futures_util::{Stream, TryStreamExt};
 
-use super::{config::Config, library::Library, progress::Part, swift::Swift};
+use super::{
+    config::Config,
+    library::Library,
+    progress::Part,
+    reading::{self, Opened},
+    swift::Swift,
+};
 use crate::{Error, Result};
 
 /// How long the head of an answer to a read may take, repetitions included.
@@ -22,7 +29,7 @@ pub(crate) struct Bucket {
     pub(crate) shown: String,
     /// Empty, or with a slash at its end.
     prefix: String,
-    backend: Backend,
+    backend: Arc<Backend>,
 }
 
 /// How a bucket is spoken to. Keys are whole here: with the bucket's prefix.
@@ -55,12 +62,39 @@ pub(crate) struct Page<T> {
     pub(crate) next: Option<String>,
 }
 
+impl Backend {
+    /// The bytes of a range, or all, for as long as the connection holds.
+    pub(super) async fn open(&self, key: &str, range: Option<Range<u64>>) -> Result<Opened> {
+        match self {
+            Self::Library(library) => library.open(key, range).await,
+            Self::Swift(swift) => Box::pin(swift.open_object(key, range)).await,
+        }
+    }
+}
+
+/// Waits no longer than somebody waits for a read to begin.
+pub(super) async fn soon<T>(
+    what: &'static str,
+    shown: &str,
+    read: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let read = tokio::time::timeout(HEAD, read).await;
+    read.unwrap_or_else(|_| {
+        Err(Error::Remote {
+            what,
+            key: shown.to_owned(),
+            why: format!("no answer within {HEAD:?}"),
+            is_ours: false,
+        })
+    })
+}
+
 impl Bucket {
     pub(crate) fn new(config: &Config, backend: Backend) -> Self {
         Self {
             shown: config.shown(),
             prefix: config.below(),
-            backend,
+            backend: Arc::new(backend),
         }
     }
 
@@ -77,27 +111,9 @@ impl Bucket {
         format!("{}/{key}", self.shown)
     }
 
-    /// Waits no longer than somebody waits for a read to begin.
-    async fn soon<T>(
-        &self,
-        what: &'static str,
-        key: &str,
-        read: impl Future<Output = Result<T>>,
-    ) -> Result<T> {
-        let read = tokio::time::timeout(HEAD, read).await;
-        read.unwrap_or_else(|_| {
-            Err(Error::Remote {
-                what,
-                key: self.shown(key),
-                why: format!("no answer within {HEAD:?}"),
-                is_ours: false,
-            })
-        })
-    }
-
     /// Stores an object whole, over whatever has its key.
     pub(crate) async fn put(&self, key: &str, frames: Vec<Bytes>) -> Result<()> {
-        match &self.backend {
+        match &*self.backend {
             Backend::Library(library) => library.put(&self.key(key), frames).await,
             Backend::Swift(swift) => Box::pin(swift.put(&self.key(key), frames)).await.map(drop),
         }
@@ -105,31 +121,19 @@ impl Bucket {
 
     /// Stores an object unless there is one. Some vendors do not look: read back what is there.
     pub(crate) async fn put_new(&self, key: &str, bytes: Bytes) -> Result<()> {
-        match &self.backend {
+        match &*self.backend {
             Backend::Library(library) => library.put_new(&self.key(key), bytes).await,
             Backend::Swift(swift) => Box::pin(swift.put_new(&self.key(key), bytes)).await,
         }
     }
 
-    /// The bytes of a range, or all: the object's whole size, and a stream that takes up again where its connection breaks.
+    /// The bytes of a range, or all: the object's whole size, and a stream of that many, which takes up again where its connection breaks.
     pub(crate) async fn get(
         &self,
         key: &str,
         range: Option<Range<u64>>,
     ) -> Result<(u64, impl Stream<Item = Result<Bytes>> + Send + 'static)> {
-        let whole = self.key(key);
-        let got = async {
-            match &self.backend {
-                Backend::Library(library) => library
-                    .get(&whole, range)
-                    .await
-                    .map(|(size, bytes)| (size, bytes.boxed())),
-                Backend::Swift(swift) => Box::pin(swift.get(&whole, range))
-                    .await
-                    .map(|(size, bytes)| (size, bytes.boxed())),
-            }
-        };
-        self.soon("get", key, got).await
+        reading::read(self.backend.clone(), self.key(key), self.shown(key), range).await
     }
 
     /// A small object whole; none when there is none.
@@ -153,12 +157,12 @@ impl Bucket {
     pub(crate) async fn head(&self, key: &str) -> Result<Option<u64>> {
         let whole = self.key(key);
         let looked = async {
-            match &self.backend {
+            match &*self.backend {
                 Backend::Library(library) => library.head(&whole).await,
                 Backend::Swift(swift) => Box::pin(swift.head(&whole)).await,
             }
         };
-        match self.soon("look at", key, looked).await {
+        match soon("look at", &self.shown(key), looked).await {
             Ok(size) => Ok(Some(size)),
             Err(Error::NotFound) => Ok(None),
             Err(error) => Err(error),
@@ -168,7 +172,7 @@ impl Bucket {
     /// Deletes many at once; one that is not there is deleted already. Answers in the order of the keys.
     pub(crate) async fn delete(&self, keys: &[String]) -> Vec<Result<()>> {
         let whole: Vec<String> = keys.iter().map(|key| self.key(key)).collect();
-        match &self.backend {
+        match &*self.backend {
             Backend::Library(library) => library.delete(&whole).await,
             Backend::Swift(swift) => Box::pin(swift.delete(&whole)).await,
         }
@@ -176,7 +180,7 @@ impl Bucket {
 
     /// Objects whose keys begin so, in order; their keys are without the bucket's prefix.
     pub(crate) async fn list(&self, prefix: &str, token: Option<&str>) -> Result<Page<Object>> {
-        let mut page = match &self.backend {
+        let mut page = match &*self.backend {
             Backend::Library(library) => library.list(&self.key(prefix), token).await?,
             Backend::Swift(swift) => Box::pin(swift.list(&self.key(prefix), token)).await?,
         };
@@ -188,7 +192,7 @@ impl Bucket {
 
     /// Parts of one upload.
     pub(crate) fn most_parts(&self) -> u32 {
-        match &self.backend {
+        match &*self.backend {
             Backend::Library(_) => 10_000,
             Backend::Swift(swift) => swift.most_parts(),
         }
@@ -196,7 +200,7 @@ impl Bucket {
 
     /// Begins an object in parts, of a key that no object ever had; answers the vendor's name for it.
     pub(crate) async fn begin(&self, key: &str) -> Result<String> {
-        match &self.backend {
+        match &*self.backend {
             Backend::Library(library) => library.begin(&self.key(key)).await,
             Backend::Swift(swift) => Box::pin(swift.begin(&self.key(key))).await,
         }
@@ -210,7 +214,7 @@ impl Bucket {
         number: u32,
         frames: Vec<Bytes>,
     ) -> Result<String> {
-        match &self.backend {
+        match &*self.backend {
             Backend::Library(library) => library.put_part(&self.key(key), id, number, frames).await,
             Backend::Swift(swift) => {
                 Box::pin(swift.put_part(&self.key(key), id, number, frames)).await
@@ -221,7 +225,7 @@ impl Bucket {
     /// Makes one object of parts: [`Error::NotFound`] when they, or the upload, are not there any more. Whether the object is
     /// there after an error, [`Bucket::head`] tells.
     pub(crate) async fn complete(&self, key: &str, id: &str, parts: &[Part]) -> Result<()> {
-        match &self.backend {
+        match &*self.backend {
             Backend::Library(library) => library.complete(&self.key(key), id, parts).await,
             Backend::Swift(swift) => Box::pin(swift.complete(&self.key(key), id, parts)).await,
         }
@@ -229,7 +233,7 @@ impl Bucket {
 
     /// Gives up an upload in parts; one that has ended is given up already.
     pub(crate) async fn abort(&self, key: &str, id: &str) -> Result<()> {
-        let aborted = match &self.backend {
+        let aborted = match &*self.backend {
             Backend::Library(library) => library.abort(&self.key(key), id).await,
             Backend::Swift(swift) => Box::pin(swift.abort(&self.key(key), id)).await,
         };
@@ -241,7 +245,7 @@ impl Bucket {
 
     /// Uploads in parts that have not ended.
     pub(crate) async fn begun(&self, prefix: &str, token: Option<&str>) -> Result<Page<Begun>> {
-        let mut page = match &self.backend {
+        let mut page = match &*self.backend {
             Backend::Library(library) => library.begun(&self.key(prefix), token).await?,
             Backend::Swift(swift) => Box::pin(swift.begun(&self.key(prefix), token)).await?,
         };
@@ -253,7 +257,7 @@ impl Bucket {
 
     /// Whether clients are sent here.
     pub(crate) fn signs(&self) -> bool {
-        match &self.backend {
+        match &*self.backend {
             Backend::Library(library) => library.signs(),
             Backend::Swift(swift) => swift.signs(),
         }
@@ -261,7 +265,7 @@ impl Bucket {
 
     /// An address under which anybody may read the object for a while; none where clients are not sent there.
     pub(crate) async fn sign(&self, key: &str, lasts: Duration) -> Result<Option<String>> {
-        match &self.backend {
+        match &*self.backend {
             Backend::Library(library) => library.sign(&self.key(key), lasts).await,
             Backend::Swift(swift) => Box::pin(swift.sign(&self.key(key), lasts)).await,
         }

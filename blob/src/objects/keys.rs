@@ -5,9 +5,10 @@
 //! docker/registry/v2/blobs/<alg>/<2 hex>/<hex>/data, data.1, …   content whose digest was known when it was stored
 //! objects/<2 hex>/<key>.<16 hex>                                 what an upload stored before its digest was known
 //! docker/registry/v2/blobs/<alg>/<2 hex>/<hex>/up.<key>.<16 hex>.<size>   a mark: that object is this content
-//! begun/objects/<2 hex>/<key>.<16 hex>                           Azure, Swift: an upload in parts that has not ended
-//! segments/objects/<2 hex>/<key>.<16 hex>/…                       Swift: the parts of that object
+//! begun/<name of one of these>/…                                 Azure, Swift: an upload in parts that has not ended
+//! segments/<name of one of these>/…                              Swift: the parts of that object
 //! ```
+//! What comes in parts is an upload's own object, or a content that another store held (`data[.n]`).
 //! No name below `objects/` is given twice, so that what a node sends late hits nothing that counts. The mark's name is the
 //! content's location; it holds all that a database needs that lost its list.
 
@@ -116,6 +117,12 @@ pub(crate) fn content(object: &str) -> Option<(Digest, &str)> {
     Location::parse(name).ok().map(|_| (digest, name))
 }
 
+/// Whether that object is itself a content, at a location below its digest.
+pub(crate) fn is_below_digest(object: &str) -> bool {
+    let location = content(object).map(|(_, location)| Location::parse(location));
+    matches!(location, Some(Ok(Location::Digest(_))))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,6 +155,8 @@ mod tests {
         assert_eq!(content(&mark), Some((digest(), location.as_str())));
         let data = Location::Digest("data.1").object(&digest());
         assert_eq!(content(&data), Some((digest(), "data.1")));
+        assert!(is_below_digest(&data) && !is_below_digest(&mark));
+        assert!(!is_below_digest(&read.object(&digest())));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use http::Method;
 use object_store::{
     Attribute, AttributeValue, Attributes, BackoffConfig, ClientOptions, GetOptions, GetRange,
@@ -21,6 +21,7 @@ use super::{
     fault::{Refusal, fault},
     google,
     progress::Part,
+    reading::Opened,
     s3,
     wire::Wire,
 };
@@ -28,11 +29,6 @@ use crate::{Error, Result};
 
 /// Objects that one call deletes; what Azure takes at most.
 const DELETES: usize = 256;
-
-/// How long an upload waits for a store that is away.
-pub(crate) const PATIENT: Duration = Duration::from_secs(45);
-/// How long a pull does.
-pub(crate) const QUICK: Duration = Duration::from_secs(8);
 
 /// What the crate offers for one vendor.
 pub(crate) trait Offered: ObjectStore + MultipartStore {}
@@ -133,11 +129,7 @@ impl Library {
         }
     }
 
-    pub(crate) async fn get(
-        &self,
-        key: &str,
-        range: Option<Range<u64>>,
-    ) -> Result<(u64, impl Stream<Item = Result<Bytes>> + Send + use<>)> {
+    pub(crate) async fn open(&self, key: &str, range: Option<Range<u64>>) -> Result<Opened> {
         let path = path(key)?;
         let shown = self.shown(key);
         let options = GetOptions {
@@ -146,9 +138,12 @@ impl Library {
         };
         let got = self.reads.get_opts(&path, options).await;
         let got = got.map_err(|e| fault("get", &shown, &e))?;
-        let size = got.meta.size;
         let GetResultPayload::Stream(stream) = got.payload;
-        Ok((size, stream.map_err(move |e| fault("get", &shown, &e))))
+        Ok(Opened {
+            size: got.meta.size,
+            tag: got.meta.e_tag,
+            body: stream.map_err(move |e| fault("get", &shown, &e)).boxed(),
+        })
     }
 
     pub(crate) async fn head(&self, key: &str) -> Result<u64> {

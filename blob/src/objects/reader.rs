@@ -53,29 +53,7 @@ impl Reader {
             let why = format!("`{shown}` has {size} bytes, not {}", self.len);
             return Err(Error::Damaged(why));
         }
-        // Whoever is told a length gets it, or an error.
-        let left = end - begin;
-        let bytes = bytes.map_err(io::Error::other).scan(left, |left, bytes| {
-            if let Ok(bytes) = &bytes {
-                *left = left.saturating_sub(bytes.len() as u64);
-            }
-            std::future::ready(Some((bytes, *left)))
-        });
-        let mut last = left;
-        Ok(bytes
-            .map(Some)
-            .chain(stream::once(std::future::ready(None)))
-            .filter_map(move |next| {
-                let told = match next {
-                    Some((bytes, left)) => {
-                        last = left;
-                        Some(bytes)
-                    }
-                    None if last > 0 => Some(Err(io::ErrorKind::UnexpectedEof.into())),
-                    None => None,
-                };
-                std::future::ready(told)
-            }))
+        Ok(bytes.map_err(io::Error::other))
     }
 
     /// An address that a client may be sent to, where clients are.

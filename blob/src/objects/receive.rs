@@ -13,9 +13,6 @@ use crate::{
     hash::{Hasher, expect_digest},
 };
 
-/// Parts of one object, at most; vendors take 10,000.
-const PARTS: u64 = 9_000;
-
 impl Objects {
     /// Stores it at a location below its digest, checked.
     pub(crate) async fn receive(
@@ -63,7 +60,7 @@ impl Objects {
         size: u64,
         stream: impl Stream<Item = Result<Bytes>> + Send,
     ) -> Result<()> {
-        let part_size = self.part_size.max(size.div_ceil(PARTS));
+        let part_size = size_of_parts(size, self.part_size, self.bucket.most_parts());
         let (mut frames, mut parts) = (Frames::default(), Vec::new());
         let mut hasher = Hasher::new(digest.algorithm());
         let mut stream = pin!(stream);
@@ -92,6 +89,29 @@ impl Objects {
                 Some(found) if found == size => Ok(()),
                 _ => Err(error),
             },
+        }
+    }
+}
+
+/// So large that no more parts come than the store takes.
+fn size_of_parts(size: u64, least: u64, most: u32) -> u64 {
+    least.max(size.div_ceil(u64::from(most)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_content_has_more_parts_than_the_store_takes() {
+        const LEAST: u64 = 8 << 20;
+        assert_eq!(size_of_parts(1 << 30, LEAST, 10_000), LEAST);
+        // S3, OpenStack Swift, and Ceph's gateway in Swift's interface.
+        for most in [10_000, 9_000, 1_000] {
+            for size in [8_u64 << 30, (80 << 30) + 1, 1 << 40] {
+                let parts = size.div_ceil(size_of_parts(size, LEAST, most));
+                assert!(parts <= u64::from(most), "{parts} of {most}");
+            }
         }
     }
 }

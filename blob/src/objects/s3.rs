@@ -12,7 +12,8 @@ use object_store::{
 
 use super::{
     config::{Config, Encryption, Redirect},
-    library::{self, Lacking, Library, PATIENT, QUICK, unusable},
+    exchange::{PATIENT, QUICK},
+    library::{self, Lacking, Library, unusable},
     patient::Patient,
     send::{Sender, Signs},
     wire::Wire,

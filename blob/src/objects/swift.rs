@@ -8,7 +8,6 @@ mod client;
 pub mod config;
 mod contents;
 mod delete;
-mod http;
 mod info;
 mod keystone;
 mod large;
@@ -22,7 +21,7 @@ pub(crate) mod words;
 
 use std::{sync::Arc, time::Duration};
 
-use ::http::Method;
+use http::Method;
 use object_store::client::HttpConnector;
 
 use self::{
@@ -92,9 +91,10 @@ impl Swift {
         key.strip_prefix(&self.prefix).unwrap_or(key)
     }
 
-    /// Whether an upload made that object, so that it may be a static large one.
-    fn is_own(&self, key: &str) -> bool {
-        keys::owner(self.below(key)).is_some()
+    /// Whether it may be a static large object: an upload's own, or a content that came from another store.
+    fn may_be_large(&self, key: &str) -> bool {
+        let key = self.below(key);
+        keys::owner(key).is_some() || keys::is_below_digest(key)
     }
 
     pub(crate) fn signs(&self) -> bool {

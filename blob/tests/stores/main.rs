@@ -1,6 +1,8 @@
 //! What every kind of store keeps to: the same tests on a directory and on each object store that this machine has.
 #![cfg(test)]
 
+mod broken;
+mod carry;
 mod contents;
 mod swift;
 mod takeover;

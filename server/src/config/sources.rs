@@ -84,9 +84,7 @@ impl fmt::Debug for Sources {
 impl Sources {
     /// Reads the file that the flags or `SEAWALL_CONFIG` name, and the environment of this process.
     pub fn of_process(flags: Flags) -> Result<Self, ConfigError> {
-        let variables = env::vars_os()
-            .filter_map(|(name, value)| key_variable(name, value))
-            .collect::<Result<_, _>>()?;
+        let variables = variables(env::vars_os(), is_known)?;
         let named = flags.config.clone().or_else(|| {
             env::var_os("SEAWALL_CONFIG")
                 .filter(|v| !v.is_empty())
@@ -115,20 +113,19 @@ impl Sources {
     }
 
     /// A text alone, with what object stores' own programs find in the environment.
-    pub fn of_text(name: &str, text: String, data: &Path) -> Self {
-        let variables = env::vars().filter(|(name, _)| is_of_stores(name));
-        Self {
+    pub fn of_text(name: &str, text: String, data: &Path) -> Result<Self, ConfigError> {
+        Ok(Self {
             file: Some(ConfigFile {
                 name: name.to_owned(),
                 text,
             }),
-            variables: variables.collect(),
+            variables: variables(env::vars_os(), is_of_stores)?,
             flags: Flags {
                 data: Some(data.to_owned()),
                 ..Flags::default()
             },
             host_name: host_name(),
-        }
+        })
     }
 
     /// The text of [`OVERWRITE`].
@@ -229,21 +226,30 @@ fn key_of(name: &str) -> Option<Vec<String>> {
     (parts.len() > 1 && parts.iter().all(|part| !part.is_empty())).then_some(parts)
 }
 
-fn key_variable(name: OsString, value: OsString) -> Option<Result<(String, String), ConfigError>> {
-    let name = name.into_string().ok()?;
-    let is_proxy = PROXY_VARIABLES
-        .iter()
-        .any(|(_, names)| names.contains(&name.as_str()));
-    if !is_proxy && !is_of_stores(&name) && name != OVERWRITE {
-        key_of(&name)?;
-    }
-    let refused = |_| ConfigError::new(format!("variable {name}: the value is not UTF-8"));
-    Some(
-        value
-            .into_string()
-            .map_err(refused)
-            .map(|value| (name.clone(), value)),
-    )
+/// Whether a variable of that name counts.
+fn is_known(name: &str) -> bool {
+    let mut proxies = PROXY_VARIABLES.iter();
+    proxies.any(|(_, names)| names.contains(&name))
+        || is_of_stores(name)
+        || name == OVERWRITE
+        || key_of(name).is_some()
+}
+
+/// The variables that are wanted, which have to be text. What the others are is nobody's business here.
+pub(super) fn variables(
+    all: impl Iterator<Item = (OsString, OsString)>,
+    is_wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<(String, String)>, ConfigError> {
+    let named = all.filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    let wanted = named.filter(|(name, _)| is_wanted(name));
+    wanted
+        .map(|(name, value)| match value.into_string() {
+            Ok(value) => Ok((name, value)),
+            Err(_) => Err(ConfigError::new(format!(
+                "variable {name}: the value is not UTF-8"
+            ))),
+        })
+        .collect()
 }
 
 fn host_name() -> String {

@@ -97,11 +97,18 @@ pub enum StorageUrl {
 }
 
 impl StorageUrl {
+    /// As a person writes it.
     pub fn shown(&self) -> String {
         match self {
             Self::File(root) => format!("file://{}", root.display()),
-            Self::Bucket { bucket, prefix, .. } if prefix.is_empty() => format!("s3://{bucket}"),
-            Self::Bucket { bucket, prefix, .. } => format!("s3://{bucket}/{prefix}"),
+            Self::Bucket {
+                vendor,
+                bucket,
+                prefix,
+            } => {
+                let slash = if prefix.is_empty() { "" } else { "/" };
+                format!("{}://{bucket}{slash}{prefix}", vendor.scheme())
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-use std::{fs, path::Path, time::Duration};
+use std::{ffi::OsString, fs, path::Path, time::Duration};
 
 use super::{
     sources::ConfigFile,
@@ -57,6 +57,25 @@ fn the_later_source_wins() {
     })
     .unwrap();
     assert_eq!(all.server.data, Path::new("/flag"));
+}
+
+#[test]
+fn only_a_variable_that_counts_has_to_be_text() {
+    use std::os::unix::ffi::OsStringExt;
+    let no_text = || OsString::from_vec(vec![b'a', 0xff]);
+    let all = |name: OsString| {
+        let fine = (OsString::from("HOME"), OsString::from("/root"));
+        let variables = [(name, no_text()), fine].into_iter();
+        sources::variables(variables, |name| name == "HOME" || name == "AWS_PROFILE")
+    };
+    let expected = vec![("HOME".to_owned(), "/root".to_owned())];
+    assert_eq!(all("LS_COLORS".into()).unwrap(), expected);
+    assert_eq!(all(no_text()).unwrap(), expected);
+    let refused = all("AWS_PROFILE".into()).unwrap_err().to_string();
+    assert!(
+        refused.contains("AWS_PROFILE") && refused.contains("UTF-8"),
+        "{refused}"
+    );
 }
 
 #[test]

@@ -60,7 +60,7 @@ impl Record {
             ..Self::default()
         };
         let text = toml::to_string(&sections).context("writing down where to move to")?;
-        let read = Config::load(Sources::of_text("the place to move to", text, data))?;
+        let read = Config::load(Sources::of_text("the place to move to", text, data)?)?;
         Ok(Place {
             database: self.database.is_some().then_some(read.database),
             storage: self.storage.is_some().then_some(read.storage),

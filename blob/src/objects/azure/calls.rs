@@ -15,7 +15,7 @@ use std::{fmt::Write as _, time::SystemTime};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use futures_util::future::join_all;
-use http::{Method, StatusCode, header};
+use http::{Method, StatusCode};
 use serde::Deserialize;
 
 use crate::{
@@ -96,9 +96,9 @@ impl Calls {
         let call = Call::new("look at", Method::HEAD, &path, &[]);
         match self.sender.try_send(call).await {
             Ok(answer) => {
-                let is_empty = answer.header(&header::CONTENT_LENGTH) == Some("0");
-                let etag = answer.header(&header::ETAG).map(str::to_owned);
-                Ok(etag.filter(|_| is_empty))
+                let is_empty = answer.header("content-length") == "0";
+                let etag = answer.header("etag").to_owned();
+                Ok(Some(etag).filter(|etag| is_empty && !etag.is_empty()))
             }
             Err(failed) => match failed.status() {
                 Some(StatusCode::NOT_FOUND) => Ok(None),
@@ -130,10 +130,10 @@ impl Calls {
             ..Call::new(what, Method::PUT, &path, &[("comp", "blocklist")])
         });
         match committed.await {
-            Ok(answer) => {
-                let etag = answer.header(&header::ETAG).unwrap_or("*");
-                Ok(Some(etag.to_owned()))
-            }
+            Ok(answer) => match answer.header("etag") {
+                "" => Ok(Some("*".to_owned())),
+                etag => Ok(Some(etag.to_owned())),
+            },
             Err(failed) if failed.is(&["BlobAlreadyExists", "ConditionNotMet"]) => Ok(None),
             Err(failed) => Err(failed.into_error(what, &path)),
         }

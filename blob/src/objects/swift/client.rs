@@ -1,10 +1,6 @@
 //! Calls to one container with a token, repeated for as long as the store is expected back.
 
-use std::{
-    fmt::Write as _,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use http::Method;
 use object_store::{
@@ -13,17 +9,14 @@ use object_store::{
 };
 
 use super::{
-    super::fault::fault,
-    http::{Answer, Question, ask, passes, status, whole},
+    super::{
+        exchange::{self, Answer, PATIENT, Patience, QUICK, Question, address, ask, status, whole},
+        fault::fault,
+    },
     keystone::Granted,
     session::Session,
 };
 use crate::{Error, Result};
-
-/// How long an upload waits for a store that is away.
-pub(crate) const PATIENT: Duration = Duration::from_secs(45);
-/// How long a pull does.
-pub(crate) const QUICK: Duration = Duration::from_secs(8);
 
 pub(crate) struct Client {
     pub(crate) wire: HttpClient,
@@ -91,7 +84,7 @@ impl Client {
             match self.session.granted().await {
                 Ok(granted) => return Ok(granted),
                 Err(error) => {
-                    let waited = patience.after(error, false).await;
+                    let waited = again(&mut patience, error, false).await;
                     waited.map_err(|error| self.not_granted(&error))?;
                 }
             }
@@ -148,7 +141,7 @@ impl Client {
             };
             match answer {
                 Ok(answer) => return Ok(answer),
-                Err(error) => patience.after(error, call.method == Method::PUT).await?,
+                Err(error) => again(&mut patience, error, call.method == Method::PUT).await?,
             }
         }
     }
@@ -159,7 +152,7 @@ impl Client {
         loop {
             match self.once(call).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) => patience.after(error, false).await?,
+                Err(error) => again(&mut patience, error, false).await?,
             }
         }
     }
@@ -189,11 +182,7 @@ impl Client {
                 url = format!("{url}/{}/{}", encoded(&self.container), encoded(key));
             }
         }
-        for (n, (name, value)) in call.query.iter().enumerate() {
-            url.push(if n == 0 { '?' } else { '&' });
-            let _ = write!(url, "{name}={}", encoded(value));
-        }
-        let mut question = Question::new(call.method.clone(), url)
+        let mut question = Question::new(call.method.clone(), address(url, call.query))
             .header("x-auth-token", &granted.token.0)
             .body(call.body.clone());
         question.headers.extend(call.headers.iter().cloned());
@@ -201,36 +190,27 @@ impl Client {
     }
 }
 
-/// How long something is tried again.
-pub(crate) struct Patience {
-    begun: Instant,
-    pause: Duration,
-    lasts: Duration,
+/// Whether asking again, after a while, may do.
+pub(crate) fn passes(error: &HttpError) -> bool {
+    // It has no room for a moment where a machine is away.
+    exchange::passes(error) || status(error) == Some(507)
 }
 
-impl Patience {
-    pub(crate) fn new(lasts: Duration) -> Self {
-        Self {
-            begun: Instant::now(),
-            pause: Duration::from_millis(100),
-            lasts,
-        }
+/// Waits before the next try; the error itself when none would help, or when this has lasted too long. What was put and came
+/// otherwise than it was sent is sent again.
+pub(crate) async fn again(
+    patience: &mut Patience,
+    error: HttpError,
+    is_put: bool,
+) -> Result<(), HttpError> {
+    let is_torn = is_put && status(&error) == Some(422);
+    if (passes(&error) || is_torn) && patience.waits().await {
+        return Ok(());
     }
-
-    /// Waits before the next try; the error itself when none would help, or when this has lasted too long. What was put and came
-    /// otherwise than it was sent is sent again.
-    pub(crate) async fn after(&mut self, error: HttpError, is_put: bool) -> Result<(), HttpError> {
-        let is_torn = is_put && status(&error) == Some(422);
-        if !(passes(&error) || is_torn) || self.begun.elapsed() + self.pause > self.lasts {
-            return Err(error);
-        }
-        tokio::time::sleep(self.pause).await;
-        self.pause = (self.pause * 2).min(Duration::from_secs(5));
-        Ok(())
-    }
+    Err(error)
 }
 
 /// All but the unreserved characters of RFC 3986, and slashes.
 pub(crate) fn encoded(text: &str) -> String {
-    super::super::send::encoded(text, true)
+    exchange::encoded(text, true)
 }

@@ -3,17 +3,21 @@
 use std::{ops::Range, time::SystemTime};
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use http::{HeaderMap, Method, StatusCode};
 use md5::{Digest as _, Md5};
 use object_store::{PutPayload, client::HttpError};
 use serde::Deserialize;
 
 use super::{
-    super::bucket::{Object, Page},
+    super::{
+        bucket::{Object, Page},
+        exchange::{QUICK, said, status, text},
+        fault::fault,
+        reading::Opened,
+    },
     Swift,
-    client::{Call, Client, QUICK, To},
-    http::{status, text},
+    client::{Call, To},
 };
 use crate::{Error, Result, error::stopped};
 
@@ -21,8 +25,6 @@ use crate::{Error, Result, error::stopped};
 const PAGE: usize = 1000;
 /// Objects that are looked at at once.
 const AT_ONCE: usize = 8;
-/// How often in a row a read is taken up again that brought nothing.
-const TRIES: u32 = 4;
 /// Below this a hash is not worth a thread.
 const SMALL: usize = 64 << 10;
 
@@ -83,27 +85,47 @@ impl Swift {
         }
     }
 
-    /// The whole size, and the bytes of the range. The stream takes up again where its connection breaks.
-    pub(crate) async fn get(
-        &self,
-        key: &str,
-        range: Option<Range<u64>>,
-    ) -> Result<(u64, impl Stream<Item = Result<Bytes>> + Send + 'static)> {
-        let begun = begin(&self.client, key, range.clone()).await?;
-        let (begin, end) = range.map_or((0, begun.size), |range| (range.start, range.end));
-        let reading = Reading {
-            client: self.client.clone(),
-            key: key.to_owned(),
-            at: begin,
-            end: end.min(begun.size),
-            body: Some(begun.body),
-            tries: 0,
+    /// The bytes of a range, or all, for as long as the connection holds.
+    pub(crate) async fn open_object(&self, key: &str, range: Option<Range<u64>>) -> Result<Opened> {
+        let client = &self.client;
+        let mut call = Call::new("get", Method::GET, To::Object(key));
+        call.patience = QUICK;
+        if let Some(range) = &range {
+            let last = range.end.saturating_sub(1);
+            call = call.header("range", format!("bytes={}-{last}", range.start));
+        }
+        let shown = client.shown(call.to);
+        let opened = client
+            .open(&call)
+            .await
+            .map_err(|error| match status(&error) {
+                // A static large object of which a segment is missing, or another.
+                Some(409) => Error::Damaged(format!("a part of `{shown}` is missing")),
+                _ => client.fault(&call, &error),
+            });
+        let (head, body) = match opened {
+            Err(Error::NotFound) => return Err(client.missing().await),
+            opened => opened?.into_parts(),
         };
-        let bytes = stream::try_unfold(reading, |mut reading| async move {
-            let next = reading.next().await?;
-            Ok(next.map(|bytes| (bytes, reading)))
-        });
-        Ok((begun.size, bytes))
+        let told = match head.status {
+            StatusCode::PARTIAL_CONTENT => {
+                let range = text(&head.headers, "content-range");
+                range.rsplit('/').next().and_then(|size| size.parse().ok())
+            }
+            _ if range.as_ref().is_some_and(|range| range.start > 0) => None,
+            _ => size(&head.headers),
+        };
+        let why = "it is not the range that was asked for";
+        let size = told.ok_or_else(|| client.fault(&call, &said(why)))?;
+        let tag = text(&head.headers, "etag").trim_matches('"');
+        Ok(Opened {
+            size,
+            tag: (!tag.is_empty()).then(|| tag.to_owned()),
+            body: body
+                .bytes_stream()
+                .map_err(move |error| fault("get", &shown, &error))
+                .boxed(),
+        })
     }
 
     pub(crate) async fn head(&self, key: &str) -> Result<u64> {
@@ -113,10 +135,7 @@ impl Swift {
             Err(Error::NotFound) => return Err(self.client.missing().await),
             looked => looked?,
         };
-        size(&looked.headers).ok_or_else(|| {
-            self.client
-                .fault(&call, &super::http::said("it has no size"))
-        })
+        size(&looked.headers).ok_or_else(|| self.client.fault(&call, &said("it has no size")))
     }
 
     /// Whether it is there, asked of all that may have it, and whether it is a static large object.
@@ -146,10 +165,8 @@ impl Swift {
         let listed: Vec<Listed> = match answer.body.as_ref() {
             // Old ones say that there is nothing by saying nothing.
             b"" => Vec::new(),
-            body => serde_json::from_slice(body).map_err(|error| {
-                self.client
-                    .fault(&call, &super::http::said(error.to_string()))
-            })?,
+            body => serde_json::from_slice(body)
+                .map_err(|error| self.client.fault(&call, &said(error.to_string())))?,
         };
         // A page may be short before the end, so that an empty one alone is the end.
         let next = listed.last().map(|last| last.name.clone());
@@ -167,7 +184,7 @@ impl Swift {
     async fn found(&self, listed: Listed) -> Result<Object> {
         let mut size = listed.bytes;
         // Ceph's lists tell of a large object the size of its manifest.
-        if !self.info.nests && listed.slo_etag.is_none() && self.is_own(&listed.name) {
+        if !self.info.nests && listed.slo_etag.is_none() && self.may_be_large(&listed.name) {
             match self.head(&listed.name).await {
                 Ok(whole) => size = whole,
                 // It went meanwhile.
@@ -188,97 +205,8 @@ fn put_call(key: &str) -> Call<'_> {
     call.header("content-type", "application/octet-stream")
 }
 
-/// A read that has begun.
-struct Begun {
-    /// Of the whole object.
-    size: u64,
-    body: stream::BoxStream<'static, Result<Bytes, HttpError>>,
-}
-
-async fn begin(client: &Client, key: &str, range: Option<Range<u64>>) -> Result<Begun> {
-    let mut call = Call::new("get", Method::GET, To::Object(key));
-    call.patience = QUICK;
-    if let Some(range) = &range {
-        let last = range.end.saturating_sub(1);
-        call = call.header("range", format!("bytes={}-{last}", range.start));
-    }
-    let opened = client
-        .open(&call)
-        .await
-        .map_err(|error| match status(&error) {
-            // A static large object of which a segment is missing, or another.
-            Some(409) => {
-                Error::Damaged(format!("a part of `{}` is missing", client.shown(call.to)))
-            }
-            _ => client.fault(&call, &error),
-        });
-    let (head, body) = match opened {
-        Err(Error::NotFound) => return Err(client.missing().await),
-        opened => opened?.into_parts(),
-    };
-    let told = match head.status {
-        StatusCode::PARTIAL_CONTENT => {
-            let range = text(&head.headers, "content-range");
-            range.rsplit('/').next().and_then(|size| size.parse().ok())
-        }
-        _ if range.as_ref().is_some_and(|range| range.start > 0) => None,
-        _ => size(&head.headers),
-    };
-    let size = told.ok_or_else(|| {
-        client.fault(
-            &call,
-            &super::http::said("it is not the range that was asked for"),
-        )
-    })?;
-    Ok(Begun {
-        size,
-        body: body.bytes_stream(),
-    })
-}
-
 fn size(headers: &HeaderMap) -> Option<u64> {
     text(headers, "content-length").parse().ok()
-}
-
-struct Reading {
-    client: std::sync::Arc<Client>,
-    key: String,
-    at: u64,
-    end: u64,
-    body: Option<stream::BoxStream<'static, Result<Bytes, HttpError>>>,
-    tries: u32,
-}
-
-impl Reading {
-    async fn next(&mut self) -> Result<Option<Bytes>> {
-        while self.at < self.end {
-            let body = match &mut self.body {
-                Some(body) => body,
-                none => {
-                    let begun = begin(&self.client, &self.key, Some(self.at..self.end)).await?;
-                    none.insert(begun.body)
-                }
-            };
-            let error = match body.next().await {
-                Some(Ok(bytes)) if bytes.is_empty() => continue,
-                Some(Ok(mut bytes)) => {
-                    bytes.truncate(usize::try_from(self.end - self.at).unwrap_or(usize::MAX));
-                    self.at += bytes.len() as u64;
-                    self.tries = 0;
-                    return Ok(Some(bytes));
-                }
-                Some(Err(error)) => error,
-                None => super::http::said("it ends early"),
-            };
-            self.body = None;
-            self.tries += 1;
-            if self.tries > TRIES {
-                let call = Call::new("get", Method::GET, To::Object(&self.key));
-                return Err(self.client.fault(&call, &error));
-            }
-        }
-        Ok(None)
-    }
 }
 
 /// As lists write it, in UTC without saying so, or with a `Z`; the distant past for what is none, so that nobody takes it for new.

@@ -1,4 +1,4 @@
-//! Deleting: in bulk where the store can, one by one otherwise; and with an upload's own object the segments that it has.
+//! Deleting: in bulk where the store can, one by one otherwise; and with an object of parts the segments that it has.
 
 use futures_util::{StreamExt, stream};
 use http::Method;
@@ -18,14 +18,17 @@ const FEW: usize = 4;
 impl Swift {
     /// One that is not there is deleted already. Answers in the order of the keys.
     pub(crate) async fn delete(&self, keys: &[String]) -> Vec<Result<()>> {
-        let (own, plain): (Vec<_>, Vec<_>) = keys.iter().partition(|key| self.is_own(key));
+        let (large, plain): (Vec<_>, Vec<_>) = keys.iter().partition(|key| self.may_be_large(key));
         let plain = self.delete_plain(&plain).await;
-        let own: Vec<_> = own.into_iter().map(|key| self.delete_own(key)).collect();
-        let own: Vec<_> = stream::iter(own).buffered(AT_ONCE).collect().await;
-        let (mut own, mut plain) = (own.into_iter(), plain.into_iter());
+        let large: Vec<_> = large
+            .into_iter()
+            .map(|key| self.delete_whole(key))
+            .collect();
+        let large: Vec<_> = stream::iter(large).buffered(AT_ONCE).collect().await;
+        let (mut large, mut plain) = (large.into_iter(), plain.into_iter());
         let answers = keys.iter().map(|key| {
-            let next = if self.is_own(key) {
-                own.next()
+            let next = if self.may_be_large(key) {
+                large.next()
             } else {
                 plain.next()
             };
@@ -107,11 +110,12 @@ impl Swift {
     }
 
     /// With its segments, and those that were sent and not named.
-    async fn delete_own(&self, key: &str) -> Result<()> {
+    async fn delete_whole(&self, key: &str) -> Result<()> {
         match self.look_closely(key).await? {
             // Segments go first and the manifest last, so that it may be tried again.
             Some(true) => self.delete_large(key).await?,
-            Some(false) => return self.delete_one(key).await,
+            // It may have been put over a large one.
+            Some(false) => self.delete_one(key).await?,
             None => {}
         }
         self.delete_below(&self.segments_of(key)).await

@@ -4,9 +4,11 @@ use http::Method;
 use serde::Deserialize;
 
 use super::{
-    super::fault::fault,
-    client::{Client, Patience, QUICK},
-    http::{Question, ask_whole, passes},
+    super::{
+        exchange::{Patience, QUICK, Question, ask_whole},
+        fault::fault,
+    },
+    client::{Client, again, passes},
     temp_url::Digest,
 };
 use crate::Result;
@@ -114,7 +116,7 @@ impl Info {
             let asked = ask_whole(&client.wire, question.clone()).await;
             match asked {
                 Ok(answer) => break Ok(answer),
-                Err(error) => match patience.after(error, false).await {
+                Err(error) => match again(&mut patience, error, false).await {
                     Ok(()) => {}
                     Err(error) => break Err(error),
                 },

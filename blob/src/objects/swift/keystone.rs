@@ -9,8 +9,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
+    super::exchange::{Question, ask_whole, said},
     config::{AuthVersion, Interface, Name, Secret},
-    http::{Question, ask_whole, said},
     login::{Login, Scope, Who},
 };
 

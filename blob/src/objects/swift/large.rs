@@ -24,13 +24,13 @@ use serde_json::{Value, json};
 use super::{
     super::{
         bucket::{Begun, Page},
+        exchange::{said, status},
         fault::fault,
         keys::{self, BEGUN},
         progress::Part,
     },
     Swift,
     client::{Call, To},
-    http::{said, status},
     report::{Report, code},
 };
 use crate::{Error, Result};
@@ -50,6 +50,29 @@ enum Refused {
     /// Segments that it names are not there, or others are.
     Segments(String),
     Otherwise(HttpError),
+}
+
+/// The call that makes an object of segments.
+fn manifest<'a>(key: &'a str, segments: &[Value]) -> Call<'a> {
+    let mut call = Call::new("complete", Method::PUT, To::Object(key))
+        .header("content-type", "application/octet-stream")
+        .header("accept", "application/json");
+    call.query = &[("multipart-manifest", "put"), ("heartbeat", "on")];
+    call.body = Value::from(segments.to_vec())
+        .to_string()
+        .into_bytes()
+        .into();
+    call
+}
+
+/// The tag without its quotes. Without one nobody has said that the object was made.
+fn tagged(etag: &str) -> Result<String, Refused> {
+    match etag.trim_matches('"') {
+        "" => Err(Refused::Otherwise(said(
+            "the answer does not say whether the object was made",
+        ))),
+        tag => Ok(tag.to_owned()),
+    }
 }
 
 impl Swift {
@@ -99,6 +122,14 @@ impl Swift {
 
     /// [`Error::NotFound`] also where there is such an object already: another request has completed it, and the caller looks.
     pub(crate) async fn complete(&self, key: &str, id: &str, parts: &[Part]) -> Result<()> {
+        let most = self.most_parts() as usize;
+        if parts.len() > most {
+            let size = |parts: &[Part]| parts.iter().map(|part| part.size).sum();
+            return Err(Error::TooLarge {
+                len: size(parts),
+                max: size(&parts[..most]),
+            });
+        }
         let mut named = Vec::with_capacity(parts.len());
         for Part { number, size, tag } in parts {
             let (nonce, tag) = tag.split_once('/').ok_or(Error::NotFound)?;
@@ -107,7 +138,8 @@ impl Swift {
         if named.len() > self.info.segments as usize {
             named = self.nested(key, id, &named).await?;
         }
-        self.put_manifest(key, &named).await?;
+        let call = manifest(key, &named).header("if-none-match", "*");
+        self.put_manifest(&call).await?;
         if let Err(error) = self.delete_one(&self.mark(key, id)).await {
             tracing::warn!(%error, "the mark of an upload that has ended stays until it expires");
         }
@@ -120,12 +152,13 @@ impl Swift {
         json!({ "path": path, "etag": tag, "size_bytes": size })
     }
 
-    /// Manifests of as many segments as one may have; named as segments themselves.
+    /// Manifests of as many segments as one may have; named as segments themselves. Their names are new, so that they need no condition:
+    /// with one, a call that is repeated since its answer was lost would be refused for what it did itself.
     async fn nested(&self, key: &str, id: &str, segments: &[Value]) -> Result<Vec<Value>> {
         let mut named = Vec::new();
         for (n, some) in segments.chunks(self.info.segments as usize).enumerate() {
             let name = format!("{}{id}/m{n:05}.{}", self.segments_of(key), keys::new_name());
-            let tag = self.put_manifest(&name, some).await?;
+            let tag = self.put_manifest(&manifest(&name, some)).await?;
             let size = some
                 .iter()
                 .filter_map(|segment| segment["size_bytes"].as_u64())
@@ -136,19 +169,13 @@ impl Swift {
     }
 
     /// Answers the tag of the object that it makes.
-    async fn put_manifest(&self, key: &str, segments: &[Value]) -> Result<String> {
-        let body = Value::from(segments.to_vec()).to_string();
-        let mut call = Call::new("complete", Method::PUT, To::Object(key))
-            .header("if-none-match", "*")
-            .header("content-type", "application/octet-stream")
-            .header("accept", "application/json");
-        call.query = &[("multipart-manifest", "put"), ("heartbeat", "on")];
-        call.body = body.into_bytes().into();
+    async fn put_manifest(&self, call: &Call<'_>) -> Result<String> {
         for tried in 1.. {
-            match self.try_manifest(&call).await {
+            match self.try_manifest(call).await {
                 Ok(tag) => return Ok(tag),
                 Err(Refused::Exists) => return Err(Error::NotFound),
                 Err(Refused::Segments(why)) if tried == TRIES => {
+                    let key = self.client.shown(call.to);
                     tracing::info!(key, why, "parts of an upload are not there any more");
                     return Err(Error::NotFound);
                 }
@@ -174,11 +201,12 @@ impl Swift {
                 _ => Refused::Otherwise(error),
             })?;
         // With the first heartbeat everything is accepted, and the answer stands behind the last.
+        // Ceph sends none, and a tag with its head.
         let Some(report) = Report::read(&answer.body) else {
-            return Ok(answer.header("etag").trim_matches('"').to_owned());
+            return tagged(answer.header("etag"));
         };
         if report.is_success() {
-            return Ok(report.tag());
+            return tagged(&report.etag);
         }
         let is_away = |(_, why): &(String, String)| code(why).is_some_and(|code| code >= 500);
         match report.code() {

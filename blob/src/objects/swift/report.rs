@@ -9,7 +9,7 @@ pub(crate) struct Report {
     pub(crate) status: String,
     /// Of the object that was made, in quotes.
     #[serde(rename = "Etag", default)]
-    etag: String,
+    pub(crate) etag: String,
     /// Names and what was wrong with them.
     #[serde(rename = "Errors", default)]
     pub(crate) errors: Vec<(String, String)>,
@@ -29,11 +29,6 @@ impl Report {
     pub(crate) fn is_success(&self) -> bool {
         let status = self.code().and_then(|code| StatusCode::from_u16(code).ok());
         self.errors.is_empty() && status.is_some_and(|status| status.is_success())
-    }
-
-    /// The tag of the object that was made.
-    pub(crate) fn tag(&self) -> String {
-        self.etag.trim_matches('"').to_owned()
     }
 
     /// As a person reads it.

@@ -6,11 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use object_store::client::{HttpClient, HttpError};
+use object_store::client::{HttpClient, HttpError, HttpErrorKind};
 use parking_lot::Mutex;
 
 use super::{
-    http::said,
+    super::exchange::{QUICK, said},
     keystone::{self, Choice, Granted},
     login::Login,
 };
@@ -79,7 +79,7 @@ impl Session {
                 return Ok(held.granted);
             };
             let asked = tokio::time::timeout(SOON, self.ask()).await;
-            return match asked.unwrap_or_else(|_| Err(said("no answer"))) {
+            return match asked.unwrap_or_else(|_| Err(no_answer())) {
                 Ok(granted) => Ok(granted),
                 Err(error) => {
                     tracing::warn!(%error, "the token for Swift was not renewed; the old one is used on");
@@ -102,6 +102,12 @@ impl Session {
     }
 
     async fn ask_instead_of(&self, refused: Option<&Granted>) -> Result<Arc<Granted>, HttpError> {
+        // Whoever waits for the one who asks waits no longer than if he asked himself.
+        let asked = tokio::time::timeout(QUICK, self.ask_in_turn(refused)).await;
+        asked.unwrap_or_else(|_| Err(no_answer()))
+    }
+
+    async fn ask_in_turn(&self, refused: Option<&Granted>) -> Result<Arc<Granted>, HttpError> {
         let _asking = self.asking.lock().await;
         let held = self.held.lock().clone();
         if let Some(held) = held.filter(Held::holds)
@@ -136,6 +142,12 @@ impl Session {
             held.renew = Some(Instant::now() + PAUSE);
         }
     }
+}
+
+/// Asking again may do.
+fn no_answer() -> HttpError {
+    let why = std::io::Error::other("no answer from who gives tokens");
+    HttpError::new(HttpErrorKind::Timeout, why)
 }
 
 /// The same address at another scheme, host and port.

@@ -1,10 +1,11 @@
-//! Tokens, against a server that answers as Keystone and Swift do: what real ones do only when they fail or are old.
+//! Tokens and manifests, against a server that answers as Keystone and Swift do: what real ones do only when they fail or are old.
 
 use std::{
-    convert::Infallible,
+    collections::BTreeSet,
+    io,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -23,7 +24,7 @@ use super::{
     config::{AuthVersion, Name, Secret},
     *,
 };
-use crate::objects::config::Vendor;
+use crate::objects::{config::Vendor, progress::Part};
 
 /// How the server behaves.
 #[derive(Default)]
@@ -32,12 +33,20 @@ struct Behaviour {
     given: AtomicU32,
     failed: AtomicU32,
     is_away: Mutex<bool>,
+    /// Whether who asks for a token never hears anything.
+    is_silent: AtomicBool,
     /// Seconds that tokens last.
     lasts: Mutex<u32>,
     /// Tokens up to this one are refused.
     refused: AtomicU32,
     /// What was asked last.
     asked: Mutex<Value>,
+    /// Paths of manifests.
+    manifests: Mutex<BTreeSet<String>>,
+    /// So many more answers to manifests are lost on their way.
+    lost: AtomicU32,
+    /// What is said of a manifest that is taken, if not what Swift says.
+    said: Mutex<Option<&'static str>>,
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -92,7 +101,40 @@ fn v2(host: &str, token: &str) -> Answer {
     answer(200, &[], &body)
 }
 
-async fn serve(behaviour: &Behaviour, host: &str, request: Request<Incoming>) -> Answer {
+/// Takes a manifest; none when the answer is lost.
+fn manifest(behaviour: &Behaviour, head: &::http::request::Parts) -> Option<Answer> {
+    let is_new = behaviour
+        .manifests
+        .lock()
+        .insert(head.uri.path().to_owned());
+    if !is_new && head.headers.contains_key("if-none-match") {
+        return Some(answer(412, &[], &Value::Null));
+    }
+    let lost = behaviour.lost.load(Ordering::SeqCst);
+    behaviour
+        .lost
+        .store(lost.saturating_sub(1), Ordering::SeqCst);
+    let said = behaviour
+        .said
+        .lock()
+        .unwrap_or(r#"{"Response Status": "201 Created", "Etag": "\"0123\"", "Errors": []}"#);
+    let taken = Response::builder()
+        .status(202)
+        .body(Full::new(said.into()))
+        .expect("an answer");
+    (lost == 0).then_some(taken)
+}
+
+async fn serve(behaviour: &Behaviour, host: &str, request: Request<Incoming>) -> Option<Answer> {
+    if request.method() == Method::PUT && request.uri().query().is_some() {
+        let (head, body) = request.into_parts();
+        body.collect().await.expect("a body");
+        return manifest(behaviour, &head);
+    }
+    Some(serve_other(behaviour, host, request).await)
+}
+
+async fn serve_other(behaviour: &Behaviour, host: &str, request: Request<Incoming>) -> Answer {
     let (head, body) = request.into_parts();
     let path = head.uri.path().to_owned();
     if path == "/info" {
@@ -108,6 +150,9 @@ async fn serve(behaviour: &Behaviour, host: &str, request: Request<Incoming>) ->
         let number: u32 = number.parse().expect("a number");
         let is_refused = number <= behaviour.refused.load(Ordering::SeqCst);
         return answer(if is_refused { 401 } else { 204 }, &[], &Value::Null);
+    }
+    if behaviour.is_silent.load(Ordering::SeqCst) {
+        std::future::pending::<()>().await;
     }
     if *behaviour.is_away.lock() {
         behaviour.failed.fetch_add(1, Ordering::SeqCst);
@@ -137,7 +182,8 @@ async fn start(behaviour: Arc<Behaviour>) -> String {
             let (behaviour, host) = (behaviour.clone(), host.clone());
             tokio::spawn(async move {
                 let service = service_fn(async |request| {
-                    Ok::<_, Infallible>(serve(&behaviour, &host, request).await)
+                    let answer = serve(&behaviour, &host, request).await;
+                    answer.ok_or_else(|| io::Error::other("lost"))
                 });
                 let _ = http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service)
@@ -221,6 +267,30 @@ async fn a_keystone_that_is_away_hurts_nobody_while_the_token_holds() {
 }
 
 #[tokio::test]
+async fn nobody_waits_long_for_a_keystone_that_is_silent() {
+    let keystone = behaviour(3000);
+    let host = start(keystone.clone()).await;
+    let swift = Swift::open(&config(&host, "/v3")).await.expect("opens");
+    keystone.is_silent.store(true, Ordering::SeqCst);
+    // The one is refused, so that another is asked for; all wait at once.
+    keystone.refused.store(1, Ordering::SeqCst);
+    let call = Call {
+        patience: Duration::ZERO,
+        ..Call::new("look at", Method::HEAD, To::Container)
+    };
+    let begun = Instant::now();
+    let calls: Vec<_> = (0..4).map(|_| swift.client.send(&call)).collect();
+    for answered in futures_util::future::join_all(calls).await {
+        let error = answered.map(drop).expect_err("no token");
+        assert!(error.to_string().contains("no answer"), "{error}");
+    }
+    let waited = begun.elapsed();
+    assert!(waited < 2 * crate::objects::exchange::QUICK, "{waited:?}");
+    keystone.is_silent.store(false, Ordering::SeqCst);
+    swift.client.send(&call).await.expect("goes through");
+}
+
+#[tokio::test]
 async fn a_token_is_renewed_before_it_ends() {
     let keystone = behaviour(3000);
     let host = start(keystone.clone()).await;
@@ -274,4 +344,64 @@ async fn the_store_may_have_another_address_than_the_catalog_says() {
             .storage
             .starts_with(&format!("http://{host}/v1/AUTH_"))
     );
+}
+
+const LARGE: &str = "objects/up/upload.0123456789abcdef";
+
+fn parts(number: u32) -> Vec<Part> {
+    let part = |number| Part {
+        number,
+        size: 10,
+        tag: "fedcba9876543210/0123".to_owned(),
+    };
+    (1..=number).map(part).collect()
+}
+
+#[tokio::test]
+async fn a_manifest_of_some_parts_whose_answer_was_lost_is_sent_again() {
+    let keystone = behaviour(3000);
+    let host = start(keystone.clone()).await;
+    let mut swift = Swift::open(&config(&host, "/v3")).await.expect("opens");
+    (swift.info.segments, swift.info.nests) = (2, true);
+    keystone.lost.store(1, Ordering::SeqCst);
+    swift.complete(LARGE, "id", &parts(3)).await.expect("ends");
+    assert_eq!(keystone.manifests.lock().len(), 3);
+    // Of the last one nobody knows then whose it is: the caller looks.
+    keystone.lost.store(1, Ordering::SeqCst);
+    keystone.manifests.lock().clear();
+    let ended = swift.complete(LARGE, "id", &parts(2)).await;
+    assert!(matches!(ended, Err(Error::NotFound)), "{ended:?}");
+    assert_eq!(keystone.manifests.lock().len(), 1);
+}
+
+#[tokio::test]
+async fn more_parts_than_the_store_takes_are_refused_before_anything_is_sent() {
+    let keystone = behaviour(3000);
+    let host = start(keystone.clone()).await;
+    let mut swift = Swift::open(&config(&host, "/v3")).await.expect("opens");
+    (swift.info.segments, swift.info.nests) = (2, true);
+    assert_eq!(swift.most_parts(), 18);
+    let ended = swift.complete(LARGE, "id", &parts(19)).await;
+    let is_told = matches!(ended, Err(Error::TooLarge { len: 190, max: 180 }));
+    assert!(is_told, "{ended:?}");
+    assert!(keystone.manifests.lock().is_empty());
+    swift.complete(LARGE, "id", &parts(18)).await.expect("ends");
+}
+
+#[tokio::test]
+async fn a_manifest_of_which_nothing_is_said_was_not_taken() {
+    let keystone = behaviour(3000);
+    let host = start(keystone.clone()).await;
+    let swift = Swift::open(&config(&host, "/v3")).await.expect("opens");
+    for said in [
+        "",
+        "   \r\n",
+        "<html>all is well</html>",
+        r#"{"Response Status": "201 Created", "Errors": []}"#,
+    ] {
+        *keystone.said.lock() = Some(said);
+        keystone.manifests.lock().clear();
+        let ended = swift.complete(LARGE, "id", &parts(1)).await;
+        assert!(matches!(ended, Err(Error::Remote { .. })), "{ended:?}");
+    }
 }

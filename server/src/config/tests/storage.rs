@@ -25,6 +25,19 @@ fn stored(file: &str) -> blob::objects::Config {
 }
 
 #[test]
+fn an_address_is_shown_as_it_is_written() {
+    for (file, shown) in [
+        ("", "file://./seawall-data/storage"),
+        (BUCKET, "s3://bucket/a/prefix"),
+        (CONTAINER, "azure://container"),
+        (GOOGLES, "gs://bucket/x"),
+        (SWIFT, "swift://container/x"),
+    ] {
+        assert_eq!(load(file, &[]).storage.url.shown(), shown);
+    }
+}
+
+#[test]
 fn a_bucket_is_read_with_all_that_belongs_to_it() {
     let config = load(BUCKET, &[]);
     let url = StorageUrl::Bucket {

@@ -44,9 +44,9 @@ async fn put_parts(swift: &Swift, id: &str, bytes: &[u8]) -> Vec<Part> {
 }
 
 async fn read(swift: &Swift, range: Option<std::ops::Range<u64>>) -> Vec<u8> {
-    let (size, stream) = swift.get(KEY, range).await.unwrap();
-    assert_eq!(size, 55);
-    let frames: Vec<Bytes> = stream.try_collect().await.unwrap();
+    let opened = swift.open_object(KEY, range).await.unwrap();
+    assert_eq!(opened.size, 55);
+    let frames: Vec<Bytes> = opened.body.try_collect().await.unwrap();
     frames.concat()
 }
 

@@ -120,7 +120,10 @@ pub enum Request {
         repair: bool,
     },
     /// The key file in `FILE.next` counts from now on.
-    KeyRotateSecretKey {},
+    KeyRotateSecretKey {
+        /// Although what the key before the last change signed still counts.
+        early: bool,
+    },
     /// Another key signs tokens.
     KeyRotateToken {
         revoke: bool,
@@ -244,7 +247,7 @@ impl Request {
             | Self::ImportBlobs { dry_run: false, .. }
             | Self::ImportFinish {}
             | Self::KeyRotateToken { .. }
-            | Self::KeyRotateSecretKey {}
+            | Self::KeyRotateSecretKey { .. }
             | Self::NodeDrain { .. }
             | Self::MoveBegin { .. }
             | Self::MoveAbort {}

@@ -11,6 +11,8 @@ use model::{
 
 use crate::{Auth, Keyring, SecretKey};
 
+/// Keys that are encrypted anew at once.
+const PAGE: i64 = 500;
 /// What the change log calls it.
 const NAME: &str = "secretkey";
 
@@ -161,9 +163,15 @@ fn refuse_behind<'a>(behind: impl Iterator<Item = &'a nodes::Node>, keys: &Keyri
 }
 
 async fn encrypt_anew(tx: &mut Tx, old: &Keyring, new: &SecretKey, now: Timestamp) -> Result<()> {
-    for (id, private) in keys::privates(tx).await? {
-        let private = new.encrypt(&old.decrypt(&private)?);
-        keys::set_private(tx, &id, &private).await?;
+    let mut after = String::new();
+    loop {
+        let page = keys::privates(tx, &after, PAGE).await?;
+        let Some((last, _)) = page.last() else { break };
+        after.clone_from(last);
+        for (id, private) in page {
+            let private = new.encrypt(&old.decrypt(&private)?);
+            keys::set_private(tx, &id, &private).await?;
+        }
     }
     let kept = settings::load(tx, &Pinned::default()).await?;
     let mut changes = Changes::new();

@@ -2,8 +2,8 @@
 
 use std::{fs, time::Duration};
 
-use auth::{Auth, Config, Followed, Keyring};
-use db::{facts, nodes, settings};
+use auth::{Auth, Config, Followed, Keyring, SecretKey};
+use db::{facts, keys, nodes, settings};
 use model::settings::parse;
 use serde_json::json;
 
@@ -195,5 +195,42 @@ fn another_change_waits_until_what_the_first_key_signed_is_over() {
             .await;
         let fourth = world.auth.rotate_secret_key(false).await.unwrap();
         assert_ne!(third, fourth);
+    });
+}
+
+#[test]
+fn however_many_keys_there_are_all_are_encrypted_anew() {
+    each(async |world| {
+        settle(world).await;
+        world
+            .write(|tx, _| Box::pin(async move { nodes::leave(tx, "other", "run").await }))
+            .await;
+        let path = world.directory.path().join("secretkey");
+        let key = SecretKey::load_or_create(&path, false).unwrap();
+        world
+            .write(move |tx, now| {
+                let key = key.clone();
+                Box::pin(async move {
+                    for n in 0..1100 {
+                        let new = keys::Key {
+                            id: format!("key {n}"),
+                            private: key.encrypt(b"private"),
+                            public: String::new(),
+                            retired_at: None,
+                        };
+                        keys::insert(tx, "test", &new, now).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await;
+        world.auth.rotate_secret_key(false).await.unwrap();
+        let key = SecretKey::load_or_create(&path, false).unwrap();
+        let mut reader = world.db.reader().await.unwrap();
+        let kept = keys::privates(&mut reader, "", 2000).await.unwrap();
+        assert!(kept.len() >= 1100);
+        for (id, private) in kept {
+            assert!(key.decrypt(&private).is_ok(), "{id}");
+        }
     });
 }

@@ -106,7 +106,7 @@ async fn durability(db: &Db) -> Result<Vec<Finding>> {
         Replication::Asynchronous => findings.push(Finding::warning(
             part,
             "asynchronous: one that takes over may lack the last commits",
-            "set synchronous_standby_names (Patroni: synchronous_mode), or keep in mind that the last pushes may have to be repeated",
+            "set synchronous_standby_names (Patroni: synchronous_mode) and leave synchronous_commit on, or keep in mind that the last pushes may have to be repeated",
         )),
         Replication::Unknown => findings.push(Finding::ok(
             part,

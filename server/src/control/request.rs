@@ -14,6 +14,8 @@ use oci::name::RepoName;
 use registry::import::ImportOptions;
 use serde::{Deserialize, Serialize};
 
+use crate::checks::Keys;
+
 /// Rows of a list in one answer; whoever asked goes on after the last of them.
 pub const PAGE: i64 = 500;
 
@@ -191,9 +193,9 @@ pub enum Request {
     ImportStatus {},
     ImportFinish {},
 
-    /// What only the process that has the database and the store open can check; with the fingerprint of the key file.
+    /// What only the process that has the database and the store open can check; with the keys that the command found.
     Check {
-        key: Option<String>,
+        keys: Keys,
     },
 }
 

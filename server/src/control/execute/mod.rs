@@ -164,9 +164,9 @@ pub async fn execute(house: &House, request: Request, work: &Work) -> Result<Val
         Request::ImportStatus {} => json(import::status(house).await?),
         Request::ImportFinish {} => json(import::finish(house, work).await?),
 
-        Request::Check { key } => {
+        Request::Check { keys } => {
             let store = house.registry.store();
-            json(checks::of_parts(house.db(), store, key.as_deref()).await)
+            json(checks::of_parts(house.db(), store, &keys).await)
         }
     }
 }

@@ -181,10 +181,8 @@ async fn put_together(
 ) -> Result<Opened> {
     let auth = auth_config(config, cache.clone());
     let auth = Auth::open(db.clone(), keys.clone(), auth).await?;
-    let uploads = keys.derive(UPLOADS);
     let registry = registry_config(config, cache);
-    let registry = Registry::new(db, store, registry, &uploads[0]);
-    registry.sign_uploads_with(&uploads);
+    let registry = Registry::new(db, store, registry, &keys.derive(UPLOADS));
     Ok(Opened {
         registry,
         auth,

@@ -18,7 +18,9 @@ use crate::{
 };
 
 /// What the files' system may take: it may be one that hangs, and signs of life go on.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(crate) const SOON: Duration = Duration::from_secs(3);
+/// The same where a start or a person waits for a file to be written: a busy disk is none that hangs.
+pub(crate) const PATIENTLY: Duration = Duration::from_secs(30);
 
 /// The keys of a node. A clone is another handle on the same.
 #[derive(Clone)]
@@ -88,7 +90,7 @@ impl Keyring {
     /// [`Self::open`] on a thread that may block.
     pub async fn load(path: PathBuf, expected: Option<String>) -> Result<Self> {
         let shown = path.clone();
-        within_patience(&shown, async {
+        within(PATIENTLY, &shown, async {
             let opened = spawn_blocking(move || Self::open(&path, expected.as_deref()));
             opened.await.map_err(internal("reading the key file"))?
         })
@@ -231,10 +233,11 @@ impl Keyring {
     /// Works on the files on a thread that may block, one at a time: where they hang, no more than that one hangs with them.
     pub(crate) async fn on_files<T: Send + 'static>(
         &self,
+        patience: Duration,
         work: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> Result<T> {
         let ring = self.clone();
-        within_patience(&self.0.path, async {
+        within(patience, &self.0.path, async {
             let turn = self.0.files.clone().lock_owned().await;
             let worked = spawn_blocking(move || {
                 let _turn = turn;
@@ -280,8 +283,12 @@ impl Keyring {
     }
 }
 
-async fn within_patience<T>(path: &Path, work: impl Future<Output = Result<T>>) -> Result<T> {
-    timeout(PATIENCE, work).await.unwrap_or_else(|_| {
+async fn within<T>(
+    patience: Duration,
+    path: &Path,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    timeout(patience, work).await.unwrap_or_else(|_| {
         Err(Error::Unavailable(anyhow::anyhow!(
             "the file system of the key file `{}` does not answer",
             path.display()
@@ -476,10 +483,10 @@ mod tests {
         fs::remove_file(&pipe).unwrap();
         let made = std::process::Command::new("mkfifo").arg(&pipe).status();
         assert!(made.unwrap().success());
-        let hung = ring.on_files(Keyring::watch).await;
+        let hung = ring.on_files(SOON, Keyring::watch).await;
         assert!(matches!(hung, Err(Error::Unavailable(_))), "{hung:?}");
         assert!(ring.turn_to(&second), "memory has it");
-        let settled = ring.on_files(Keyring::settle);
+        let settled = ring.on_files(PATIENTLY, Keyring::settle);
         let opened = spawn_blocking(move || {
             let mut writer = fs::File::options().write(true).open(&pipe)?;
             let aside = named(&pipe, ".aside");

@@ -1,6 +1,8 @@
 //! Changing the key file under a running registry. All nodes have the key that is to come before it counts: then one transaction encrypts
 //! anew what the database keeps, and says by a fact which key that was done with. Each node follows with its next sign of life.
 
+use std::time::Duration;
+
 use db::{Db, Tx, changes, facts, keys, nodes, settings};
 use model::{
     Error, Result,
@@ -9,7 +11,10 @@ use model::{
     time::Timestamp,
 };
 
-use crate::{Auth, Keyring, SecretKey};
+use crate::{
+    Auth, Keyring, SecretKey,
+    keyring::{PATIENTLY, SOON},
+};
 
 /// Keys that are encrypted anew at once.
 const PAGE: i64 = 500;
@@ -35,7 +40,7 @@ impl Auth {
         if !early {
             self.refuse_early().await?;
         }
-        let secret = keys.on_files(Keyring::prepare_next).await??;
+        let secret = keys.on_files(PATIENTLY, Keyring::prepare_next).await??;
         let wanted = secret.fingerprint();
         let (ring, new, db) = (keys.clone(), secret.clone(), self.1.clone());
         let rotated = self.1.write(move |tx| {
@@ -63,7 +68,7 @@ impl Auth {
         rotated.await?;
         keys.take(secret);
         drop(turning);
-        if let Err(error) = self.settle().await {
+        if let Err(error) = self.settle(PATIENTLY).await {
             tracing::warn!(%error, "the key has changed, and its file not yet");
         }
         Ok(wanted)
@@ -95,7 +100,7 @@ impl Auth {
             return Ok(Followed::Ours);
         };
         if !keys.turn_to(&expected) {
-            let found = keys.on_files(move |ring| ring.find_in_files(&expected));
+            let found = keys.on_files(SOON, move |ring| ring.find_in_files(&expected));
             let Some(found) = found.await? else {
                 return Ok(Followed::Lost);
             };
@@ -105,13 +110,13 @@ impl Auth {
         if changed_at.is_none_or(|at| self.now().since(at) > self.0.config.key_kept) {
             keys.forget_previous();
         }
-        self.settle().await?;
+        self.settle(SOON).await?;
         Ok(Followed::Ours)
     }
 
     /// Has the files say what memory says, and looks at what came beside them.
-    async fn settle(&self) -> Result<()> {
-        let settled = self.0.keys.on_files(|ring| {
+    async fn settle(&self, patience: Duration) -> Result<()> {
+        let settled = self.0.keys.on_files(patience, |ring| {
             ring.settle();
             ring.watch();
         });

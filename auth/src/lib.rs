@@ -15,6 +15,7 @@ mod basic;
 mod checked;
 mod csrf;
 mod hashing;
+mod key_files;
 mod keyring;
 mod random;
 mod remembered;
@@ -26,6 +27,7 @@ mod subjects;
 
 pub use caller::{Caller, RobotFacts, Subject, UserFacts, Via};
 pub use csrf::CsrfSecret;
+pub use key_files::beside as keys_beside;
 pub use keyring::Keyring;
 pub use rights::{Rights, scope_allows};
 pub use rotation::Followed;
@@ -51,6 +53,8 @@ pub struct Config {
     pub password_hashing: usize,
     /// Whether callers without a name have the rights of everybody in public projects.
     pub anonymous: bool,
+    /// For how long after the key file was changed what the key before signed counts: as long as uploads go on.
+    pub key_kept: Duration,
     /// Where nodes tell each other which passwords were right.
     pub cache: cache::Cache,
 }
@@ -63,6 +67,7 @@ impl Default for Config {
             password_hashing: std::thread::available_parallelism()
                 .map_or(1, |cpus| cpus.get().div_ceil(2)),
             anonymous: true,
+            key_kept: Duration::from_hours(48),
             cache: cache::Cache::default(),
         }
     }

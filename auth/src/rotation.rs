@@ -11,8 +11,13 @@ use model::{
     time::Timestamp,
 };
 
-use crate::{Auth, Keyring, SecretKey};
+use crate::{
+    Auth, Keyring, SecretKey,
+    keyring::{PATIENTLY, SOON},
+};
 
+/// Keys that are encrypted anew at once.
+const PAGE: i64 = 500;
 /// What the change log calls it.
 const NAME: &str = "secretkey";
 
@@ -26,23 +31,22 @@ pub enum Followed {
 
 impl Auth {
     /// Has the key in `FILE.next` count from now on, made anew where there is none: encrypts with it what the database keeps. Answers
-    /// its fingerprint. Refused with the names of the nodes that have another or none, and with what to do.
-    pub async fn rotate_secret_key(&self) -> Result<String> {
+    /// its fingerprint. Refused with the names of the nodes that have another or none, and with what to do; and while what was signed
+    /// with the key before this one still counts, unless it is to be `early`: a node keeps no third.
+    pub async fn rotate_secret_key(&self, early: bool) -> Result<String> {
         let keys = &self.0.keys;
-        keys.look()?;
-        if keys.next_fingerprint().is_none() {
-            keys.make_next()?;
+        // Held over commit and turn, on purpose: nobody here may go back to what the database said before.
+        let turning = keys.turning().await;
+        if !early {
+            self.refuse_early().await?;
         }
-        let wanted = keys.next_fingerprint().ok_or_else(|| {
-            Error::Precondition(format!(
-                "`{}` holds the key that counts already: put another there, or remove it and one is made",
-                keys.next_path().display()
-            ))
-        })?;
-        let (ring, new, db) = (keys.clone(), wanted.clone(), self.1.clone());
+        let secret = keys.on_files(PATIENTLY, Keyring::prepare_next).await??;
+        let wanted = secret.fingerprint();
+        let (ring, new, db) = (keys.clone(), secret.clone(), self.1.clone());
         let rotated = self.1.write(move |tx| {
-            let (ring, new, db) = (ring.clone(), new.clone(), db.clone());
+            let (ring, secret, db) = (ring.clone(), new.clone(), db.clone());
             Box::pin(async move {
+                let new = secret.fingerprint();
                 let now = tx.now().await?;
                 let before = facts::lock(tx, facts::KEY_FINGERPRINT).await?;
                 if before.as_deref() != Some(&ring.fingerprint()) {
@@ -54,9 +58,6 @@ impl Auth {
                     let others = alive.iter().filter(|node| node.name != db.node());
                     refuse_behind(others.filter(|node| node.next_key != new), &ring)?;
                 }
-                let secret = ring.find(&new).ok_or_else(|| {
-                    Error::Internal(anyhow::anyhow!("the key that is to come went away"))
-                })?;
                 encrypt_anew(tx, &ring, &secret, now).await?;
                 facts::set(tx, facts::KEY_FINGERPRINT, &new).await?;
                 facts::set(tx, facts::KEY_CHANGED_AT, &now.0.to_string()).await?;
@@ -65,27 +66,61 @@ impl Auth {
             })
         });
         rotated.await?;
-        keys.follow(&wanted);
+        keys.take(secret);
+        drop(turning);
+        if let Err(error) = self.settle(PATIENTLY).await {
+            tracing::warn!(%error, "the key has changed, and its file not yet");
+        }
         Ok(wanted)
     }
 
-    /// Follows what another node did to the key file. What the key before signed counts for `kept` after the change.
-    pub async fn follow_secret_key(&self, kept: Duration) -> Result<Followed> {
+    async fn refuse_early(&self) -> Result<()> {
+        let (_, changed_at) = read(&self.1).await?;
+        let Some(changed_at) = changed_at else {
+            return Ok(());
+        };
+        let ends = changed_at.plus(self.0.config.key_kept);
+        if self.1.now().await? >= ends {
+            return Ok(());
+        }
+        Err(Error::Precondition(format!(
+            "the key was changed at {} already, and uploads that began before go on by the key of then: change it again after {}, or with `--early`, and they have to begin anew",
+            changed_at.rfc3339(),
+            ends.rfc3339()
+        )))
+    }
+
+    /// Follows what another node did to the key file. What the key before signed counts for [`crate::Config::key_kept`] after the change.
+    pub async fn follow_secret_key(&self) -> Result<Followed> {
         let keys = &self.0.keys;
+        // Held over answer and turn, on purpose: an older answer must not come after a newer one.
+        let turning = keys.turning().await;
         let (expected, changed_at) = read(&self.1).await?;
         let Some(expected) = expected else {
             return Ok(Followed::Ours);
         };
-        if !keys.follow(&expected) {
-            return Ok(Followed::Lost);
+        if !keys.turn_to(&expected) {
+            let found = keys.on_files(SOON, move |ring| ring.find_in_files(&expected));
+            let Some(found) = found.await? else {
+                return Ok(Followed::Lost);
+            };
+            keys.take(found);
         }
-        if let Err(error) = keys.look() {
-            tracing::debug!(%error, "the key that is to come cannot be read");
-        }
-        if changed_at.is_none_or(|at| self.now().since(at) > kept) {
+        drop(turning);
+        if changed_at.is_none_or(|at| self.now().since(at) > self.0.config.key_kept) {
             keys.forget_previous();
         }
+        self.settle(SOON).await?;
         Ok(Followed::Ours)
+    }
+
+    /// Has the files say what memory says, and looks at what came beside them.
+    async fn settle(&self, patience: Duration) -> Result<()> {
+        let settled = self.0.keys.on_files(patience, |ring| {
+            ring.settle();
+            ring.watch();
+        });
+        settled.await
     }
 
     /// The fingerprint of the key that this node has for the next change.
@@ -126,16 +161,22 @@ fn refuse_behind<'a>(behind: impl Iterator<Item = &'a nodes::Node>, keys: &Keyri
         return Ok(());
     }
     Err(Error::Precondition(format!(
-        "the new key is not yet on node {}: copy `{}` there, beside the key file, under the same name and with mode 0600, and ask again some seconds later",
+        "the new key is not yet on node {}: copy `{}` there, beside the key file, under the same name, with mode 0600 and the owner that the key file has, and ask again some seconds later",
         named.join(", "),
         keys.next_path().display()
     )))
 }
 
 async fn encrypt_anew(tx: &mut Tx, old: &Keyring, new: &SecretKey, now: Timestamp) -> Result<()> {
-    for (id, private) in keys::privates(tx).await? {
-        let private = new.encrypt(&old.decrypt(&private)?);
-        keys::set_private(tx, &id, &private).await?;
+    let mut after = String::new();
+    loop {
+        let page = keys::privates(tx, &after, PAGE).await?;
+        let Some((last, _)) = page.last() else { break };
+        after.clone_from(last);
+        for (id, private) in page {
+            let private = new.encrypt(&old.decrypt(&private)?);
+            keys::set_private(tx, &id, &private).await?;
+        }
     }
     let kept = settings::load(tx, &Pinned::default()).await?;
     let mut changes = Changes::new();

@@ -5,7 +5,7 @@ use std::{
     fmt,
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, fchown},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -39,14 +39,9 @@ impl SecretKey {
     /// Reads the key file. Where it is missing and `may_create`, makes one: mode 0600, whole and durable before it has its
     /// name, and never over another's. Of several processes that start at once one makes it and all read the same.
     pub fn load_or_create(path: &Path, may_create: bool) -> Result<Self> {
-        match read(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            content => {
-                return Self::from_content(
-                    path,
-                    &content.map_err(|error| unreadable(path, error))?,
-                );
-            }
+        if let Some(key) = Self::find(path)? {
+            tell_of_others(path);
+            return Ok(key);
         }
         if !may_create {
             return Err(Error::Precondition(format!(
@@ -54,8 +49,17 @@ impl SecretKey {
                 path.display()
             )));
         }
-        create(path).map_err(|error| unreadable(path, error))?;
-        Self::from_content(path, &read(path).map_err(|error| unreadable(path, error))?)
+        create(path, None).map_err(|error| unreadable(path, error))?;
+        Self::find(path)?.ok_or_else(|| unreadable(path, io::ErrorKind::NotFound.into()))
+    }
+
+    /// The key in this file; none where there is no such file.
+    pub fn find(path: &Path) -> Result<Option<Self>> {
+        match read(path) {
+            Ok(content) => Self::from_content(path, &content).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unreadable(path, error)),
+        }
     }
 
     /// Space around the key is no part of it: editors and secret stores add a line's end.
@@ -145,9 +149,9 @@ pub(crate) fn unreadable(path: &Path, error: io::Error) -> Error {
     Error::Internal(anyhow::Error::new(error).context(format!("the key file `{}`", path.display())))
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
-    let mode = file.metadata()?.mode();
+/// Warns where the file's mode lets others have the key.
+pub(crate) fn tell_of_others(path: &Path) {
+    let mode = fs::metadata(path).map_or(0o600, |metadata| metadata.mode());
     if mode & 0o077 != 0 {
         tracing::warn!(
             path = %path.display(),
@@ -155,8 +159,11 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
             "others than its owner can reach the key file: set its mode to 0600"
         );
     }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    file.take(MOST + 1).read_to_end(&mut content)?;
+    File::open(path)?.take(MOST + 1).read_to_end(&mut content)?;
     if content.len() as u64 > MOST {
         return Err(io::Error::other(format!(
             "is longer than {MOST} bytes, so it is no key file"
@@ -166,15 +173,15 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Written aside and linked to its name, which fails where the name is taken: nobody ever reads half a key, and the one
-/// who comes second leaves the first one's alone.
-pub(crate) fn create(path: &Path) -> io::Result<()> {
+/// who comes second leaves the first one's alone. It has the owner of the file `like`, as far as we may give it away.
+pub(crate) fn create(path: &Path, like: Option<&Path>) -> io::Result<()> {
     let random = || random::bytes::<32>().map_err(io::Error::other);
     let aside = PathBuf::from(format!(
         "{}.{}.new",
         path.display(),
         hex::encode(&random()?[..8])
     ));
-    let linked = write_durably(&aside, &STANDARD.encode(random()?))
+    let linked = write_durably(&aside, &STANDARD.encode(random()?), like)
         .and_then(|()| fs::hard_link(&aside, path));
     let removed = fs::remove_file(&aside);
     match linked {
@@ -186,21 +193,38 @@ pub(crate) fn create(path: &Path) -> io::Result<()> {
 
 /// Makes names durable that were given or taken in the file's folder.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
-    let directory = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    File::open(directory)?.sync_all()
+    File::open(folder(path))?.sync_all()
 }
 
-fn write_durably(path: &Path, key: &str) -> io::Result<()> {
+pub(crate) fn folder(path: &Path) -> &Path {
+    path.parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+fn write_durably(path: &Path, key: &str, like: Option<&Path>) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path)?;
     writeln!(file, "{key}")?;
+    if let Some(like) = like {
+        give(&file, &fs::metadata(like)?)?;
+    }
     file.sync_all()
+}
+
+/// A command that root runs makes files for the user that the service runs as.
+fn give(file: &File, like: &fs::Metadata) -> io::Result<()> {
+    let own = file.metadata()?;
+    if (own.uid(), own.gid()) == (like.uid(), like.gid()) {
+        return Ok(());
+    }
+    match fchown(file, Some(like.uid()), Some(like.gid())) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        given => given,
+    }
 }
 
 #[cfg(test)]

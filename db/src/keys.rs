@@ -42,11 +42,13 @@ pub async fn insert(tx: &mut Tx, purpose: &str, key: &Key, now: Timestamp) -> Re
     .map(|_| ())
 }
 
-/// The private halves of all keys, whatever their purpose, with the keys' names.
-pub async fn privates(conn: &mut Conn) -> Result<Vec<(String, String)>> {
-    let sql = "SELECT id, private FROM keys ORDER BY id LIMIT 1000";
-    conn.rows(sql, &[], |row| Ok((row.text(0)?, row.text(1)?)))
-        .await
+/// The private halves of keys, whatever their purpose, with the keys' names: so many after this name, in the order of names.
+pub async fn privates(conn: &mut Conn, after: &str, limit: i64) -> Result<Vec<(String, String)>> {
+    let sql = "SELECT id, private FROM keys WHERE id > $1 ORDER BY id LIMIT $2";
+    conn.rows(sql, &[after.into(), limit.into()], |row| {
+        Ok((row.text(0)?, row.text(1)?))
+    })
+    .await
 }
 
 /// The same private half, encrypted otherwise.

@@ -42,7 +42,7 @@ pub enum Replication {
     Unknown,
 }
 
-/// Which replicas the server has.
+/// Which replicas the server has, and whether a commit waits for one of them.
 pub async fn replication(conn: &mut Conn) -> Result<Replication> {
     if !conn.locks_rows() {
         return Ok(Replication::None);
@@ -58,6 +58,8 @@ pub async fn replication(conn: &mut Conn) -> Result<Replication> {
     };
     Ok(if states.is_empty() {
         Replication::None
+    } else if waits_for_none(conn).await? {
+        Replication::Asynchronous
     } else if is(&["sync", "quorum"]) {
         Replication::Synchronous
     } else if is(&["async", "potential"]) {
@@ -65,6 +67,15 @@ pub async fn replication(conn: &mut Conn) -> Result<Replication> {
     } else {
         Replication::Unknown
     })
+}
+
+/// Whether our commits are answered without any replica, whichever there are.
+async fn waits_for_none(conn: &mut Conn) -> Result<bool> {
+    conn.exists(
+        "SELECT 1 FROM pg_settings WHERE name = 'synchronous_commit' AND setting IN ('local', 'off')",
+        &[],
+    )
+    .await
 }
 
 /// Whether commits are answered before they are on the server's disk, as an administrator may have it for the role or the server.

@@ -334,7 +334,7 @@ impl<'a> World<'a> {
             gc_untagged_grace: grace,
             ..registry::Config::default()
         };
-        Registry::new(self.database.db.clone(), store, config, b"key")
+        Registry::new(self.database.db.clone(), store, config, &[[1; 32]])
     }
 
     /// What an attempt runs in, outside any loop.
@@ -397,5 +397,5 @@ fn over(db: &Db, store: Store) -> Registry {
         gc_untagged_grace: Duration::ZERO,
         ..registry::Config::default()
     };
-    Registry::new(db.clone(), store, config, b"key")
+    Registry::new(db.clone(), store, config, &[[1; 32]])
 }

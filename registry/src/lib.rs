@@ -101,13 +101,13 @@ struct Inner {
 }
 
 impl Registry {
-    /// `upload_key` signs the ids of uploads; all nodes of a cluster have the same.
-    pub fn new(db: Db, store: Store, config: Config, upload_key: &[u8]) -> Self {
+    /// With the keys that sign ids of uploads, as [`Self::sign_uploads_with`] has them; all nodes of a cluster have the same.
+    pub fn new(db: Db, store: Store, config: Config, upload_keys: &[[u8; 32]]) -> Self {
         let remembered = pull::Remembered::new(config.manifest_cache);
         let inner = Inner {
             store,
             config,
-            sessions: session::Sessions::new(upload_key),
+            sessions: session::Sessions::new(upload_keys),
             remembered,
             judging: scrub::Judging::default(),
             readings: first_read::Readings::default(),

@@ -90,9 +90,10 @@ struct InLine<'a> {
 }
 
 impl Sessions {
-    pub(crate) fn new(key: &[u8]) -> Self {
+    /// As [`Self::seal_with`] has it.
+    pub(crate) fn new(keys: &[[u8; 32]]) -> Self {
         Self {
-            seals: RwLock::new([seal(key)].into()),
+            seals: RwLock::new(seals(keys)),
             writers: Mutex::default(),
             parked: Cache::new(PARKED),
             checked: Cache::new(PARKED),
@@ -101,7 +102,7 @@ impl Sessions {
 
     /// Ids are sealed with the first of these keys from now on, and believed with any of them.
     pub(crate) fn seal_with(&self, keys: &[[u8; 32]]) {
-        *self.seals.write() = keys.iter().map(|key| seal(key)).collect();
+        *self.seals.write() = seals(keys);
     }
 
     /// Makes a new id.
@@ -257,11 +258,12 @@ impl Drop for InLine<'_> {
     }
 }
 
-/// Each part with its length before it, so that no two lists of parts look the same.
-fn seal(key: &[u8]) -> Hmac<Sha256> {
-    Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
+fn seals(keys: &[[u8; 32]]) -> Arc<[Hmac<Sha256>]> {
+    let seal = |key: &[u8; 32]| Hmac::new_from_slice(key).expect("HMAC takes keys of any length");
+    keys.iter().map(seal).collect()
 }
 
+/// Each part with its length before it, so that no two lists of parts look the same.
 fn feed(mac: &mut Hmac<Sha256>, parts: &[&[u8]]) {
     for part in parts {
         mac.update(&(part.len() as u64).to_be_bytes());
@@ -291,7 +293,7 @@ mod tests {
 
     #[test]
     fn an_id_is_known_only_to_its_repository_and_caller() {
-        let sessions = Sessions::new(b"key");
+        let sessions = Sessions::new(&[[1; 32]]);
         let expires = NOW.plus(Duration::from_mins(1));
         let id = sessions.sign(
             "n1",
@@ -310,7 +312,7 @@ mod tests {
         assert!(sessions.verify(&id, name("library/b"), "user:1").is_err());
         assert!(sessions.verify(&id, name("library/a"), "user:2").is_err());
         assert!(
-            Sessions::new(b"other")
+            Sessions::new(&[[2; 32]])
                 .verify(&id, name("library/a"), "user:1")
                 .is_err()
         );
@@ -336,7 +338,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_second_writer_cuts_the_first_and_waits_for_it() {
-        let sessions = Sessions::new(b"key");
+        let sessions = Sessions::new(&[[1; 32]]);
         let first = sessions.enter("k").await.expect("free");
         let (left, ()) = tokio::join!(
             async {
@@ -355,7 +357,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_who_gives_up_waiting_leaves_nothing_behind() {
-        let sessions = Sessions::new(b"key");
+        let sessions = Sessions::new(&[[1; 32]]);
         let first = sessions.enter("k").await.expect("free");
         {
             let mut waiting = std::pin::pin!(sessions.enter("k"));
@@ -369,7 +371,7 @@ mod tests {
 
     #[test]
     fn a_hash_state_counts_only_where_it_was_parked() {
-        let sessions = Sessions::new(b"key");
+        let sessions = Sessions::new(&[[1; 32]]);
         let state = Saved::Hash(blob::HashState {
             algorithm: Algorithm::Sha256,
             offset: 7,

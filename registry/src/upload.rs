@@ -325,7 +325,8 @@ impl Registry {
             .await
             .map_err(store_error)?;
         let ended = async {
-            copy(body, &mut writer).await?;
+            self.copy(target, body, &mut writer, finished.as_ref())
+                .await?;
             let publishing = self.publish_in(store).await?;
             let (staged, published) = self.end(&mut writer, digest).await?;
             Ok((publishing, staged, published?))
@@ -340,6 +341,30 @@ impl Registry {
         };
         // After an error the bytes stay: the commit may have been done all the same.
         self.keep_upload(&staged, published, target, finished).await
+    }
+
+    /// Body to writer, until the body ends. Nobody goes on with it; but a row that nothing is heard of for long is taken for one that
+    /// was given up.
+    async fn copy<S>(
+        &self,
+        target: &Target,
+        mut body: S,
+        writer: &mut Writer,
+        row: Option<&Finished>,
+    ) -> Result<()>
+    where
+        S: Stream<Item = Result<Bytes>> + Unpin + Send,
+    {
+        while let Some(bytes) = body.next().await {
+            writer.write(bytes?).await.map_err(store_error)?;
+            if writer.is_due(0, u64::MAX) {
+                let saved = writer.save().await.map_err(store_error)?;
+                if let Some(row) = row {
+                    self.advance_row(target, row, &saved).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Ends a session and forgets its bytes.
@@ -442,21 +467,6 @@ impl Registry {
             _ => Received::Whole,
         }
     }
-}
-
-/// Body to writer, until the body ends.
-async fn copy<S>(mut body: S, writer: &mut Writer) -> Result<()>
-where
-    S: Stream<Item = Result<Bytes>> + Unpin + Send,
-{
-    while let Some(bytes) = body.next().await {
-        writer.write(bytes?).await.map_err(store_error)?;
-        // Nobody goes on with it, so that its row need not be told.
-        if writer.is_due(0, u64::MAX) {
-            writer.save().await.map_err(store_error)?;
-        }
-    }
-    Ok(())
 }
 
 fn unknown() -> Error {

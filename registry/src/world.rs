@@ -67,7 +67,7 @@ impl<'a> World<'a> {
         let db = &database.db;
         adopt_store(db, &store).await.unwrap();
         let (owner, project) = people(db).await;
-        let registry = Registry::new(db.clone(), store, config(), b"key");
+        let registry = Registry::new(db.clone(), store, config(), &[[1; 32]]);
         Self {
             registry,
             database,
@@ -81,7 +81,7 @@ impl<'a> World<'a> {
     /// Another server on the same database and store: it remembers nothing of the first.
     pub(crate) async fn restart(&self) -> Registry {
         let store = Store::open(blob::Config::new(&self.root)).await.unwrap();
-        Registry::new(self.database.db.clone(), store, config(), b"key")
+        Registry::new(self.database.db.clone(), store, config(), &[[1; 32]])
     }
 
     pub(crate) fn advance(&self, by: Duration) {

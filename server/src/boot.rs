@@ -3,7 +3,7 @@
 
 mod data_dir;
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use auth::{Auth, Keyring};
@@ -27,6 +27,7 @@ use crate::{
     presence::UPLOADS,
 };
 
+const DAY: Duration = Duration::from_hours(24);
 /// The variables that give the administrator's first password; Harbor's name works too.
 const PASSWORD_VARIABLES: [&str; 2] = ["SEAWALL_ADMIN_PASSWORD", "HARBOR_ADMIN_PASSWORD"];
 /// The administrator, as with Harbor.
@@ -185,10 +186,8 @@ async fn put_together(
 ) -> Result<Opened> {
     let auth = auth_config(config, cache.clone());
     let auth = Auth::open(db.clone(), keys.clone(), auth).await?;
-    let uploads = keys.derive(UPLOADS);
     let registry = registry_config(config, cache);
-    let registry = Registry::new(db, store, registry, &uploads[0]);
-    registry.sign_uploads_with(&uploads);
+    let registry = Registry::new(db, store, registry, &keys.derive(UPLOADS));
     Ok(Opened {
         registry,
         auth,
@@ -268,7 +267,7 @@ async fn migrate_schema(db: &Db) -> Result<()> {
 /// The key file of this database. It is never made anew beside a database that has one.
 async fn open_key(db: &Db, path: &Path) -> Result<Keyring> {
     let expected = facts::find(&mut *db.reader().await?, facts::KEY_FINGERPRINT).await?;
-    let key = Keyring::open(path, expected.as_deref())?;
+    let key = Keyring::load(path.to_owned(), expected.clone()).await?;
     let fingerprint = key.fingerprint();
     let settled = if let Some(expected) = expected {
         expected
@@ -437,6 +436,8 @@ fn auth_config(config: &Config, cache: Cache) -> auth::Config {
         token_expiration: config.auth.token_expiration,
         password_hashing: config.limits.password_hashing,
         anonymous: config.auth.anonymous,
+        // What began last before the change, and what nodes and clients whose clocks differ make of it.
+        key_kept: config.uploads.expire + DAY,
         cache,
     }
 }

@@ -26,6 +26,8 @@ use crate::timeline::Timeline;
 
 /// Between two signs of life, and between two looks at whether this node is drained.
 const BEAT: Duration = Duration::from_secs(2);
+/// What a look at the key file and its fact may take, so that signs of life go on.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How often it is told where nobody else asks.
 const SELDOM: Duration = Duration::from_hours(1);
 /// Between two looks at who goes by this node's name.
@@ -60,8 +62,6 @@ pub struct Told {
     /// Whether the node is drained.
     pub drained: watch::Sender<bool>,
     pub verdict: Verdict,
-    /// How long uploads go on that began before the key file was changed.
-    pub key_kept: Duration,
 }
 
 /// Whether this process must end at once, and why: another one has its name, and with it what this one was in the middle of; or the
@@ -132,8 +132,12 @@ impl Presence {
             if let Err(error) = told.auth.refresh_keys().await {
                 tracing::debug!(%error, "the keys of tokens could not be read again");
             }
-            if let Err(error) = follow_key(&told).await {
-                tracing::debug!(%error, "the key file could not be compared with the database");
+            match timeout(PATIENCE, follow_key(&told)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "the key file could not be compared with the database");
+                }
+                Err(_) => tracing::debug!("the key file could not be compared in time"),
             }
             match timeout(SILENT, self.beat(&told)).await {
                 Ok(Ok(())) => {}
@@ -269,10 +273,11 @@ impl Presence {
 
 /// Before it is told that this node has the key that is to come, what that key signed must be valid here.
 async fn follow_key(told: &Told) -> Result<()> {
-    let followed = told.auth.follow_secret_key(told.key_kept).await?;
+    let followed = told.auth.follow_secret_key().await;
+    // Also when the key file's system did not answer: the key may count all the same.
     let keys = told.auth.derived_keys(UPLOADS);
     told.registry.sign_uploads_with(&keys);
-    if followed == Followed::Lost {
+    if followed? == Followed::Lost {
         told.verdict.end(
             "the database was encrypted with another key file, which this node does not have: copy it here from a node that has it (server.secret_key_file)"
                 .to_owned(),

@@ -31,7 +31,6 @@ use crate::{
 const SETTLE: Duration = Duration::from_secs(2);
 /// For all that still runs after the last answer: such requests, jobs, the database's last rows.
 const LAST_WORK: Duration = Duration::from_secs(5);
-const DAY: Duration = Duration::from_hours(24);
 
 /// Runs the server. Answers when it has drained.
 pub async fn run(config: Config, outbound: Outbound, telemetry: Arc<Telemetry>) -> Result<()> {
@@ -166,7 +165,6 @@ impl Background {
             health: app.health.clone(),
             drained: drain,
             verdict: verdict.clone(),
-            key_kept: config.uploads.expire + DAY,
         };
         tasks.spawn(presence.keep(told, end.clone()));
         let jobs = job_config(config);

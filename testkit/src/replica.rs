@@ -3,12 +3,16 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    time::{Duration, Instant},
 };
 
 use crate::{
     postgres::{Private, Server},
     process::{Companion, free_port, scratch_directory, unprivileged},
 };
+
+/// A server that has not come so far by then never will.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Ends with the test.
 pub struct Replica {
@@ -61,7 +65,7 @@ impl Private {
         }
         let wanted = if is_synchronous { "sync" } else { "async" };
         let state = "SELECT sync_state FROM pg_stat_replication WHERE state = 'streaming' LIMIT 1";
-        while self.server.run(&self.server.url, state).as_deref() != Some(wanted) {}
+        until_it_says(&self.server, state, wanted);
         replica
     }
 }
@@ -77,7 +81,7 @@ impl Replica {
         let position = server.run(&server.url, "SELECT pg_current_wal_lsn()");
         let position = position.expect("a position");
         let sql = format!("SELECT pg_last_wal_replay_lsn() >= '{position}'::PG_LSN");
-        while self.server.run(&self.server.url, &sql).as_deref() != Some("t") {}
+        until_it_says(&self.server, &sql, "t");
     }
 
     /// From now on it hears nothing of the primary, which does not mind.
@@ -86,13 +90,29 @@ impl Replica {
         own.run(&own.url, "ALTER SYSTEM SET primary_conninfo = ''");
         own.run(&own.url, "SELECT pg_reload_conf()");
         let gone = "SELECT NOT EXISTS (SELECT 1 FROM pg_stat_wal_receiver)";
-        while own.run(&own.url, gone).as_deref() != Some("t") {}
+        until_it_says(own, gone, "t");
     }
 
     /// From now on it is the primary.
     pub fn promote(&self) {
         let done = self.server.run(&self.server.url, "SELECT pg_promote()");
         assert_eq!(done.as_deref(), Some("t"));
+    }
+}
+
+/// Asks until this is the answer.
+fn until_it_says(server: &Server, sql: &str, wanted: &str) {
+    let begun = Instant::now();
+    loop {
+        let told = server.run(&server.url, sql);
+        if told.as_deref() == Some(wanted) {
+            return;
+        }
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "{} does not answer `{wanted}` within {PATIENCE:?} but {told:?}: {sql}",
+            server.url
+        );
     }
 }
 

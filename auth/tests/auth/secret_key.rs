@@ -2,14 +2,12 @@
 
 use std::{fs, time::Duration};
 
-use auth::{Auth, Config, Followed, Keyring};
-use db::{facts, nodes, settings};
+use auth::{Auth, Config, Followed, Keyring, SecretKey};
+use db::{facts, keys, nodes, settings};
 use model::settings::parse;
 use serde_json::json;
 
 use crate::world::{World, each};
-
-const KEPT: Duration = Duration::from_hours(1);
 
 /// A node with key files of its own, as they are beside the world's now.
 async fn node(world: &World<'_>, name: &str) -> (Auth, Keyring) {
@@ -103,7 +101,7 @@ fn the_key_is_changed_once_every_node_has_the_next_and_nothing_is_lost_on_the_wa
         let old = world.key.fingerprint();
 
         if !world.db.is_exclusive() {
-            let error = world.auth.rotate_secret_key().await.unwrap_err();
+            let error = world.auth.rotate_secret_key(false).await.unwrap_err();
             let text = error.to_string();
             assert!(text.contains("`other` on elsewhere"), "{text}");
             assert!(text.contains("secretkey.next"), "{text}");
@@ -111,11 +109,11 @@ fn the_key_is_changed_once_every_node_has_the_next_and_nothing_is_lost_on_the_wa
             assert_eq!(password(world, &other).await, "geheim");
             let next = world.directory.path().join("secretkey.next");
             fs::copy(next, ring.next_path()).unwrap();
-            let followed = other.follow_secret_key(KEPT).await.unwrap();
+            let followed = other.follow_secret_key().await.unwrap();
             assert_eq!(followed, Followed::Ours);
             tell(world, &other).await;
         }
-        let new = world.auth.rotate_secret_key().await.unwrap();
+        let new = world.auth.rotate_secret_key(false).await.unwrap();
         assert_ne!(old, new);
         assert_eq!(world.key.fingerprint(), new);
         assert_eq!(password(world, &world.auth).await, "geheim");
@@ -128,7 +126,7 @@ fn the_key_is_changed_once_every_node_has_the_next_and_nothing_is_lost_on_the_wa
         keep_password(world, &other, "anders").await;
         assert_eq!(password(world, &world.auth).await, "anders");
         other.rotate_token_key(false).await.unwrap();
-        let followed = other.follow_secret_key(KEPT).await.unwrap();
+        let followed = other.follow_secret_key().await.unwrap();
         assert_eq!(
             (followed, ring.fingerprint()),
             (Followed::Ours, new.clone())
@@ -139,7 +137,18 @@ fn the_key_is_changed_once_every_node_has_the_next_and_nothing_is_lost_on_the_wa
         let opened = opened.await.unwrap();
         assert_eq!(password(world, &opened).await, "anders");
         assert_eq!(opened.derived_keys("marks").len(), 2);
-        opened.follow_secret_key(Duration::ZERO).await.unwrap();
+        let late = Config {
+            key_kept: Duration::ZERO,
+            ..Config::default()
+        };
+        let path = world.directory.path().join("secretkey");
+        let late = Auth::open(
+            world.db.clone(),
+            Keyring::open(&path, Some(&new)).unwrap(),
+            late,
+        );
+        let opened = late.await.unwrap();
+        opened.follow_secret_key().await.unwrap();
         assert_eq!(opened.derived_keys("marks").len(), 1);
     });
 }
@@ -152,8 +161,76 @@ fn a_node_without_the_new_key_learns_that_it_is_lost() {
         world
             .write(|tx, _| Box::pin(facts::set(tx, facts::KEY_FINGERPRINT, "of another")))
             .await;
-        let followed = other.follow_secret_key(KEPT).await.unwrap();
+        let followed = other.follow_secret_key().await.unwrap();
         assert_eq!(followed, Followed::Lost);
-        assert!(other.rotate_secret_key().await.is_err());
+        assert!(other.rotate_secret_key(false).await.is_err());
+    });
+}
+
+#[test]
+fn another_change_waits_until_what_the_first_key_signed_is_over() {
+    each(async |world| {
+        settle(world).await;
+        world
+            .write(|tx, _| Box::pin(async move { nodes::leave(tx, "other", "run").await }))
+            .await;
+        let first = world.key.fingerprint();
+        let second = world.auth.rotate_secret_key(false).await.unwrap();
+        let refused = world.auth.rotate_secret_key(false).await.unwrap_err();
+        assert!(refused.to_string().contains("`--early`"), "{refused}");
+        assert_eq!(world.key.fingerprint(), second);
+        assert!(!world.key.next_path().exists(), "no key lies about");
+        let third = world.auth.rotate_secret_key(true).await.unwrap();
+        let kept = format!("secretkey.previous.{}", &first[..8]);
+        assert!(world.directory.path().join(kept).exists());
+
+        let long_ago = |now: model::time::Timestamp| now.minus(Duration::from_hours(49)).0;
+        world
+            .write(move |tx, now| {
+                Box::pin(async move {
+                    let at = long_ago(now).to_string();
+                    facts::set(tx, facts::KEY_CHANGED_AT, &at).await
+                })
+            })
+            .await;
+        let fourth = world.auth.rotate_secret_key(false).await.unwrap();
+        assert_ne!(third, fourth);
+    });
+}
+
+#[test]
+fn however_many_keys_there_are_all_are_encrypted_anew() {
+    each(async |world| {
+        settle(world).await;
+        world
+            .write(|tx, _| Box::pin(async move { nodes::leave(tx, "other", "run").await }))
+            .await;
+        let path = world.directory.path().join("secretkey");
+        let key = SecretKey::load_or_create(&path, false).unwrap();
+        world
+            .write(move |tx, now| {
+                let key = key.clone();
+                Box::pin(async move {
+                    for n in 0..1100 {
+                        let new = keys::Key {
+                            id: format!("key {n}"),
+                            private: key.encrypt(b"private"),
+                            public: String::new(),
+                            retired_at: None,
+                        };
+                        keys::insert(tx, "test", &new, now).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await;
+        world.auth.rotate_secret_key(false).await.unwrap();
+        let key = SecretKey::load_or_create(&path, false).unwrap();
+        let mut reader = world.db.reader().await.unwrap();
+        let kept = keys::privates(&mut reader, "", 2000).await.unwrap();
+        assert!(kept.len() >= 1100);
+        for (id, private) in kept {
+            assert!(key.decrypt(&private).is_ok(), "{id}");
+        }
     });
 }

@@ -6,6 +6,10 @@ use std::{fs, path::Path};
 const WHOLE: &[(&str, &str)] = &[
     ("LIKE '%AUTOINCREMENT%'", "the catalogue's own tables"),
     (
+        "DELETE FROM blobs WHERE state = 2 AND generation < 0",
+        "at the end of a move of the contents: beside the one that renames them all",
+    ),
+    (
         "UPDATE uploads SET cancelled",
         "at the end of a move: all uploads in progress, some hundreds",
     ),
@@ -268,6 +272,7 @@ const POSTGRES: &[&str] = &[
     "ALTER COLUMN",
     "pg_try_advisory",
     "pg_index",
+    "pg_class",
     "pg_notify",
     "pg_trigger",
     "pg_constraint",

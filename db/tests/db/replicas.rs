@@ -3,7 +3,10 @@
 
 use std::process::{Child, Command, Stdio};
 
-use db::{Config, Db, Engine, replicas};
+use db::{
+    Config, Db, Engine,
+    replicas::{self, Replication},
+};
 use model::{settings::Pinned, time::Clock};
 
 /// Ended with the test.
@@ -16,6 +19,24 @@ impl Drop for Replica {
     }
 }
 
+fn run(work: impl Future<Output = ()>) {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.enable_all().build().unwrap().block_on(work);
+}
+
+async fn open(database: &testkit::Database) -> Db {
+    let config = Config {
+        engine: Engine::Postgres(database.url()),
+        node: "one".to_owned(),
+        pool_size: 4,
+        timeout: std::time::Duration::from_secs(5),
+        pinned: Pinned::default(),
+        trust: outbound::Trust::default(),
+        ways: db::Ways::default(),
+    };
+    Db::open(&config, Clock::default()).await.unwrap()
+}
+
 #[test]
 fn a_replica_that_is_behind_is_seen_while_it_is_there() {
     let (Some(server), Some(program)) = (
@@ -25,21 +46,8 @@ fn a_replica_that_is_behind_is_seen_while_it_is_there() {
         return;
     };
     let database = server.server.fresh_database();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let config = Config {
-            engine: Engine::Postgres(database.url()),
-            node: "one".to_owned(),
-            pool_size: 4,
-            timeout: std::time::Duration::from_secs(5),
-            pinned: Pinned::default(),
-            trust: outbound::Trust::default(),
-            ways: db::Ways::default(),
-        };
-        let db = Db::open(&config, Clock::default()).await.unwrap();
+    run(async {
+        let db = open(&database).await;
         let position = async || {
             let reader = &mut *db.reader().await.unwrap();
             replicas::position(reader).await.unwrap()
@@ -66,5 +74,30 @@ fn a_replica_that_is_behind_is_seen_while_it_is_there() {
         while position().await.is_some() {}
         assert!(replicas::have(reader, &seen).await.unwrap());
         db.close().await;
+    });
+}
+
+#[test]
+fn commits_that_wait_for_no_replica_are_asynchronous_whatever_the_replicas_are() {
+    let Some(server) = testkit::private_postgres() else {
+        return;
+    };
+    let database = server.server.fresh_database();
+    let _replica = server.replica(true);
+    run(async {
+        for (level, wanted) in [
+            ("on", Replication::Synchronous),
+            ("remote_write", Replication::Synchronous),
+            ("local", Replication::Asynchronous),
+            ("off", Replication::Asynchronous),
+        ] {
+            database.execute_outside(&format!(
+                "ALTER DATABASE {{name}} SET synchronous_commit = '{level}'"
+            ));
+            let db = open(&database).await;
+            let seen = replicas::replication(&mut db.reader().await.unwrap()).await;
+            assert_eq!(seen.unwrap(), wanted, "{level}");
+            db.close().await;
+        }
     });
 }

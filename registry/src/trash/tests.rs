@@ -23,7 +23,7 @@ async fn keeping(world: &World<'_>) -> Registry {
         trash_keep: Duration::from_hours(24),
         ..config()
     };
-    Registry::new(world.database.db.clone(), store, config, b"key")
+    Registry::new(world.database.db.clone(), store, config, &[[1; 32]])
 }
 
 async fn all(world: &World<'_>) -> Vec<Item> {

@@ -15,7 +15,7 @@ use oci::{digest::Digest, range::ByteRange};
 use super::{taken_over, unknown};
 use crate::{
     Registry,
-    push::Target,
+    push::{Finished, Target},
     session::{Checked, Session, Turn},
     store_error,
 };
@@ -374,6 +374,28 @@ impl Registry {
             hash_state,
             lets_go,
         };
+        self.write_note(note).await
+    }
+
+    /// Writes how far an upload has come that has its row and no session.
+    pub(super) async fn advance_row(
+        &self,
+        target: &Target,
+        row: &Finished,
+        saved: &Saved,
+    ) -> Result<()> {
+        let note = Note {
+            key: row.key.clone(),
+            repository: target.name.as_str().to_owned(),
+            epoch: row.epoch,
+            received: saved.offset(),
+            hash_state: Some(saved.to_bytes()),
+            lets_go: false,
+        };
+        self.write_note(note).await.map(|_| ())
+    }
+
+    async fn write_note(&self, note: Note) -> Result<i64> {
         self.db()
             .write(move |tx| {
                 let note = note.clone();

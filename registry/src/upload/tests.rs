@@ -145,7 +145,7 @@ impl Session {
 async fn second_node(world: &World<'_>) -> Registry {
     let db = world.database.node("two").await;
     let store = Store::open(blob::Config::new(&world.root)).await.unwrap();
-    Registry::new(db, store, config(), b"key")
+    Registry::new(db, store, config(), &[[1; 32]])
 }
 
 fn filled(len: usize, with: u8) -> Vec<u8> {

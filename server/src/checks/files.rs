@@ -11,7 +11,7 @@ use auth::SecretKey;
 use indicatif::HumanBytes;
 use rustix::process::{Resource, getrlimit};
 
-use super::Finding;
+use super::{Finding, Keys};
 use crate::telemetry::Target;
 
 /// Below this part of a file system it is time to look.
@@ -174,18 +174,22 @@ pub fn space(part: &str, path: &Path, reserve: Option<u64>) -> Finding {
     Finding::ok(part, seen)
 }
 
-/// Whether the key file can be used, and its fingerprint.
-pub fn key_file(path: &Path) -> (Finding, Option<String>) {
+/// Whether the key file can be used, and which keys are there.
+pub fn key_file(path: &Path) -> (Finding, Keys) {
     let part = "key file";
     let shown = path.display();
+    let mut keys = Keys {
+        file: None,
+        beside: auth::keys_beside(path),
+    };
     if !path.exists() {
         let seen = format!("`{shown}` is made at the first start");
-        return (Finding::ok(part, seen), None);
+        return (Finding::ok(part, seen), keys);
     }
-    let key = match SecretKey::load_or_create(path, false) {
-        Ok(key) => key,
-        Err(error) => return (Finding::error(part, &error), None),
-    };
+    match SecretKey::find(path) {
+        Ok(key) => keys.file = key.map(|key| key.fingerprint()),
+        Err(error) => return (Finding::error(part, &error), keys),
+    }
     let mode = fs::metadata(path).map_or(0o600, |metadata| metadata.mode());
     let others = mode & 0o077;
     let finding = if others == 0 {
@@ -203,7 +207,7 @@ pub fn key_file(path: &Path) -> (Finding, Option<String>) {
             format!("`chmod 600 {shown}`"),
         )
     };
-    (finding, Some(key.fingerprint()))
+    (finding, keys)
 }
 
 /// Whether a log file can be written.

@@ -31,6 +31,15 @@ impl State {
     }
 }
 
+/// The fingerprints of the keys that were found.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Keys {
+    /// Of the key file.
+    pub file: Option<String>,
+    /// Of those beside it, which may take its place.
+    pub beside: Vec<String>,
+}
+
 /// What was seen of one part.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Finding {

@@ -17,7 +17,7 @@ use db::{
 use model::Result;
 use registry::import::Import;
 
-use super::Finding;
+use super::{Finding, Keys};
 
 /// A part that does not answer in this time is taken as away.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,10 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const FAR: Duration = Duration::from_secs(5);
 const NEAR: Duration = Duration::from_secs(1);
 
-/// Everything about an open database and its store; with the fingerprint of the key file.
-pub async fn of_parts(db: &Db, store: &Store, fingerprint: Option<&str>) -> Vec<Finding> {
+/// Everything about an open database and its store; with the keys that were found.
+pub async fn of_parts(db: &Db, store: &Store, keys: &Keys) -> Vec<Finding> {
     let mut findings = database(db).await;
-    findings.push(key(db, fingerprint).await);
+    findings.push(key(db, keys).await);
     findings.push(identity(db, store).await);
     let health = health(db).await;
     findings.extend(health.unwrap_or_else(|error| vec![Finding::error("contents", &error)]));
@@ -106,7 +106,7 @@ async fn durability(db: &Db) -> Result<Vec<Finding>> {
         Replication::Asynchronous => findings.push(Finding::warning(
             part,
             "asynchronous: one that takes over may lack the last commits",
-            "set synchronous_standby_names (Patroni: synchronous_mode), or keep in mind that the last pushes may have to be repeated",
+            "set synchronous_standby_names (Patroni: synchronous_mode) and leave synchronous_commit on, or keep in mind that the last pushes may have to be repeated",
         )),
         Replication::Unknown => findings.push(Finding::ok(
             part,
@@ -172,24 +172,34 @@ async fn clock(db: &Db) -> Result<Finding> {
 }
 
 /// Whether the key file is the one of this database.
-pub async fn key(db: &Db, fingerprint: Option<&str>) -> Finding {
+pub async fn key(db: &Db, keys: &Keys) -> Finding {
     let part = "key";
     let expected = match fact(db, facts::KEY_FINGERPRINT).await {
         Ok(expected) => expected,
         Err(error) => return Finding::error(part, &error),
     };
     let advice = "copy the right file there from a backup or another node (server.secret_key_file)";
-    match (expected, fingerprint) {
-        (None, _) => Finding::ok(part, "the database has none yet"),
-        (Some(expected), Some(found)) if expected == found => {
-            Finding::ok(part, "the key file fits the database")
-        }
-        (Some(_), Some(_)) => Finding::failed(
+    let Some(expected) = expected else {
+        return Finding::ok(part, "the database has none yet");
+    };
+    let is_beside = keys.beside.contains(&expected);
+    match &keys.file {
+        Some(found) if *found == expected => Finding::ok(part, "the key file fits the database"),
+        Some(_) if is_beside => Finding::ok(
+            part,
+            "a key beside the key file fits the database, and a server puts it in its place",
+        ),
+        None if is_beside => Finding::failed(
+            part,
+            "the key file is missing, and one beside it fits the database",
+            "put the one beside it in its place (server.secret_key_file)",
+        ),
+        Some(_) => Finding::failed(
             part,
             "the key file is not the one this database was encrypted with",
             advice,
         ),
-        (Some(_), None) => Finding::failed(
+        None => Finding::failed(
             part,
             "the key file is missing, and the database was encrypted with it",
             advice,

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     boot::{self, DataDir},
-    checks::{self, Finding, State},
+    checks::{self, Finding, Keys, State},
     config::{Config, DatabaseUrl, Flags, Sources},
     control::{Session, request::Request},
     moving,
@@ -83,13 +83,13 @@ async fn look(args: &Args) -> Vec<Finding> {
     findings.extend(checks::authorities(outbound.trust()));
     findings.extend(checks::proxies(outbound.proxy()));
     findings.extend(checks::redis(&config.redis, outbound.trust()).await);
-    let (key_file, key) = checks::key_file(&config.server.secret_key_file);
+    let (key_file, keys) = checks::key_file(&config.server.secret_key_file);
     findings.push(key_file);
     let served = Session::is_served(&config).await;
     let is_served = matches!(served, Ok(true));
     match served {
-        Ok(true) => findings.extend(ask(&config, key).await),
-        Ok(false) => findings.extend(open(&config, &outbound, key.as_deref()).await),
+        Ok(true) => findings.extend(ask(&config, keys).await),
+        Ok(false) => findings.extend(open(&config, &outbound, &keys).await),
         Err(error) => findings.push(Finding::error("server", &error)),
     }
     findings.extend(checks::addresses(&config.listening(), is_served));
@@ -127,7 +127,7 @@ fn files(config: &Config) -> Vec<Finding> {
 }
 
 /// A server runs: it looks at what it has open.
-async fn ask(config: &Config, key: Option<String>) -> Vec<Finding> {
+async fn ask(config: &Config, keys: Keys) -> Vec<Finding> {
     let mut findings = vec![Finding::ok(
         "server",
         format!(
@@ -136,7 +136,7 @@ async fn ask(config: &Config, key: Option<String>) -> Vec<Finding> {
         ),
     )];
     let session = Session::Server(DataDir::socket(&config.server.data));
-    match session.ask::<Vec<Finding>>(Request::Check { key }).await {
+    match session.ask::<Vec<Finding>>(Request::Check { keys }).await {
         Ok(seen) => findings.extend(seen),
         Err(error) => findings.push(Finding::error("server", &error)),
     }
@@ -144,7 +144,7 @@ async fn ask(config: &Config, key: Option<String>) -> Vec<Finding> {
 }
 
 /// No server runs: each part is opened here, as far as it is there.
-async fn open(config: &Config, outbound: &Outbound, key: Option<&str>) -> Vec<Finding> {
+async fn open(config: &Config, outbound: &Outbound, keys: &Keys) -> Vec<Finding> {
     let mut findings = vec![Finding::ok("server", "does not run on this data directory")];
     // Held while the database is open, so that no server starts on it meanwhile.
     let _data = match DataDir::hold(config) {
@@ -186,12 +186,12 @@ async fn open(config: &Config, outbound: &Outbound, key: Option<&str>) -> Vec<Fi
         .filter(|storage| !storage.exists())
     {
         None => match boot::open_store(config, outbound).await {
-            Ok(store) => findings.extend(checks::of_parts(&db, &store, key).await),
+            Ok(store) => findings.extend(checks::of_parts(&db, &store, keys).await),
             Err(error) => findings.push(Finding::error("store", &error)),
         },
         Some(storage) => {
             findings.extend(checks::database(&db).await);
-            findings.push(checks::key(&db, key).await);
+            findings.push(checks::key(&db, keys).await);
             findings.push(checks::missing_store(&db, storage).await);
         }
     }

@@ -14,6 +14,8 @@ use oci::name::RepoName;
 use registry::import::ImportOptions;
 use serde::{Deserialize, Serialize};
 
+use crate::checks::Keys;
+
 /// Rows of a list in one answer; whoever asked goes on after the last of them.
 pub const PAGE: i64 = 500;
 
@@ -120,7 +122,10 @@ pub enum Request {
         repair: bool,
     },
     /// The key file in `FILE.next` counts from now on.
-    KeyRotateSecretKey {},
+    KeyRotateSecretKey {
+        /// Although what the key before the last change signed still counts.
+        early: bool,
+    },
     /// Another key signs tokens.
     KeyRotateToken {
         revoke: bool,
@@ -188,9 +193,9 @@ pub enum Request {
     ImportStatus {},
     ImportFinish {},
 
-    /// What only the process that has the database and the store open can check; with the fingerprint of the key file.
+    /// What only the process that has the database and the store open can check; with the keys that the command found.
     Check {
-        key: Option<String>,
+        keys: Keys,
     },
 }
 
@@ -244,7 +249,7 @@ impl Request {
             | Self::ImportBlobs { dry_run: false, .. }
             | Self::ImportFinish {}
             | Self::KeyRotateToken { .. }
-            | Self::KeyRotateSecretKey {}
+            | Self::KeyRotateSecretKey { .. }
             | Self::NodeDrain { .. }
             | Self::MoveBegin { .. }
             | Self::MoveAbort {}

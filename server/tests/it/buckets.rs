@@ -38,11 +38,11 @@ async fn start(client: &Client) -> String {
     answer.expect(202).header("location").to_owned()
 }
 
-/// A PATCH whose body is sent by hand.
-async fn patch(address: &str, location: &str, length: usize) -> TcpStream {
+/// A PATCH or POST whose body is sent by hand.
+async fn by_hand(method: &str, address: &str, location: &str, length: usize) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.expect("connects");
     let head = format!(
-        "PATCH {location} HTTP/1.1\r\nHost: x\r\nAuthorization: {BASIC}\r\nContent-Length: {length}\r\n\r\n"
+        "{method} {location} HTTP/1.1\r\nHost: x\r\nAuthorization: {BASIC}\r\nContent-Length: {length}\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await.expect("sends");
     stream
@@ -77,7 +77,7 @@ fn an_upload_waits_for_a_store_that_is_away_and_pulls_are_told() {
         admin.push("library/app", "v1", &image).await;
         let bytes = content("waits", 30 * MIB);
         let location = start(&admin).await;
-        let mut upload = patch(seawall.address(), &location, bytes.len()).await;
+        let mut upload = by_hand("PATCH", seawall.address(), &location, bytes.len()).await;
         upload.write_all(&bytes[..12 * MIB]).await.expect("sends");
         gate.close();
         let (rest, pulled) = tokio::join!(
@@ -122,7 +122,7 @@ fn an_upload_of_a_frozen_node_goes_on_at_another_from_its_last_part() {
         let mut two = one.start_beside(&[]);
         let bytes = content("frozen", 40 * MIB);
         let location = start(&one.admin()).await;
-        let mut upload = patch(one.address(), &location, bytes.len()).await;
+        let mut upload = by_hand("PATCH", one.address(), &location, bytes.len()).await;
         upload.write_all(&bytes[..30 * MIB]).await.expect("sends");
         // It is frozen once a part was counted, with another on its way.
         let sql = "SELECT COALESCE(MAX(received), 0) FROM uploads";
@@ -155,6 +155,29 @@ fn an_upload_of_a_frozen_node_goes_on_at_another_from_its_last_part() {
             .expect(200);
         two.stop();
         one.stop();
+    });
+}
+
+/// Or it would be taken for one that was given up, in a body that lasts longer than `uploads.expire`.
+#[test]
+fn an_upload_in_one_request_is_heard_of_while_its_bytes_come() {
+    let (Some(s3), Some(postgres)) = (testkit::s3(), testkit::postgres()) else {
+        return;
+    };
+    let bucket = bucket_on(s3);
+    let database = postgres.fresh_database();
+    let url = database.url();
+    run(async {
+        let mut seawall = Seawall::start_on(database, &both(&bucket, &[]));
+        let bytes = content("in one", 40 * MIB);
+        let place = format!("/v2/library/big/blobs/uploads/?digest={}", digest(&bytes));
+        let mut upload = by_hand("POST", seawall.address(), &place, bytes.len()).await;
+        upload.write_all(&bytes[..30 * MIB]).await.expect("sends");
+        let sql = "SELECT COUNT(*) FROM uploads WHERE received > 0 AND updated_at > started_at";
+        until("its row is touched", async || count(&url, sql) > 0).await;
+        upload.write_all(&bytes[30 * MIB..]).await.expect("sends");
+        assert_eq!(answered(&mut upload).await, "HTTP/1.1 201");
+        seawall.stop();
     });
 }
 

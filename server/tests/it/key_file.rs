@@ -171,7 +171,10 @@ fn one_machine_changes_its_key_file_with_one_command_running_or_not() {
         end(&admin, &place, &bytes).await;
         let (place, bytes) = begin(&admin, "begun between").await;
         seawall.stop();
-        seawall.run(&ROTATE);
+        let told = seawall.try_run(&ROTATE, "");
+        let told = String::from_utf8_lossy(&told.stderr).into_owned();
+        assert!(told.contains("`--early`"), "{told}");
+        seawall.run(&["key", "rotate", "secretkey", "--early"]);
         let third = fs::read(&key).expect("read");
         assert_ne!(second, third);
         assert!(!next_to(&key, "next").exists());

@@ -38,7 +38,7 @@ impl<'a> Tree<'a> {
         let store = Store::open(blob::Config::new(&root)).await.unwrap();
         let db = world.database.db.clone();
         Self {
-            registry: Registry::new(db, store, config(), b"key"),
+            registry: Registry::new(db, store, config(), &[[1; 32]]),
             world,
             root,
             _home: home,

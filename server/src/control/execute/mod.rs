@@ -130,7 +130,9 @@ pub async fn execute(house: &House, request: Request, work: &Work) -> Result<Val
         Request::Scrub {} => json(care::scrub(house, work).await?),
         Request::Fsck { deep, repair } => json(care::fsck(house, work, deep, repair).await?),
         Request::KeyRotateToken { revoke } => json(house.auth.rotate_token_key(revoke).await?),
-        Request::KeyRotateSecretKey {} => json(nodes::rotate_secret_key(house).await?),
+        Request::KeyRotateSecretKey { early } => {
+            json(nodes::rotate_secret_key(house, early).await?)
+        }
         Request::NodeList {} => json(nodes::list(house).await?),
         Request::NodeDrain { name, drained } => {
             json(db::nodes::ask(house.db(), &name, drained).await?)
@@ -162,9 +164,9 @@ pub async fn execute(house: &House, request: Request, work: &Work) -> Result<Val
         Request::ImportStatus {} => json(import::status(house).await?),
         Request::ImportFinish {} => json(import::finish(house, work).await?),
 
-        Request::Check { key } => {
+        Request::Check { keys } => {
             let store = house.registry.store();
-            json(checks::of_parts(house.db(), store, key.as_deref()).await)
+            json(checks::of_parts(house.db(), store, &keys).await)
         }
     }
 }

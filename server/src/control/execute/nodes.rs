@@ -42,8 +42,8 @@ pub(super) async fn list(house: &House) -> Result<Vec<answer::Node>> {
 }
 
 /// The key file that is to come counts from now on; answers its fingerprint.
-pub(super) async fn rotate_secret_key(house: &House) -> Result<String> {
-    let fingerprint = house.auth.rotate_secret_key().await?;
+pub(super) async fn rotate_secret_key(house: &House, early: bool) -> Result<String> {
+    let fingerprint = house.auth.rotate_secret_key(early).await?;
     house
         .registry
         .sign_uploads_with(&house.auth.derived_keys(UPLOADS));

@@ -95,7 +95,16 @@ fn what_is_wrong_is_named_with_what_to_do() {
             !key.exists(),
             "no new key is made beside a database that has one"
         );
-        fs::rename(&aside, &key).expect("moved back");
+        let next = seawall.data().join("secretkey.next");
+        fs::rename(&aside, &next).expect("moved");
+        fs::write(&key, "another key of enough bytes").expect("written");
+        let (findings, _) = check(seawall, &address);
+        assert_eq!(
+            state(&findings, "key"),
+            "ok",
+            "a start takes the one beside it"
+        );
+        fs::rename(&next, &key).expect("moved back");
 
         let output = seawall.try_run(&["check", "--config", "/nowhere/seawall.toml"], "");
         assert_eq!(output.status.code(), Some(1));

@@ -1,0 +1,175 @@
+//! The key file and those beside it, on the disk: `FILE.next` is to come, `FILE.previous` was before, and what was before that is
+//! `FILE.previous.` and the first digits of its fingerprint. Several processes may have the same files.
+
+use std::{
+    ffi::OsString,
+    fs,
+    io::{self, ErrorKind},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use model::Result;
+
+use crate::{SecretKey, random, secret_key};
+
+pub(crate) const NEXT: &str = ".next";
+pub(crate) const PREVIOUS: &str = ".previous";
+/// How much of its fingerprint an older key has in its name.
+const SHOWN: usize = 8;
+
+pub(crate) fn named(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn older(path: &Path, fingerprint: &str) -> PathBuf {
+    let shown = fingerprint.get(..SHOWN).unwrap_or_default();
+    named(path, &format!("{PREVIOUS}.{shown}"))
+}
+
+/// How a file was when it was looked at; another one, or another owner or mode, is seen by it without reading.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    None,
+    File([i64; 10]),
+    Hidden(ErrorKind),
+}
+
+impl Seen {
+    pub(crate) fn of(path: &Path) -> Self {
+        match fs::metadata(path) {
+            Ok(found) => Self::File([
+                found.dev().cast_signed(),
+                found.ino().cast_signed(),
+                found.size().cast_signed(),
+                i64::from(found.mode()),
+                i64::from(found.uid()),
+                i64::from(found.gid()),
+                found.mtime(),
+                found.mtime_nsec(),
+                found.ctime(),
+                found.ctime_nsec(),
+            ]),
+            Err(error) if error.kind() == ErrorKind::NotFound => Self::None,
+            Err(error) => Self::Hidden(error.kind()),
+        }
+    }
+}
+
+/// Whether two files are there and have one owner.
+pub(crate) fn have_one_owner(one: &Path, other: &Path) -> bool {
+    let owner = |path| fs::metadata(path).map(|found: fs::Metadata| found.uid());
+    match (owner(one), owner(other)) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    }
+}
+
+/// The key with this fingerprint, whichever of the files it is in.
+pub(crate) fn find(path: &Path, fingerprint: &str) -> Option<SecretKey> {
+    let files = places(path, fingerprint);
+    let mut read = files
+        .iter()
+        .filter_map(|file| SecretKey::find(file).ok().flatten());
+    read.find(|key| key.fingerprint() == fingerprint)
+}
+
+/// Where a key may be.
+fn places(path: &Path, fingerprint: &str) -> [PathBuf; 4] {
+    [
+        path.to_owned(),
+        named(path, NEXT),
+        named(path, PREVIOUS),
+        older(path, fingerprint),
+    ]
+}
+
+/// The fingerprints of what lies beside the key file and may take its place, as far as it can be read.
+pub fn beside(path: &Path) -> Vec<String> {
+    let folder = secret_key::folder(path);
+    let name = path.file_name().unwrap_or_default();
+    let with = |suffix: &str| -> OsString { named(Path::new(name), suffix).into() };
+    let (next, previous) = (with(NEXT), with(PREVIOUS));
+    let is_ours = |found: &OsString| {
+        let bytes = found.as_encoded_bytes();
+        *found == next || bytes.starts_with(previous.as_encoded_bytes())
+    };
+    let names = fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = names.map(|entry| entry.file_name()).filter(is_ours);
+    names
+        .filter_map(|name| SecretKey::find(&folder.join(name)).ok().flatten())
+        .map(|key| key.fingerprint())
+        .collect()
+}
+
+fn is(path: &Path, fingerprint: &str) -> Result<bool> {
+    Ok(SecretKey::find(path)?.is_some_and(|key| key.fingerprint() == fingerprint))
+}
+
+/// The file of the key `after` takes the place of the one of `before`, which is kept. At every moment there is a key file, and
+/// several processes may do this at once with the same files.
+pub(crate) fn put_in_place(path: &Path, before: &str, after: &str) -> Result<()> {
+    let aside = random::text(8)?;
+    let [old, new] = ["old", "new"].map(|suffix| named(path, &format!(".{aside}.{suffix}")));
+    let done = if is(path, after)? {
+        Ok(())
+    } else {
+        exchange(path, [&old, &new], [before, after])
+    };
+    for file in [old, new] {
+        let _ = fs::remove_file(file);
+    }
+    if !is(path, after)? {
+        return done;
+    }
+    secret_key::sync_folder(path).map_err(|error| secret_key::unreadable(path, error))
+}
+
+fn exchange(path: &Path, [old, new]: [&Path; 2], [before, after]: [&str; 2]) -> Result<()> {
+    let mut places = places(path, after).into_iter();
+    let from = places.find(|place| is(place, after).is_ok_and(|is| is));
+    let (next, previous) = (named(path, NEXT), named(path, PREVIOUS));
+    link(from.as_deref().unwrap_or(&next), new)?;
+    link(path, old)?;
+    // Another may have been faster, between the looks and the links.
+    if is(old, before)? && is(new, after)? {
+        keep_older(path, [before, after])?;
+        rename(old, &previous)?;
+        rename(new, path)?;
+        // What is to come after this one is somebody's work.
+        if is(&next, after)? {
+            let _ = fs::remove_file(next);
+        }
+    }
+    Ok(())
+}
+
+/// Backups need the key that is in `FILE.previous` when it is neither of these two: it gets another name before it loses this one.
+fn keep_older(path: &Path, [before, after]: [&str; 2]) -> Result<()> {
+    let previous = named(path, PREVIOUS);
+    let kept = match SecretKey::find(&previous) {
+        Ok(None) => return Ok(()),
+        Ok(Some(key)) => key.fingerprint(),
+        // It may be a key that only its owner can read.
+        Err(_) => random::text(SHOWN)?,
+    };
+    if [before, after].contains(&kept.as_str()) {
+        return Ok(());
+    }
+    let kept = older(path, &kept);
+    match fs::hard_link(&previous, &kept) {
+        // Another process was faster, or it had the name already.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        linked => linked.map_err(|error| secret_key::unreadable(&previous, error)),
+    }
+}
+
+fn link(from: &Path, to: &Path) -> Result<()> {
+    fs::hard_link(from, to).map_err(|error| secret_key::unreadable(from, error))
+}
+
+fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).map_err(|error: io::Error| secret_key::unreadable(from, error))
+}

@@ -1,15 +1,16 @@
 #!/bin/sh
 # with-postgres.sh CMD…: runs a command with a PostgreSQL server of its own, and ends the server with it.
 # The command finds TEST_POSTGRES_URL (a superuser's) and TEST_POSTGRES_CTL (runs pg_ctl on that server: start, stop,
-# restart …). A server named by TEST_POSTGRES_URL already is used as it is. Nothing is installed: where PostgreSQL is
-# missing that is said, and the command runs without.
+# restart …). The newest version that is installed, or the one whose initdb and pg_ctl are in TEST_POSTGRES_BIN. A server
+# named by TEST_POSTGRES_URL already is used as it is. Nothing is installed: where PostgreSQL is missing that is said, and
+# the command runs without.
 set -eu
 
 if [ -n "${TEST_POSTGRES_URL:-}" ]; then
     exec "$@"
 fi
 
-bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -t/ -k5 -n | tail -n 1)
+bin=${TEST_POSTGRES_BIN:-$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -t/ -k5 -n | tail -n 1)}
 if [ -z "$bin" ] && initdb=$(command -v initdb); then
     bin=$(dirname "$initdb")
 fi

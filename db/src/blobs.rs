@@ -3,6 +3,7 @@
 
 pub mod adopted;
 pub mod holders;
+mod new;
 mod resized;
 pub mod tombstones;
 
@@ -15,6 +16,7 @@ use crate::{
     generations::Touch,
     value::Row,
 };
+pub use new::insert;
 use resized::count_resized;
 
 /// Where a content stands in its life.
@@ -120,29 +122,6 @@ pub async fn lock_newest(tx: &mut Tx, digest: &Digest) -> Result<Option<Blob>> {
         "FOR UPDATE"
     );
     tx.row(sql, &[(&digest).into()], read).await
-}
-
-/// Adds a generation of a content whose bytes stand in the store. `None` when another transaction added it meanwhile.
-pub async fn insert(
-    tx: &mut Tx,
-    digest: &Digest,
-    generation: i64,
-    size: u64,
-    location: &str,
-    now: Timestamp,
-) -> Result<Option<BlobId>> {
-    let digest = digest.to_string();
-    let id = tx
-        .row(
-            "INSERT INTO blobs (digest, generation, size, location, state, state_at, checked_at, created_at)
-             VALUES ($1, $2, $3, $4, 0, $5, $5, $5)
-             ON CONFLICT DO NOTHING
-             RETURNING id",
-            &[(&digest).into(), generation.into(), (size as i64).into(), location.into(), now.into()],
-            |row| Ok(BlobId(row.int(0)?)),
-        )
-        .await?;
-    Ok(id)
 }
 
 /// Its bytes have just been written: whatever was wrong with it is over. Hold it exclusively.

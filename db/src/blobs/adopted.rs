@@ -8,6 +8,7 @@ use model::{
 };
 use oci::digest::Digest;
 
+use super::{State, new::New};
 use crate::{Conn, Tx};
 
 /// The `check_at` of links that the collector leaves alone until [`release`].
@@ -22,16 +23,15 @@ pub async fn insert(
     location: &str,
     now: Timestamp,
 ) -> Result<Option<BlobId>> {
-    let digest = digest.to_string();
-    tx.row(
-        "INSERT INTO blobs (digest, generation, size, location, state, state_at, checked_at, created_at)
-         VALUES ($1, $2, $3, $4, 5, $5, 0, $5)
-         ON CONFLICT DO NOTHING
-         RETURNING id",
-        &[(&digest).into(), generation.into(), (size as i64).into(), location.into(), now.into()],
-        |row| Ok(BlobId(row.int(0)?)),
-    )
-    .await
+    let new = New {
+        digest,
+        generation,
+        size,
+        location,
+        state: State::Adopted,
+        checked_at: Timestamp(0),
+    };
+    new.insert(tx, now).await
 }
 
 /// Takes a condemned content back whose bytes are known to be good: false where nobody has read them, or not since they were suspect.

@@ -143,7 +143,7 @@ pub async fn abort(db: &Db) -> Result<Option<Begun>> {
     Ok(found)
 }
 
-/// The database stays, its contents have gone to another store. Hold the writers, and let [`unwatch`] follow when they go on.
+/// The database stays, its contents have gone to another store. Hold the writers, and let [`super::unwatch`] follow when they go on.
 pub async fn change_store(db: &Db, id: &str, _held: &Held) -> Result<()> {
     let mut own = Session::open(db, Access::Seal).await?;
     own.begin().await?;

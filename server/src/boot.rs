@@ -56,7 +56,7 @@ pub async fn open(config: &Config, data: DataDir, outbound: &Outbound) -> Result
     let (config, is_moved) = moving::settled(config, &db).await?;
     let config = &*config;
     let key = open_key(&db, &config.server.secret_key_file).await?;
-    let store = open_store(config, outbound).await?;
+    let store = open_known_store(config, &db, outbound).await?;
     let store_id = settle_identity(&db, &store, is_moved).await?;
     let cache = match config.redis.cache(outbound.trust()) {
         Some(config) => Cache::new(config, &store_id),
@@ -102,7 +102,7 @@ pub async fn open_made(config: &Config) -> Result<Opened> {
     let (config, is_moved) = moving::settled(config, &db).await?;
     let config = &*config;
     let key = open_key(&db, &config.server.secret_key_file).await?;
-    let store = open_store(config, &outbound).await?;
+    let store = open_known_store(config, &db, &outbound).await?;
     let store_id = settle_identity(&db, &store, is_moved).await?;
     put_together(config, data, db, store, (&key, Cache::default()), store_id).await
 }
@@ -115,14 +115,10 @@ pub async fn open_to_rebuild(config: &Config) -> Result<Opened> {
     moving::refuse_moved(&db).await?;
     migrate_schema(&db).await?;
     // One that was interrupted goes on; a database that has lost nothing is not for this.
-    let mut reader = db.reader().await?;
-    let in_use = !db::blobs::list(&mut reader, model::id::BlobId(0), 1)
-        .await?
-        .is_empty()
-        && projects::find_name(&mut reader, registry::rebuild::PROJECT)
+    let in_use = has_contents(&db).await?
+        && projects::find_name(&mut *db.reader().await?, registry::rebuild::PROJECT)
             .await?
             .is_none();
-    drop(reader);
     if in_use {
         bail!(
             "the database is not a new one: only a database that was lost is rebuilt. `seawall fsck --repair` mends what differs from the store"
@@ -289,6 +285,25 @@ async fn open_key(db: &Db, path: &Path) -> Result<Keyring> {
     Ok(key)
 }
 
+/// The store of a database that may have contents: then its directory is not made beneath a mount point that nothing is mounted on.
+async fn open_known_store(config: &Config, db: &Db, outbound: &Outbound) -> Result<Store> {
+    if let Some(directory) = config.storage.directory()
+        && !directory.exists()
+        && has_contents(db).await?
+    {
+        bail!(
+            "the store `{}` is not there: is its file system mounted? Nothing is written until it is",
+            directory.display()
+        );
+    }
+    open_store(config, outbound).await
+}
+
+async fn has_contents(db: &Db) -> Result<bool> {
+    let first = db::blobs::list(&mut *db.reader().await?, model::id::BlobId(0), 1).await?;
+    Ok(!first.is_empty())
+}
+
 pub async fn open_store(config: &Config, outbound: &Outbound) -> Result<Store> {
     Ok(Store::open(config.storage.store(outbound.clone())).await?)
 }
@@ -314,12 +329,7 @@ async fn settle_identity(db: &Db, store: &Store, is_moved: bool) -> Result<Strin
             )
         }
         // An earlier first start ended between the two marks. With content in the database it would be a store gone missing.
-        (Some(expected), None)
-            if store.is_empty().await?
-                && db::blobs::list(&mut *db.reader().await?, model::id::BlobId(0), 1)
-                    .await?
-                    .is_empty() =>
-        {
+        (Some(expected), None) if store.is_empty().await? && !has_contents(db).await? => {
             store.adopt(&expected).await?;
             Ok(expected)
         }

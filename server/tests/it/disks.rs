@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use tempfile::TempDir;
 
-use crate::harness::{Client, Image, Seawall, digest, image::MANIFEST, image::content};
+use crate::harness::{Client, Image, Seawall, digest, image::MANIFEST, image::content, until};
 
 /// Pushes that do not come through in this time never will.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -172,6 +172,34 @@ fn a_full_disk_refuses_uploads_and_room_is_made_through_the_server_alone() {
     seawall.stop();
 }
 
+/// Whether it was acknowledged.
+async fn try_push(
+    client: &Client,
+    repository: &str,
+    tag: &str,
+    image: &Image,
+) -> anyhow::Result<bool> {
+    for part in [&image.config, &image.layer] {
+        let path = format!("/v2/{repository}/blobs/uploads/?digest={}", digest(part));
+        let answer = client
+            .request("POST", &path)
+            .body(part.clone())
+            .try_send()
+            .await?;
+        if answer.status != 201 {
+            return Ok(false);
+        }
+    }
+    let path = format!("/v2/{repository}/manifests/{tag}");
+    let answer = client
+        .request("PUT", &path)
+        .header("content-type", MANIFEST)
+        .body(image.manifest.clone())
+        .try_send()
+        .await?;
+    Ok(answer.status == 201)
+}
+
 /// Pushes until something fails, and answers what was acknowledged before the power went: a machine without power
 /// acknowledges nothing, while a process on a file system that was shut down under it may be told for a moment that a
 /// flush has worked.
@@ -186,28 +214,7 @@ async fn push_until_the_end(
         let seed = format!("{round}-{number}-{n}");
         let image = Image::with_layer(&seed, content(&seed, 20_000));
         let repository = format!("library/power-{number}");
-        let done: anyhow::Result<bool> = async {
-            for part in [&image.config, &image.layer] {
-                let path = format!("/v2/{repository}/blobs/uploads/?digest={}", digest(part));
-                let answer = client
-                    .request("POST", &path)
-                    .body(part.clone())
-                    .try_send()
-                    .await?;
-                if answer.status != 201 {
-                    return Ok(false);
-                }
-            }
-            let path = format!("/v2/{repository}/manifests/{seed}");
-            let answer = client
-                .request("PUT", &path)
-                .header("content-type", MANIFEST)
-                .body(image.manifest.clone())
-                .try_send()
-                .await?;
-            Ok(answer.status == 201)
-        }
-        .await;
+        let done = try_push(&client, &repository, &seed, &image).await;
         if !matches!(done, Ok(true)) || !power.load(Ordering::SeqCst) {
             break;
         }
@@ -302,4 +309,121 @@ fn a_node_whose_own_database_takes_no_writes_serves_but_does_not_hold_the_virtua
         }
     });
     seawall.kill();
+}
+
+/// A directory that is mounted elsewhere too, as a share is; it goes away under whoever has it open.
+struct Share {
+    home: TempDir,
+}
+
+impl Share {
+    fn new() -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            testkit::left_out("mount", "only root can mount the directories of this test");
+            return None;
+        }
+        let share = Self {
+            home: tempfile::tempdir().expect("a directory"),
+        };
+        for name in ["real", "mnt"] {
+            std::fs::create_dir(share.home.path().join(name)).expect("a directory");
+        }
+        share.mount();
+        Some(share)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.home.path().join("mnt")
+    }
+
+    fn mount(&self) {
+        run(Command::new("mount")
+            .arg("--bind")
+            .arg(self.home.path().join("real"))
+            .arg(self.path()));
+    }
+
+    fn go_away(&self) {
+        run(Command::new("umount").arg("-l").arg(self.path()));
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
+    }
+}
+
+#[test]
+fn a_share_that_goes_away_under_two_nodes_or_before_a_start_gets_no_byte_beneath_it() {
+    let (Some(share), Some(server)) = (Share::new(), testkit::postgres()) else {
+        return;
+    };
+    let url = format!("file://{}", share.path().join("registry").display());
+    let mut one = Seawall::start_on(
+        server.fresh_database(),
+        &[("SEAWALL_STORAGE__URL", url.as_str())],
+    );
+    let mut two = one.start_beside(&[]);
+    block_on(async {
+        let clients = [one.admin(), two.admin()];
+        let first = Image::new("first");
+        clients[0].push("library/share", "first", &first).await;
+        let mut acknowledged = vec![("first".to_owned(), first)];
+        let mut number = 0;
+        for away in [true, false, true, false] {
+            if away {
+                share.go_away();
+            } else {
+                share.mount();
+            }
+            let status = if away { 503 } else { 200 };
+            for client in &clients {
+                until("each node sees it", async || {
+                    // What is pushed before is acknowledged or refused, and nothing else.
+                    let seed = format!("share-{number}");
+                    number += 1;
+                    let image = Image::with_layer(&seed, content(&seed, 20_000));
+                    if matches!(
+                        try_push(client, "library/share", &seed, &image).await,
+                        Ok(true)
+                    ) {
+                        acknowledged.push((seed, image));
+                    }
+                    client.get("/readyz").await.status == status
+                })
+                .await;
+                let image = Image::new(&format!("{away}-{number}"));
+                let pushed = try_push(client, "library/share", "last", &image).await;
+                assert_eq!(pushed.expect("an answer"), !away);
+            }
+            if away {
+                let beneath = std::fs::read_dir(share.path()).expect("a directory");
+                assert_eq!(beneath.count(), 0);
+                // Nor does one start that has nowhere to write.
+                let late = one.prepare_beside(&[("SEAWALL_SERVER__NODE", "late")]);
+                let output = late.command().output().expect("runs");
+                let told = String::from_utf8_lossy(&output.stderr);
+                assert!(
+                    !output.status.success() && told.contains("mounted?"),
+                    "{told}"
+                );
+                let beneath = std::fs::read_dir(share.path()).expect("a directory");
+                assert_eq!(beneath.count(), 0);
+            }
+        }
+        for (tag, image) in &acknowledged {
+            for client in &clients {
+                client.pull("library/share", tag, image).await;
+            }
+        }
+        let report = tokio::task::block_in_place(|| one.try_run(&["fsck", "--deep"], ""));
+        assert!(
+            report.status.success(),
+            "{}",
+            String::from_utf8_lossy(&report.stdout)
+        );
+    });
+    two.stop();
+    one.stop();
 }

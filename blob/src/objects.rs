@@ -23,6 +23,7 @@ mod staged;
 mod stored;
 mod swift;
 mod tree;
+mod walk;
 mod wire;
 mod writer;
 mod xml;

@@ -182,6 +182,16 @@ impl ImportReport {
         }
     }
 
+    /// What a walk over the store could not see, and names that do not belong there.
+    fn leave_names(&mut self, unreadable: Vec<String>, strange: Vec<String>) {
+        for what in unreadable {
+            self.leave(Left::Unreadable, what);
+        }
+        for name in strange {
+            self.leave(Left::Foreign, name);
+        }
+    }
+
     /// Comes by something that the old registry wrote.
     fn came_by(&mut self, modified: SystemTime, begun: Timestamp, newest: &mut Timestamp) {
         let at = time_of(modified);

@@ -2,41 +2,33 @@
 
 use std::sync::Arc;
 
-use super::{Objects, keys, keys::Location};
+use super::{
+    Objects,
+    keys::{self, Location},
+    walk::Walk,
+};
 use crate::{Batch, Found, Result};
 
 /// A walk under way.
 pub(crate) struct Listing {
-    objects: Arc<Objects>,
-    at: At,
-}
-
-enum At {
-    Begin,
-    Page(String),
-    End,
+    keys: Walk,
 }
 
 impl Listing {
     pub(crate) fn new(objects: Arc<Objects>) -> Self {
         Self {
-            objects,
-            at: At::Begin,
+            keys: Walk::new(objects, keys::BLOBS),
         }
     }
 
     /// The next batch in the order of digests; `None` at the end. An object of an upload's own is found by its mark, with the
     /// size that the mark tells.
     pub(crate) async fn next(&mut self) -> Result<Option<Batch>> {
-        let token = match &self.at {
-            At::Begin => None,
-            At::Page(token) => Some(token.as_str()),
-            At::End => return Ok(None),
+        let Some(page) = self.keys.next().await? else {
+            return Ok(None);
         };
-        let page = self.objects.bucket.list(keys::BLOBS, token).await?;
-        self.at = page.next.map_or(At::End, At::Page);
         let mut batch = Batch::default();
-        for object in page.found {
+        for object in page {
             let Some((digest, location)) = keys::content(&object.key) else {
                 batch.strange.push(object.key);
                 continue;

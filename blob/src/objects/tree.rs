@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use oci::digest::Digest;
 
-use super::{Objects, keys};
+use super::{Objects, keys, walk::Walk};
 use crate::{
     Error, Result,
     tree::{self, Held, HeldBatch, LONGEST_LINK, REPOSITORIES, Told},
@@ -12,35 +12,23 @@ use crate::{
 
 /// A walk under way.
 pub(crate) struct TreeWalk {
-    objects: Arc<Objects>,
-    at: At,
-}
-
-enum At {
-    Begin,
-    Page(String),
-    End,
+    keys: Walk,
 }
 
 impl TreeWalk {
     pub(crate) fn new(objects: Arc<Objects>) -> Self {
         Self {
-            objects,
-            at: At::Begin,
+            keys: Walk::new(objects, REPOSITORIES),
         }
     }
 
     /// The next batch; `None` at the end. In the order of keys, in which what a repository holds is one row.
     pub(crate) async fn next(&mut self) -> Result<Option<HeldBatch>> {
-        let token = match &self.at {
-            At::Begin => None,
-            At::Page(token) => Some(token.as_str()),
-            At::End => return Ok(None),
+        let Some(page) = self.keys.next().await? else {
+            return Ok(None);
         };
-        let page = self.objects.bucket.list(REPOSITORIES, token).await?;
-        self.at = page.next.map_or(At::End, At::Page);
         let mut batch = HeldBatch::default();
-        for object in page.found {
+        for object in page {
             let path = object.key.strip_prefix(REPOSITORIES).unwrap_or_default();
             match tree::read(path, object.size) {
                 Told::Held(repository, what) => batch.held.push(Held {

@@ -23,12 +23,7 @@ impl Run<'_> {
             let Some(batch) = listing.next().await.map_err(store_error)? else {
                 return Ok(());
             };
-            for what in batch.unreadable {
-                self.report.leave(Left::Unreadable, what);
-            }
-            for name in batch.strange {
-                self.report.leave(Left::Foreign, name);
-            }
+            self.report.leave_names(batch.unreadable, batch.strange);
             for found in batch.found.chunks(BATCH) {
                 if self.is_over() {
                     break;

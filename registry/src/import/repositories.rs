@@ -54,12 +54,7 @@ impl Run<'_> {
             let Some(batch) = walk.next().await.map_err(store_error)? else {
                 break;
             };
-            for what in batch.unreadable {
-                self.report.leave(Left::Unreadable, what);
-            }
-            for name in batch.strange {
-                self.report.leave(Left::Foreign, name);
-            }
+            self.report.leave_names(batch.unreadable, batch.strange);
             for held in batch.held {
                 if self.is_over() {
                     break;

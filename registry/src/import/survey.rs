@@ -75,12 +75,7 @@ impl Look<'_> {
             let Some(batch) = listing.next().await.map_err(store_error)? else {
                 break;
             };
-            for what in batch.unreadable {
-                self.report.leave(Left::Unreadable, what);
-            }
-            for name in batch.strange {
-                self.report.leave(Left::Foreign, name);
-            }
+            self.report.leave_names(batch.unreadable, batch.strange);
             for found in batch.found {
                 self.report.done.contents += 1;
                 self.report.done.bytes += found.size;
@@ -98,9 +93,7 @@ impl Look<'_> {
             let Some(batch) = walk.next().await.map_err(store_error)? else {
                 break;
             };
-            for what in batch.unreadable {
-                self.report.leave(Left::Unreadable, what);
-            }
+            self.report.leave_names(batch.unreadable, batch.strange);
             for held in batch.held {
                 self.count(held, &mut current).await?;
             }

@@ -451,6 +451,7 @@ fn a_look_beforehand_changes_nothing() {
         on_tree(world, async |tree| {
             tree.image("library/app", "v1", &[b"one"]);
             tree.image("debian", "12", &[b"two"]);
+            tree.write("repositories/library/app/_layers/sha256/stray", b"x");
             let options = ImportOptions {
                 source: Source::Docker,
                 rules: Rules::default(),
@@ -469,6 +470,7 @@ fn a_look_beforehand_changes_nothing() {
                     "{report:?}"
                 );
                 assert_eq!(count(&report, Left::Unplaced), 1);
+                assert_eq!(count(&report, Left::Foreign), 1, "{report:?}");
             }
             assert_eq!(store.identity().await.unwrap(), None);
             assert_eq!(tree.registry.import().await.unwrap(), None);

@@ -30,7 +30,9 @@ use crate::{Config, Conn, Db, Inner, Opened, Tx, facts, migrate};
 pub use self::{
     capture::unwatch,
     copy::target,
-    finish::{Change, Finished, abort, change_store, seal, seal_alone, validate},
+    finish::{
+        Change, Finished, abort, change_store, has_changed_store, seal, seal_alone, validate,
+    },
     rounds::Round,
     stored::{contents, contents_of, totals},
 };

@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::Registry;
+use crate::{Registry, store_error};
 
 const COMING: &str = ".coming";
 const MOVED: &str = ".moved";
@@ -27,6 +27,8 @@ const MOVED: &str = ".moved";
 const HELD: Duration = Duration::from_secs(10);
 /// How long that waits for who publishes, while others wait behind it.
 const GATE: Duration = Duration::from_secs(3);
+/// Looks at once for what may be there after all.
+const LOOKS: usize = 64;
 /// Contents that are carried at once.
 const AT_ONCE: usize = 8;
 /// Contents that could not be carried and are named.
@@ -83,9 +85,15 @@ pub struct Carrier {
     to: Store,
     /// What was carried, by number and by where it lay.
     done: HashSet<(BlobId, String)>,
-    /// What was not given back, and why: a push may heal it meanwhile.
-    lost: BTreeMap<BlobId, String>,
+    lost: BTreeMap<BlobId, Loss>,
     carried: Carried,
+}
+
+/// What was not given back.
+struct Loss {
+    why: String,
+    /// Not there at all.
+    is_missing: bool,
 }
 
 impl Registry {
@@ -155,44 +163,49 @@ impl Carrier {
     pub fn carried(&self) -> Carried {
         Carried {
             lost: self.lost.len() as u64,
-            examples: self.lost.values().take(NAMED).cloned().collect(),
+            examples: (self.lost.values().take(NAMED))
+                .map(|loss| loss.why.clone())
+                .collect(),
             ..self.carried.clone()
         }
     }
 
-    /// Contents that could not be carried: they are tried once more, for a push heals them without their rows saying so.
-    pub fn lost(&self) -> Vec<BlobId> {
-        self.lost.keys().copied().collect()
+    /// Contents that were not where they should be. A push heals such without its row saying so.
+    pub fn missing(&self) -> Vec<BlobId> {
+        let missing = self.lost.iter().filter(|(_, loss)| loss.is_missing);
+        missing.map(|(id, _)| *id).collect()
     }
 
-    /// The same among these that lie where they should after all.
-    pub async fn healed(&self, contents: Vec<Blob>) -> Vec<Blob> {
+    /// Those among these that are there after all.
+    pub async fn healed(&self, missing: Vec<Blob>) -> Result<Vec<Blob>> {
+        let mut looks = stream::iter(missing)
+            .map(async |blob| {
+                let store = self.registry.store();
+                let looked = store.look(&blob.digest, &blob.location, blob.size).await;
+                (blob, looked)
+            })
+            .buffer_unordered(LOOKS);
         let mut healed = Vec::new();
-        for blob in contents {
-            let is_lost = self.lost.contains_key(&blob.id);
-            let store = self.registry.store();
-            let there = !is_lost
-                || store
-                    .look(&blob.digest, &blob.location, blob.size)
-                    .await
-                    .is_ok();
-            if there {
-                healed.push(blob);
+        while let Some((blob, looked)) = looks.next().await {
+            match looked {
+                Ok(()) => healed.push(blob),
+                Err(blob::Error::NotFound | blob::Error::Damaged(_)) => {}
+                Err(error) => return Err(store_error(error)),
             }
         }
-        healed
+        Ok(healed)
     }
 
     /// Those among these that were not carried yet, from where they are.
-    pub fn missing(&self, contents: Vec<Blob>) -> Vec<Blob> {
-        let is_missing = |blob: &Blob| !self.done.contains(&(blob.id, blob.location.clone()));
-        contents.into_iter().filter(is_missing).collect()
+    pub fn left(&self, contents: Vec<Blob>) -> Vec<Blob> {
+        let is_left = |blob: &Blob| !self.done.contains(&(blob.id, blob.location.clone()));
+        contents.into_iter().filter(is_left).collect()
     }
 
     /// Carries what was not carried yet. What the store does not give back is counted; everything else that fails ends it.
     pub async fn carry(&mut self, contents: Vec<Blob>) -> Result<()> {
         let (from, to) = (self.registry.store(), &self.to);
-        let wanted = self.missing(contents);
+        let wanted = self.left(contents);
         let mut running = stream::iter(wanted)
             .map(async |blob| {
                 let there = location_of(blob.generation);
@@ -221,8 +234,11 @@ impl Carrier {
                         self.lost.remove(&blob.id);
                         continue;
                     }
-                    let why = format!("{}: {error}", blob.digest);
-                    self.lost.insert(blob.id, why);
+                    let loss = Loss {
+                        why: format!("{}: {error}", blob.digest),
+                        is_missing: matches!(error, blob::Error::NotFound),
+                    };
+                    self.lost.insert(blob.id, loss);
                     continue;
                 }
                 Err(error) if error.is_full() => {
@@ -231,9 +247,8 @@ impl Carrier {
                     ));
                 }
                 Err(error) => {
-                    return Err(Error::Unavailable(
-                        anyhow::Error::new(error).context("carrying a content"),
-                    ));
+                    let what = format!("carrying the content `{}`", blob.digest);
+                    return Err(Error::Unavailable(anyhow::Error::new(error).context(what)));
                 }
             }
             self.done.insert((blob.id, blob.location));

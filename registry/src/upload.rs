@@ -336,7 +336,7 @@ impl Registry {
             Err(error) => {
                 // Nobody knows its name, so nobody will continue it.
                 let _ = self.clear_upload(&key, None, None).await;
-                return Err(error);
+                return Err(self.unless_moved(store, error));
             }
         };
         // After an error the bytes stay: the commit may have been done all the same.

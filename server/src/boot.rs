@@ -363,8 +363,7 @@ const FOREIGN_TREE: &str = "the store holds the tree of another registry, Docker
 
 /// A tree without an identity, and a database that has no contents it could have lost.
 async fn is_foreign_tree(db: &Db, store: &Store) -> Result<bool> {
-    let first = db::blobs::list(&mut *db.reader().await?, model::id::BlobId(0), 1).await?;
-    Ok(first.is_empty() && store.holds_tree().await?)
+    Ok(!has_contents(db).await? && store.holds_tree().await?)
 }
 
 /// The first of the nodes that run with the right one: `, which node `a` on host-a has`; nothing when none runs.

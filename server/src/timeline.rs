@@ -19,11 +19,12 @@ pub struct Timeline {
 
 impl Timeline {
     pub async fn follow(&mut self, db: &Db, auth: &Auth) -> Result<()> {
+        // First: what is asked afterwards may be another database's.
+        let moves = db.moves();
         let Some(now) = db.timeline().await? else {
             return Ok(());
         };
         metrics::gauge!("seawall_database_timeline").set(now as f64);
-        let moves = db.moves();
         if moves != self.moves {
             (self.known, self.moves) = (None, moves);
         }

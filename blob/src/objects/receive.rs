@@ -30,7 +30,11 @@ impl Objects {
         };
         let object = format!("{}{name}", keys::dir(digest));
         self.give_up(&object).await?;
-        let id = self.bucket.begin(&object).await?;
+        let id = self
+            .bucket
+            .begin(&object)
+            .await
+            .map_err(|error| of_target(error, &object))?;
         let carried = self.send(digest, &object, &id, size, stream).await;
         if carried.is_err() {
             let _ = self.bucket.abort(&object, &id).await; // the next attempt does it again
@@ -77,7 +81,8 @@ impl Objects {
                 let part = frames.split_to((part_size as usize).min(frames.len()));
                 let number = parts.len() as u32 + 1;
                 let size = part.iter().map(|frame| frame.len() as u64).sum();
-                let tag = self.bucket.put_part(object, id, number, part).await?;
+                let tag = self.bucket.put_part(object, id, number, part).await;
+                let tag = tag.map_err(|error| of_target(error, object))?;
                 parts.push(Part { number, size, tag });
             }
         }
@@ -87,9 +92,22 @@ impl Objects {
             // It may have been done all the same.
             Err(error) => match self.bucket.head(object).await? {
                 Some(found) if found == size => Ok(()),
-                _ => Err(error),
+                _ => Err(of_target(error, object)),
             },
         }
+    }
+}
+
+/// What is missing there is an upload that somebody has ended, or a part that is not seen yet: no content that the source does not have.
+fn of_target(error: Error, object: &str) -> Error {
+    match error {
+        Error::NotFound => Error::Remote {
+            what: "carry",
+            key: object.to_owned(),
+            why: "what was begun there is gone".to_owned(),
+            is_ours: false,
+        },
+        error => error,
     }
 }
 

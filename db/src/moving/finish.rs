@@ -10,7 +10,7 @@ use super::{
     schema::{Table, quote},
     session::{Access, Session},
 };
-use crate::{Conn, Db, facts};
+use crate::{Conn, Db, dialect::locking, facts};
 
 /// Tables with more rows are not counted while writers wait.
 const COUNTED: i64 = 2_000_000;
@@ -139,7 +139,9 @@ pub async fn abort(db: &Db) -> Result<Option<Begun>> {
         })
     })
     .await?;
-    capture::unwatch(db).await?;
+    if let Err(error) = capture::unwatch(db).await {
+        tracing::warn!(%error, "the triggers of the move are still there; the next start takes them away");
+    }
     Ok(found)
 }
 
@@ -152,6 +154,22 @@ pub async fn change_store(db: &Db, id: &str, _held: &Held) -> Result<()> {
     conn.execute("DELETE FROM facts WHERE name = $1", &[MOVING.into()])
         .await?;
     own.end().await
+}
+
+/// Whether that has come to its end, of a COMMIT that was not answered: one that is under way is waited for.
+pub async fn has_changed_store(db: &Db, id: &str) -> Result<bool> {
+    let mut own = Session::open(db, Access::Seal).await?;
+    own.begin().await?;
+    let conn = &mut own.conn;
+    let sql = locking!(
+        conn,
+        "SELECT value FROM facts WHERE name = $1",
+        "FOR UPDATE"
+    );
+    conn.row(sql, &[MOVING.into()], |row| row.text(0)).await?;
+    let moved = facts::find(conn, STORE_MOVED).await?;
+    own.end().await?;
+    Ok(moved.as_deref() == Some(id))
 }
 
 /// Contents lie where their generation says, and uploads in progress begin anew.

@@ -328,9 +328,10 @@ impl Registry {
     }
 }
 
-/// Called first by whoever adds to what the import holds: somebody else may have declared it finished.
+/// Called first by whoever adds to what the import holds: somebody else may have declared it finished. That ends the run, so it is no
+/// refusal of one thing.
 pub(super) async fn expect_open(tx: &mut Tx) -> Result<()> {
-    let import = read(facts::lock(tx, facts::IMPORT).await?)?;
+    let import = read(facts::hold(tx, facts::IMPORT).await?)?;
     if import.is_some_and(|import| !import.is_ending && import.finished_at.is_none()) {
         return Ok(());
     }

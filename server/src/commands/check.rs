@@ -2,6 +2,7 @@
 //! accord; SQLite, asked what is in a database that nobody has open, puts its `-wal` and `-shm` files beside it meanwhile.
 
 use std::{
+    borrow::Cow,
     io::{self, IsTerminal},
     path::Path,
 };
@@ -58,13 +59,7 @@ async fn look(args: &Args) -> Vec<Finding> {
         .map_err(anyhow::Error::new)
         .and_then(|(config, file)| Ok((moving::apply(config)?, file)));
     let (config, file) = match loaded {
-        Ok((mut config, file)) => {
-            // The database is not open yet that would say so too.
-            if let Some((_, storage)) = config.moved.storages.drain(..).next() {
-                config.storage = storage;
-            }
-            (config, file)
-        }
+        Ok(found) => found,
         Err(error) => {
             return vec![Finding::failed(
                 part,
@@ -78,7 +73,7 @@ async fn look(args: &Args) -> Vec<Finding> {
         |file| format!("`{file}` is read"),
     );
     let mut findings = vec![Finding::ok(part, seen)];
-    findings.extend(files(&config));
+    findings.extend(files(&newest(&config)));
     let outbound = config.outbound();
     findings.extend(checks::authorities(outbound.trust()));
     findings.extend(checks::proxies(outbound.proxy()));
@@ -99,6 +94,17 @@ async fn look(args: &Args) -> Vec<Finding> {
     ));
     findings.push(checks::open_files(config.limits.max_connections));
     findings
+}
+
+/// With the contents where the last move was to bring them: whether it did the database says, which is not open yet.
+fn newest(config: &Config) -> Cow<'_, Config> {
+    match config.moved.storages.first() {
+        None => Cow::Borrowed(config),
+        Some(to) => Cow::Owned(Config {
+            storage: to.storage.clone(),
+            ..config.clone()
+        }),
+    }
 }
 
 fn files(config: &Config) -> Vec<Finding> {
@@ -161,8 +167,9 @@ async fn open(config: &Config, outbound: &Outbound, keys: &Keys) -> Vec<Finding>
             "database",
             format!("`{}` is made at the first start", path.display()),
         ));
+        let config = newest(config);
         if config.storage.directory().is_none() {
-            findings.push(match boot::open_store(config, outbound).await {
+            findings.push(match boot::open_store(&config, outbound).await {
                 Ok(store) => checks::fresh_store(&store).await,
                 Err(error) => Finding::error("store", &error),
             });
@@ -180,12 +187,16 @@ async fn open(config: &Config, outbound: &Outbound, keys: &Keys) -> Vec<Finding>
             return findings;
         }
     };
+    let config = match moving::settled(config, &db).await {
+        Ok((config, _)) => config,
+        Err(_) => newest(config),
+    };
     match config
         .storage
         .directory()
         .filter(|storage| !storage.exists())
     {
-        None => match boot::open_store(config, outbound).await {
+        None => match boot::open_store(&config, outbound).await {
             Ok(store) => findings.extend(checks::of_parts(&db, &store, keys).await),
             Err(error) => findings.push(Finding::error("store", &error)),
         },

@@ -73,15 +73,27 @@ pub struct Config {
     pub moved: Moved,
 }
 
+/// Where a move brought the contents.
+#[derive(Clone, Debug)]
+pub struct MovedTo {
+    /// The move's id.
+    pub by: String,
+    pub storage: Storage,
+    /// Where they were, as it was shown then: a place may be written in several ways.
+    pub left: Option<String>,
+}
+
 /// A registry that is elsewhere than its configuration says.
 #[derive(Clone, Debug, Default)]
 pub struct Moved {
     /// Where moves brought the contents, the newest first: the one that the database names too has come to its end.
-    pub storages: Vec<(String, Storage)>,
+    pub storages: Vec<MovedTo>,
     /// Where the contents were before, once it is known where they are.
     pub left: Option<Box<Storage>>,
-    /// Where the database was: by the configuration, and before the last move.
-    pub from: Vec<Database>,
+    /// Where the database was, by the configuration.
+    pub from: Option<Box<Database>>,
+    /// Where it was before the last move.
+    pub before: Option<Box<Database>>,
     /// Whether a record says what the configuration does.
     pub is_known: bool,
 }

@@ -127,7 +127,7 @@ pub enum Sse {
 }
 
 impl Storage {
-    /// The place without what is secret in it: no other place is shown like this.
+    /// The place without what is secret in it. One place may be written in several ways.
     pub fn shown(&self) -> String {
         let account = self.access_key.as_ref().filter(|_| self.is_of(Azure));
         let swift = &self.swift;

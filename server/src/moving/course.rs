@@ -131,23 +131,30 @@ async fn later<T>(why: &Error) -> Result<Option<T>> {
     Ok(None)
 }
 
-/// Asks until the database says it: to go on in the wrong place would lose what is pushed there. A process that ends meanwhile leaves
-/// it to the next start, which asks too.
-async fn has_store_moved(mover: &Mover, db: &Db, id: &str) -> bool {
+/// Whether the contents have moved is not known, and this process will not learn it: the next start asks.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the server stops before the database says whether the contents have moved: the next start asks it"
+)]
+struct Unknown;
+
+/// Asks until the database says it: to go on in the wrong place would lose what is pushed there.
+async fn has_store_moved(mover: &Mover, db: &Db, id: &str) -> Result<bool, Unknown> {
     while !mover.end.is_cancelled() {
-        let found = async {
-            let mut reader = db.reader().await?;
-            facts::find(&mut reader, moving::STORE_MOVED).await
-        };
-        match found.await {
-            Ok(found) => return found.as_deref() == Some(id),
+        let (db, id) = (db.clone(), id.to_owned());
+        let moved = apart(move |handle| handle.block_on(moving::has_changed_store(&db, &id)));
+        match moved.await {
+            Ok(moved) => return Ok(moved),
             Err(error) => {
                 tracing::warn!(%error, "whether the contents have moved the database does not say");
             }
         }
-        sleep(ASK_AGAIN).await;
+        tokio::select! {
+            () = sleep(ASK_AGAIN) => {}
+            () = mover.end.cancelled() => {}
+        }
     }
-    true
+    Err(Unknown)
 }
 
 async fn record_in_force(db: &Db, data: &Path) -> Result<Option<Record>> {
@@ -292,7 +299,7 @@ impl<'a> Course<'a> {
             return Ok(0);
         };
         let contents = moving::contents_of(&mut *self.db.reader().await?, changed).await?;
-        let contents = carrier.missing(contents);
+        let contents = carrier.left(contents);
         let bytes = contents.iter().map(|content| content.size).sum();
         carrier.carry(contents).await?;
         Ok(bytes)
@@ -325,8 +332,8 @@ impl<'a> Course<'a> {
     /// The end, while writers are held; none when too much is left to carry. Answers how long they were.
     async fn end(&mut self) -> Result<Option<Duration>> {
         expect_alone(&self.db, self.mover.serves).await?;
-        let lost = self.carrier.as_ref().map(Carrier::lost);
-        self.carry(&lost.unwrap_or_default()).await?;
+        let missing = self.carrier.as_ref().map(Carrier::missing);
+        self.carry(&missing.unwrap_or_default()).await?;
         self.mover.show("the last round", 0, None);
         let began = Instant::now();
         // Who publishes has a transaction before him, so first these.
@@ -344,31 +351,16 @@ impl<'a> Course<'a> {
                 return later(&error).await;
             }
         };
-        let mut changed = self.last_round(&held).await?;
-        let left = match &self.carrier {
-            Some(carrier) => {
-                // What a push has brought back since is no loss, and its row need not have changed.
-                changed.extend(carrier.lost());
-                let contents = moving::contents_of(&mut *self.db.reader().await?, &changed).await?;
-                carrier.healed(carrier.missing(contents)).await
-            }
-            None => Vec::new(),
+        let changed = self.last_round(&held).await?;
+        let is_whole = match timeout(LAST_CARRY, self.carry_last(&changed)).await {
+            Ok(carried) => carried?,
+            Err(_) => false,
         };
-        let bytes: u64 = left.iter().map(|content| content.size).sum();
-        if bytes > LAST_BYTES {
+        if !is_whole {
             self.reopen().await?;
             drop((held, still));
             self.carry(&changed).await?;
             return Ok(None);
-        }
-        if let Some(carrier) = &mut self.carrier {
-            let Ok(carried) = timeout(LAST_CARRY, carrier.carry(left)).await else {
-                self.reopen().await?;
-                drop((held, still));
-                self.carry(&changed).await?;
-                return Ok(None);
-            };
-            carried?;
         }
         let data = self.mover.config().server.data;
         let former = record_in_force(&self.db, &data).await?;
@@ -377,13 +369,46 @@ impl<'a> Course<'a> {
             Err(error) => Err(error),
         };
         if let Err(error) = switched {
+            if error.is::<Unknown>() {
+                // Nothing is written any more, neither here nor there.
+                std::mem::forget((held, still));
+                return Err(error);
+            }
             // Nobody has used the new place, and writers go on in the old one: so must the next start.
-            self.take_back(&data, former)
-                .context("`moved.toml` names a place that is not in use: stop the server, delete the file, start it again")?;
+            let advice = match (&self.plan.database, &former) {
+                (None, _) => {
+                    "`moved.toml` could not be written; where the contents are the database says, so nothing is to be done"
+                }
+                (_, None) => {
+                    "`moved.toml` names a place that is not in use: stop the server, delete the file, start it again"
+                }
+                (_, Some(_)) => {
+                    "`moved.toml` may name a place that is not in use: stop the server, have the file say what stands under `before` in it, start it again"
+                }
+            };
+            self.take_back(&data, former).context(advice)?;
             return Err(error);
         }
         drop((held, still));
         Ok(Some(began.elapsed()))
+    }
+
+    /// What changed since the last round, and what a push has brought back: that is no loss, and its row need not have changed. False when
+    /// that is too much while writers wait.
+    async fn carry_last(&mut self, changed: &[BlobId]) -> Result<bool> {
+        let Some(carrier) = &mut self.carrier else {
+            return Ok(true);
+        };
+        let reader = &mut *self.db.reader().await?;
+        let missing = moving::contents_of(reader, &carrier.missing()).await?;
+        let mut left = carrier.healed(missing).await?;
+        left.extend(carrier.left(moving::contents_of(reader, changed).await?));
+        let bytes: u64 = left.iter().map(|content| content.size).sum();
+        if bytes > LAST_BYTES {
+            return Ok(false);
+        }
+        carrier.carry(left).await?;
+        Ok(true)
     }
 
     async fn last_round(&mut self, held: &Arc<moving::Held>) -> Result<Vec<BlobId>> {
@@ -429,6 +454,7 @@ impl<'a> Course<'a> {
         if let Some(storage) = &self.plan.record.storage {
             record.storage = Some(storage.clone());
             record.contents_moved_by = Some(self.plan.begun.id.clone());
+            record.contents_left = Some(self.mover.config().storage.shown());
         }
         record.before = former.cloned().map(Box::new);
         record.write(data)
@@ -472,7 +498,7 @@ impl<'a> Course<'a> {
         let changed = apart(move |handle| handle.block_on(moving::change_store(&db, &id, &held)));
         let changed = match changed.await {
             // A COMMIT without an answer may have happened or not.
-            Err(error) if !has_store_moved(self.mover, &self.db, &self.plan.begun.id).await => {
+            Err(error) if !has_store_moved(self.mover, &self.db, &self.plan.begun.id).await? => {
                 Err(error)
             }
             _ => Ok(()),

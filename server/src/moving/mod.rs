@@ -24,7 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use self::record::{Record, apply, given};
 use crate::{
     boot::{self, Opened},
-    config::{Config, Database, DatabaseUrl, Storage},
+    config::{Config, Database, DatabaseUrl, MovedTo, Storage},
 };
 
 /// What `--json` prints, too.
@@ -96,32 +96,47 @@ impl Mover {
         }
     }
 
-    /// Tells what the operator should know of a move that was; marks what it has left, should the process have been killed before it
-    /// could.
-    async fn look_back(&self) -> Result<()> {
-        self.tell_interrupted().await?;
-        {
-            let _turn = self.turn.lock().await;
-            moving::unwatch(&self.registry.db().in_background()).await?;
-        }
+    /// Tells what the operator should know of a move that was; marks what it has left and takes its triggers away, should the process
+    /// have been killed before it could. What fails does not keep the rest from being done.
+    async fn look_back(&self) {
         let config = self.config();
-        if config.moved.is_known {
+        let moved = &config.moved;
+        if moved.is_known {
             tracing::info!(
                 "`moved.toml` in the data directory says what the configuration does: it is not needed any more"
             );
         }
-        if let Some(left) = &config.moved.left {
-            self.mark_store(left).await?;
-        }
-        for from in &config.moved.from {
+        if let Some(from) = &moved.from {
             tracing::warn!(
-                former = from.url.shown(),
+                configured = from.url.shown(),
                 used = config.database.url.shown(),
-                "the database was moved: `moved.toml` in the data directory counts, as long as the configuration does not say so"
+                "the database was moved and the configuration does not say so yet: `moved.toml` in the data directory counts"
             );
-            self.mark_database(&config, from).await?;
         }
-        Ok(())
+        let told = |what: &str, done: Result<()>| {
+            if let Err(error) = done {
+                let error = format!("{error:#}");
+                tracing::warn!(
+                    error,
+                    "of an earlier move {what}; the next start tries again"
+                );
+            }
+        };
+        told("nothing is known", self.tell_interrupted().await);
+        if let Some(left) = &moved.left {
+            let marked = self.mark_store(left).await;
+            told("the store that was left could not be marked", marked);
+        }
+        for from in [&moved.from, &moved.before].into_iter().flatten() {
+            let marked = self.mark_database(&config, from).await;
+            told("the database that was left could not be marked", marked);
+        }
+        let _turn = self.turn.lock().await;
+        let unwatched = moving::unwatch(&self.registry.db().in_background()).await;
+        told(
+            "the triggers are still there",
+            unwatched.map_err(Into::into),
+        );
     }
 
     async fn mark_database(&self, config: &Config, from: &Database) -> Result<()> {
@@ -151,6 +166,11 @@ impl Mover {
         let store = Store::open(left.store(self.outbound.clone())).await?;
         if store.identity().await?.as_ref() == Some(own) {
             store.change_identity(own, &of_moved(own)).await?;
+            // The same place in other words, after all.
+            if self.registry.store().identity().await?.as_ref() != Some(own) {
+                store.change_identity(&of_moved(own), own).await?;
+                return Ok(());
+            }
             tracing::info!(
                 store = left.shown(),
                 "marked as one whose contents have gone elsewhere"
@@ -163,9 +183,7 @@ impl Mover {
     pub async fn run(self: Arc<Self>, end: CancellationToken) {
         self.finish_validation();
         tokio::select! {
-            looked = self.look_back() => if let Err(error) = looked {
-                tracing::warn!(error = format!("{error:#}"), "what an earlier move has left could not be marked; the next start tries again");
-            },
+            () = self.look_back() => {}
             () = end.cancelled() => {}
         }
         end.cancelled().await;
@@ -174,7 +192,7 @@ impl Mover {
         self.tasks.wait().await;
     }
 
-    async fn tell_interrupted(&self) -> model::Result<()> {
+    async fn tell_interrupted(&self) -> Result<()> {
         let begun = moving::begun(&mut *self.registry.db().reader().await?).await?;
         if let Some(begun) = begun {
             tracing::warn!(
@@ -328,22 +346,22 @@ pub async fn settled<'a>(config: &'a Config, db: &Db) -> Result<(Cow<'a, Config>
     }
     let moved = facts::find(&mut *db.reader().await?, moving::STORE_MOVED).await?;
     let mut places = config.moved.storages.iter();
-    let Some((_, storage)) = places.find(|(id, _)| moved.as_ref() == Some(id)) else {
+    let Some(MovedTo { storage, left, .. }) = places.find(|to| moved.as_ref() == Some(&to.by))
+    else {
         return Ok((Cow::Borrowed(config), false));
     };
-    if storage.url != config.storage.url {
+    if storage.shown() != config.storage.shown() {
         tracing::warn!(
-            configured = config.storage.url.shown(),
-            used = storage.url.shown(),
+            configured = config.storage.shown(),
+            used = storage.shown(),
             "the contents were moved and the configuration does not say so yet: `moved.toml` in the data directory counts"
         );
     }
-    let mut before = places.map(|(_, storage)| storage).chain([&config.storage]);
-    let left = before
-        .find(|before| before.shown() != storage.shown())
-        .cloned();
+    let mut before = places.map(|to| &to.storage).chain([&config.storage]);
+    let left = before.find(|before| left.as_ref() == Some(&before.shown()));
+    let left = left.cloned().map(Box::new);
     let mut config = config.clone();
     config.storage = storage.clone();
-    config.moved.left = left.map(Box::new);
+    config.moved.left = left;
     Ok((Cow::Owned(config), true))
 }

@@ -33,12 +33,6 @@ impl Plan {
         {
             bail!("the database is there already");
         }
-        if storage
-            .as_ref()
-            .is_some_and(|to| to.shown() == config.storage.shown())
-        {
-            bail!("the contents are there already");
-        }
         if storage.is_some() && mover.registry.is_importing().await? {
             bail!(
                 "an import is open, and what it has not read yet of the old registry's tree does not move: finish it first (`seawall import finish`)"

@@ -11,10 +11,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, Database, Sources, Storage, sources::ConfigFile};
+use crate::config::{Config, Database, MovedTo, Sources, Storage, sources::ConfigFile};
 
 const NAME: &str = "moved.toml";
-const HEAD: &str = "# Written by `seawall move`. It counts before the configuration: put these sections there, then delete this file.\n";
+const HEAD: &str = "# Written by `seawall move`. It counts before the configuration once the move has come to its end (`seawall move --status`): then put these sections there, and delete this file.\n";
 
 /// The two sections as they were given.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -22,6 +22,8 @@ const HEAD: &str = "# Written by `seawall move`. It counts before the configurat
 pub struct Record {
     /// The move that brought the contents: without this fact in the database they are where they were.
     pub contents_moved_by: Option<String>,
+    /// The place that they left, as it was shown then.
+    pub contents_left: Option<String>,
     pub database: Option<toml::Table>,
     pub storage: Option<toml::Table>,
     /// What counted before the last move, which may have been interrupted at its end.
@@ -91,7 +93,8 @@ impl Record {
             |record: &Self| moved_by.is_some() && record.contents_moved_by.as_deref() == moved_by;
         if !is_done(&self) {
             let before = before.filter(is_done).unwrap_or_default();
-            (self.contents_moved_by, self.storage) = (before.contents_moved_by, before.storage);
+            self.contents_moved_by = before.contents_moved_by;
+            (self.contents_left, self.storage) = (before.contents_left, before.storage);
         }
         self
     }
@@ -144,26 +147,32 @@ pub fn apply(mut config: Config) -> Result<Config> {
     let is_there = place
         .storage
         .as_ref()
-        .is_none_or(|storage| storage.url == config.storage.url);
-    let mut former = Vec::new();
-    if let Some(database) = place.database {
-        former.push(std::mem::replace(&mut config.database, database));
-    }
+        .is_none_or(|storage| storage.shown() == config.storage.shown());
+    let configured = place
+        .database
+        .map(|database| std::mem::replace(&mut config.database, database))
+        .filter(|configured| configured.url != config.database.url);
     let moved = &mut config.moved;
-    moved
-        .storages
-        .extend(record.contents_moved_by.zip(place.storage));
-    if let Some(before) = record.before {
+    moved.is_known = is_there && configured.is_none();
+    moved.from = configured.map(Box::new);
+    moved.storages.extend(moved_to(&record, place.storage));
+    if let Some(before) = &record.before {
         let place = before.place(&data)?;
-        former.extend(place.database);
-        moved
-            .storages
-            .extend(before.contents_moved_by.zip(place.storage));
+        let database = place
+            .database
+            .filter(|database| database.url != config.database.url);
+        moved.before = database.map(Box::new);
+        moved.storages.extend(moved_to(before, place.storage));
     }
-    former.retain(|database| database.url != config.database.url);
-    moved.is_known = is_there && former.is_empty();
-    moved.from = former;
     Ok(config)
+}
+
+fn moved_to(record: &Record, storage: Option<Storage>) -> Option<MovedTo> {
+    Some(MovedTo {
+        by: record.contents_moved_by.clone()?,
+        storage: storage?,
+        left: record.contents_left.clone(),
+    })
 }
 
 /// What somebody gave as the place to move to.

@@ -204,6 +204,12 @@ impl Seawall {
         }
     }
 
+    /// From the next start on.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.settings.retain(|(given, _)| given != key);
+        self.settings.push((key.to_owned(), value.to_owned()));
+    }
+
     /// On SQLite.
     pub fn start_alone(settings: &[(&str, &str)]) -> Self {
         Self::start(settings, None)

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{MIB, bucket, fsck, move_beside, move_to, moved, pairs, refused, written};
 use crate::{
-    harness::{Image, Seawall, image::content, until},
+    harness::{Image, Seawall, digest, image::content, until},
     nodes::run,
 };
 
@@ -154,5 +154,58 @@ fn what_a_kill_in_the_last_moment_has_left_is_mended() {
             &seawall.try_run(&["fsck", "--rebuild"], ""),
             "were moved elsewhere",
         );
+    });
+}
+
+#[test]
+fn what_is_damaged_is_named_and_everything_else_moves() {
+    run(async {
+        let mut seawall = Seawall::start_alone(&[]);
+        // More than is carried while writers wait.
+        let damaged = Image::with_layer("damaged", content("damaged", 70 * MIB));
+        let whole = Image::new("whole");
+        for (tag, image) in [("damaged", &damaged), ("whole", &whole)] {
+            seawall.admin().push("library/app", tag, image).await;
+        }
+        seawall.stop();
+        let layer = digest(&damaged.layer);
+        let hex = layer.strip_prefix("sha256:").expect("SHA-256");
+        let blobs = seawall
+            .data()
+            .join("storage/docker/registry/v2/blobs/sha256");
+        let file = blobs.join(&hex[..2]).join(hex).join("data");
+        let mut bytes = fs::read(&file).expect("read");
+        bytes[MIB] ^= 1;
+        fs::write(&file, bytes).expect("written");
+        let there = written(
+            &seawall,
+            "there.toml",
+            None,
+            &[("url", "file://DATA/there")],
+        );
+        let output = move_to(&seawall, &there);
+        let status: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(status["state"], "done", "{status}");
+        assert_eq!(status["report"]["lost"], 1, "{status}");
+        let named = status["report"]["examples"][0].as_str().expect("a text");
+        assert!(named.starts_with(&layer), "{named}");
+
+        // The operator writes down where the contents are, in other words, and has not deleted the record yet.
+        let alias = seawall.data().join("alias");
+        std::os::unix::fs::symlink(seawall.data().join("there"), &alias).expect("linked");
+        seawall.set(
+            "SEAWALL_STORAGE__URL",
+            &format!("file://{}", alias.display()),
+        );
+        for _ in 0..2 {
+            seawall.launch();
+            seawall.admin().pull("library/app", "whole", &whole).await;
+            let admin = seawall.admin();
+            admin.push("library/app", "damaged", &damaged).await;
+            admin.pull("library/app", "damaged", &damaged).await;
+            seawall.stop();
+        }
+        let own = fs::read_to_string(alias.join("store-id")).expect("an identity");
+        assert!(!own.contains(".moved"), "{own}");
     });
 }

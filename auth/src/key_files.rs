@@ -67,13 +67,35 @@ pub(crate) fn have_one_owner(one: &Path, other: &Path) -> bool {
     }
 }
 
-/// The key with this fingerprint, whichever of the files it is in.
-pub(crate) fn find(path: &Path, fingerprint: &str) -> Option<SecretKey> {
-    let files = places(path, fingerprint);
-    let mut read = files
-        .iter()
-        .filter_map(|file| SecretKey::find(file).ok().flatten());
-    read.find(|key| key.fingerprint() == fingerprint)
+/// The key with this fingerprint, whichever of the files it is in. Fails when it may be in one that the disk does not give back.
+pub(crate) fn find(path: &Path, fingerprint: &str) -> Result<Option<SecretKey>> {
+    // Another process may rename them between two reads, so the second look counts.
+    if let Ok(Some(key)) = look_for(path, fingerprint) {
+        return Ok(Some(key));
+    }
+    look_for(path, fingerprint)
+}
+
+fn look_for(path: &Path, fingerprint: &str) -> Result<Option<SecretKey>> {
+    let mut failed = None;
+    for file in places(path, fingerprint) {
+        match SecretKey::find(&file) {
+            Ok(Some(key)) if key.fingerprint() == fingerprint => return Ok(Some(key)),
+            Ok(_) => {}
+            Err(error) => {
+                if is_unread(&file) {
+                    failed = Some(error);
+                }
+            }
+        }
+    }
+    failed.map_or(Ok(None), Err)
+}
+
+/// Whether a file is one that the disk, and not its mode or what is in it, keeps from being read.
+fn is_unread(path: &Path) -> bool {
+    let read = fs::read(path).map_err(|error| error.kind());
+    read.is_err_and(|kind| !matches!(kind, ErrorKind::NotFound | ErrorKind::PermissionDenied))
 }
 
 /// Where a key may be.
@@ -104,7 +126,7 @@ pub fn beside(path: &Path) -> Vec<String> {
         .collect()
 }
 
-fn is(path: &Path, fingerprint: &str) -> Result<bool> {
+pub(crate) fn is(path: &Path, fingerprint: &str) -> Result<bool> {
     Ok(SecretKey::find(path)?.is_some_and(|key| key.fingerprint() == fingerprint))
 }
 
@@ -122,7 +144,11 @@ pub(crate) fn put_in_place(path: &Path, before: &str, after: &str) -> Result<()>
         let _ = fs::remove_file(file);
     }
     if !is(path, after)? {
-        return done;
+        let other = "it holds neither the key that counts nor the one before";
+        return done.and_then(|()| {
+            let error = io::Error::new(ErrorKind::InvalidData, other);
+            Err(secret_key::unreadable(path, error))
+        });
     }
     secret_key::sync_folder(path).map_err(|error| secret_key::unreadable(path, error))
 }

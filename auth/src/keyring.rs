@@ -31,11 +31,16 @@ struct Inner {
     keys: RwLock<Keys>,
     /// How `FILE.next` was when it was read last.
     seen: Mutex<Option<Seen>>,
-    /// The fingerprint of the key that counts no more and is in the file still.
-    unsettled: Mutex<Option<String>>,
+    unsettled: Mutex<Option<Unsettled>>,
     turning: sync::Mutex<()>,
     /// Held by the one thread that works on the files.
     files: Arc<sync::Mutex<()>>,
+}
+
+/// A key that counts no more and is in the file still.
+struct Unsettled {
+    fingerprint: String,
+    is_told: bool,
 }
 
 #[derive(Clone)]
@@ -82,7 +87,7 @@ impl Keyring {
         }));
         ring.watch();
         if let Some(expected) = expected {
-            ring.follow(expected);
+            ring.follow(expected)?;
         }
         Ok(ring)
     }
@@ -155,11 +160,18 @@ impl Keyring {
         }
         let next = self.0.keys.read().next.clone();
         next.ok_or_else(|| {
-            Error::Precondition(format!(
-                "`{}` holds the key that counts already: put another there, or remove it and one is made",
-                self.next_path().display()
-            ))
+            let (next, path) = (self.next_path(), &self.0.path);
+            let (next, path) = (next.display(), path.display());
+            Error::Precondition(if self.is_in_place() {
+                format!("`{next}` holds the key that counts already: put another there, or remove it and one is made")
+            } else {
+                format!("`{next}` holds the key that counts, and `{path}` an older one: put it in the place of that one first")
+            })
         })
+    }
+
+    fn is_in_place(&self) -> bool {
+        key_files::is(&self.0.path, &self.fingerprint()).is_ok_and(|is| is)
     }
 
     /// Makes the key that is to come, unless it is there.
@@ -171,15 +183,15 @@ impl Keyring {
     }
 
     /// Has the key count that the database was encrypted with; false when none of ours is it.
-    pub fn follow(&self, expected: &str) -> bool {
+    pub fn follow(&self, expected: &str) -> Result<bool> {
         if !self.turn_to(expected) {
-            let Some(found) = self.find_in_files(expected) else {
-                return false;
+            let Some(found) = self.find_in_files(expected)? else {
+                return Ok(false);
             };
             self.take(found);
         }
         self.settle();
-        true
+        Ok(true)
     }
 
     /// Has the key with this fingerprint count; false when it is not in memory.
@@ -205,29 +217,38 @@ impl Keyring {
         }
         keys.next = keys.next.take().filter(|next| next.fingerprint() != after);
         keys.previous = Some(std::mem::replace(&mut keys.current, chosen));
-        self.0.unsettled.lock().get_or_insert(before);
+        self.0.unsettled.lock().get_or_insert(Unsettled {
+            fingerprint: before,
+            is_told: false,
+        });
         // The same `FILE.next` may be one to come beside this key.
         *self.0.seen.lock() = None;
     }
 
     /// A key that has come into one of the files: nodes may share them, and then another has put it in its place already.
-    pub(crate) fn find_in_files(&self, expected: &str) -> Option<SecretKey> {
+    pub(crate) fn find_in_files(&self, expected: &str) -> Result<Option<SecretKey>> {
         key_files::find(&self.0.path, expected)
     }
 
-    /// Has the key file be the one of the key that counts, if another has come to count since it was.
+    /// Has the key file be the one of the key that counts, if another has come to count since it was. Tried again until it is.
     pub(crate) fn settle(&self) {
-        let Some(before) = self.0.unsettled.lock().take() else {
+        let Some(mut before) = self.0.unsettled.lock().take() else {
             return;
         };
         let path = &self.0.path;
-        if let Err(error) = key_files::put_in_place(path, &before, &self.fingerprint()) {
+        let placed = key_files::put_in_place(path, &before.fingerprint, &self.fingerprint());
+        let Err(error) = placed else {
+            return;
+        };
+        if !before.is_told {
             tracing::warn!(
                 %error,
                 path = %path.display(),
                 "the key has changed, and its file cannot be replaced from here (has `{NEXT}` the same owner?): put the one that ends in `{NEXT}` in its place",
             );
         }
+        before.is_told = true;
+        *self.0.unsettled.lock() = Some(before);
     }
 
     /// Works on the files on a thread that may block, one at a time: where they hang, no more than that one hangs with them.
@@ -334,11 +355,11 @@ mod tests {
         let (folder, ring, [first, second]) = changed();
         let before = ring.find(&first).unwrap().encrypt(b"before");
         let after = ring.find(&second).unwrap().encrypt(b"after");
-        assert!(ring.follow(&first), "nothing happened yet");
+        assert!(ring.follow(&first).unwrap(), "nothing happened yet");
         assert_eq!(ring.fingerprint(), first);
         // Another node may be ahead.
         assert_eq!(ring.decrypt(&after).unwrap(), b"after");
-        assert!(ring.follow(&second));
+        assert!(ring.follow(&second).unwrap());
         assert_eq!(ring.fingerprint(), second);
         assert_eq!(ring.next_fingerprint(), None);
         for (text, plain) in [(&before, "before"), (&after, "after")] {
@@ -376,7 +397,7 @@ mod tests {
                 .collect();
             std::thread::scope(|scope| {
                 for ring in &rings {
-                    scope.spawn(|| assert!(ring.follow(&second)));
+                    scope.spawn(|| assert!(ring.follow(&second).unwrap()));
                 }
             });
             assert_eq!(folder.names(), ["secretkey", "secretkey.previous"]);
@@ -384,14 +405,14 @@ mod tests {
             assert_eq!(late.fingerprint(), second);
             assert_eq!(late.decrypt(&old).unwrap(), b"old");
             // One that was away while the files moved.
-            assert!(ring.follow(&second));
+            assert!(ring.follow(&second).unwrap());
         }
     }
 
     #[test]
     fn a_key_that_is_none_of_ours_is_not_followed() {
         let (folder, ring, [first, _]) = changed();
-        assert!(!ring.follow("another"));
+        assert!(!ring.follow("another").unwrap());
         assert_eq!(ring.fingerprint(), first);
         let opened = Keyring::open(&folder.path(), Some("another")).unwrap();
         assert_eq!(opened.fingerprint(), first);
@@ -403,7 +424,7 @@ mod tests {
         let (folder, ring, [first, _]) = changed();
         fs::write(ring.next_path(), "short").unwrap();
         assert!(ring.look().is_err());
-        assert!(!ring.follow("another"));
+        assert!(!ring.follow("another").unwrap());
         assert_eq!(ring.fingerprint(), first);
         let opened = Keyring::open(&folder.path(), Some(&first)).unwrap();
         assert_eq!(opened.fingerprint(), first);
@@ -415,7 +436,7 @@ mod tests {
             let (_folder, ring, [first, second]) = changed();
             std::thread::scope(|scope| {
                 for _ in 0..4 {
-                    scope.spawn(|| assert!(ring.follow(&second)));
+                    scope.spawn(|| assert!(ring.follow(&second).unwrap()));
                 }
             });
             assert_eq!(ring.fingerprint(), second);
@@ -426,10 +447,10 @@ mod tests {
     #[test]
     fn what_is_to_come_stays_when_a_backup_brings_the_key_before_back() {
         let (folder, ring, [first, second]) = changed();
-        ring.follow(&second);
+        ring.follow(&second).unwrap();
         ring.make_next().unwrap();
         let third = ring.next_fingerprint().unwrap();
-        assert!(ring.follow(&first));
+        assert!(ring.follow(&first).unwrap());
         ring.watch();
         assert_eq!(ring.next_fingerprint(), Some(third));
         assert_eq!(
@@ -441,10 +462,10 @@ mod tests {
     #[test]
     fn each_key_that_was_keeps_a_file_and_is_found_again() {
         let (folder, ring, [first, second]) = changed();
-        ring.follow(&second);
+        ring.follow(&second).unwrap();
         ring.make_next().unwrap();
         let third = ring.next_fingerprint().unwrap();
-        ring.follow(&third);
+        ring.follow(&third).unwrap();
         let oldest = format!("secretkey.previous.{}", &first[..8]);
         assert_eq!(
             folder.names(),
@@ -457,7 +478,7 @@ mod tests {
         assert_eq!(beside, kept);
         let back = Keyring::open(&folder.path(), Some(&first)).unwrap();
         assert_eq!(back.fingerprint(), first);
-        assert!(ring.follow(&third), "of whatever file");
+        assert!(ring.follow(&third).unwrap(), "of whatever file");
     }
 
     #[test]

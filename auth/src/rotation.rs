@@ -101,7 +101,7 @@ impl Auth {
         };
         if !keys.turn_to(&expected) {
             let found = keys.on_files(SOON, move |ring| ring.find_in_files(&expected));
-            let Some(found) = found.await? else {
+            let Some(found) = found.await?? else {
                 return Ok(Followed::Lost);
             };
             keys.take(found);

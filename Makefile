@@ -20,6 +20,9 @@ static:
 image: static
 	packaging/image.sh target/$(HOST)/release/seawall $(IMAGE)
 
+# Tests wait for servers more than they compute: two at once for each core.
+export RUST_TEST_THREADS ?= $(shell expr 2 \* $$(nproc))
+
 # Everything that this machine can run. What it cannot is named.
 test: prepare
 	testkit/with-s3.sh testkit/with-azure.sh testkit/with-gcs.sh testkit/with-swift.sh testkit/with-postgres.sh $(CARGO) test --workspace

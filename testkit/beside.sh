@@ -3,7 +3,8 @@
 # servers need, and it goes with the script, as the servers do, however that ends. They may be nested: each calls the next one as its command.
 #
 # Ports below those that the kernel gives away by itself (32768 and up), so that no two kinds of server are in each other's way:
-# 10000 PostgreSQL, 12500 the tests' own servers (`lasting_port` in testkit/src/process.rs), 15000 Ceph, 23100 Swift.
+# 10000 PostgreSQL, 12500 the tests' own servers (`lasting_port` in testkit/src/process.rs), 15000 Ceph, 23100 Swift,
+# 26000 pgbouncer.
 
 dir=$(mktemp -d "${TMPDIR:-/tmp}/test-$what.XXXXXX")
 

@@ -63,7 +63,7 @@ END
     monmaptool --create --clobber --fsid "$(sed -n 's/^fsid = //p' "$CEPH_CONF")" \
         --addv a "[v2:127.0.0.1:$base,v1:127.0.0.1:$((base + 1))]" "$dir/monmap"
     ceph-mon --mkfs -i a --monmap "$dir/monmap" --keyring "$dir/keyring"
-} >"$dir/make.out" 2>&1 9>&- || { cat "$dir/make.out" >&2; exit 1; }
+} >"$dir/make.out" 2>&1 9>&- || complain "Ceph's monitor cannot be made"
 server mon ceph-mon -i a -f
 await 100 timeout 5 ceph status
 {
@@ -71,7 +71,7 @@ await 100 timeout 5 ceph status
     ceph osd new "$osd"
     ceph auth get-or-create osd.0 mon 'allow profile osd' osd 'allow *' >>"$dir/keyring"
     ceph-osd -i 0 --mkfs --osd-uuid "$osd"
-} >"$dir/make.out" 2>&1 9>&- || { cat "$dir/make.out" >&2; exit 1; }
+} >"$dir/make.out" 2>&1 9>&- || complain "Ceph's store cannot be made"
 server osd ceph-osd -i 0 -f
 await 200 sh -c 'ceph osd stat | grep -q "1 up"'
 server gateway radosgw -n client.rgw -f

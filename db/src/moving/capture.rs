@@ -13,6 +13,14 @@ use crate::{Conn, Db, Tx, facts};
 /// How often a table that is busy is asked for again before the move gives up.
 const ATTEMPTS: usize = 30;
 
+/// Who begins to write changes down, and who ends it, are never in each other's way: until the transaction's end.
+async fn alone(tx: &mut Tx) -> Result<()> {
+    if !tx.locks_rows() {
+        return Ok(());
+    }
+    tx.batch("SELECT pg_advisory_xact_lock(5734928)").await
+}
+
 /// The move that this database is the source of.
 pub(super) async fn find(conn: &mut Conn) -> Result<Option<Begun>> {
     let found = facts::find(conn, MOVING).await?;
@@ -28,6 +36,7 @@ pub(super) async fn begin(db: &Db, tables: &[Table], begun: &Begun) -> Result<()
     db.write(move |tx| {
         let (text, id) = (text.clone(), id.clone());
         Box::pin(async move {
+            alone(tx).await?;
             if let Some(found) = find(tx).await?
                 && found.id != id
             {
@@ -84,6 +93,7 @@ async fn patiently(
 }
 
 async fn make(tx: &mut Tx, table: &Table) -> Result<()> {
+    alone(tx).await?;
     let trigger = format!("moved_{}_insert", table.name);
     let is_there = if tx.locks_rows() {
         tx.exists(
@@ -171,14 +181,30 @@ pub async fn unwatch(db: &Db) -> Result<()> {
     for table in tables.iter().filter(|table| table.has_key()) {
         patiently(db, table, |tx, table| {
             Box::pin(async move {
+                if is_under_way(tx).await? {
+                    return Ok(());
+                }
                 let text = removal(table, tx.locks_rows());
                 tx.batch(&text).await
             })
         })
         .await?;
     }
-    db.write(|tx| Box::pin(async move { tx.batch("DROP TABLE IF EXISTS moved_rows").await }))
-        .await
+    let drop = db.write(|tx| {
+        Box::pin(async move {
+            if is_under_way(tx).await? {
+                return Ok(());
+            }
+            tx.batch("DROP TABLE IF EXISTS moved_rows").await
+        })
+    });
+    drop.await
+}
+
+/// Whether another move has begun meanwhile, which needs what the one before has left.
+async fn is_under_way(tx: &mut Tx) -> Result<bool> {
+    alone(tx).await?;
+    Ok(find(tx).await?.is_some())
 }
 
 /// The statements that take a table's triggers away again.

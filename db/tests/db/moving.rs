@@ -2,7 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use db::{
@@ -12,6 +17,7 @@ use db::{
 };
 use model::{Error, id::BlobId};
 use testkit::TestDatabase;
+use tokio::{sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::given::{self, NOW, assert_kind, digest, later};
@@ -432,13 +438,66 @@ fn contents_are_told_of_where_only_the_store_moves() {
     });
 }
 
+/// A COMMIT whose answer was lost may still be under way when somebody asks.
+#[test]
+fn whether_contents_have_moved_is_not_said_before_a_commit_under_way_has_ended() {
+    testkit::on_postgres(async |test| {
+        let db = &test.db;
+        moving::watch_contents(db, &begun("store")).await.unwrap();
+        let (reached, goes_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (told, waits) = (reached.clone(), goes_on.clone());
+        let commit = db.write(move |tx| {
+            let (told, waits) = (told.clone(), waits.clone());
+            Box::pin(async move {
+                tx.execute(
+                    "DELETE FROM facts WHERE name = $1",
+                    &[moving::MOVING.into()],
+                )
+                .await?;
+                facts::set(tx, moving::STORE_MOVED, "store").await?;
+                told.notify_one();
+                waits.notified().await;
+                Ok(())
+            })
+        });
+        let ask = async {
+            reached.notified().await;
+            let mut asked = pin!(moving::has_changed_store(db, "store"));
+            let early = timeout(Duration::from_millis(50), &mut asked).await;
+            assert!(early.is_err(), "{early:?}");
+            goes_on.notify_one();
+            asked.await.unwrap()
+        };
+        let (committed, has_moved) = tokio::join!(commit, ask);
+        committed.unwrap();
+        assert!(has_moved);
+        assert!(!moving::has_changed_store(db, "another").await.unwrap());
+    });
+}
+
+/// What a move needs that has just begun is not taken away as what the one before has left.
+#[test]
+fn nothing_is_taken_away_while_a_move_is_under_way() {
+    testkit::on_both(async |test| {
+        let db = &test.db;
+        let app = given::repository(db, "library/app").await;
+        moving::watch_contents(db, &begun("store")).await.unwrap();
+        moving::unwatch(db).await.unwrap();
+        let id = given::held(db, app, 1).await;
+        assert_eq!(moving::changed_contents(db).await.unwrap(), [id]);
+        moving::abort(db).await.unwrap();
+        given::held(db, app, 2).await;
+        assert!(moving::changed_contents(db).await.is_err());
+    });
+}
+
 #[test]
 fn writers_wait_while_they_are_held() {
     testkit::on_both(async |test| {
         let held = test.db.hold_writes().await.unwrap();
         let writer = given::user(&test.db, "alice");
         tokio::pin!(writer);
-        let early = tokio::time::timeout(std::time::Duration::from_millis(50), &mut writer).await;
+        let early = timeout(Duration::from_millis(50), &mut writer).await;
         assert!(early.is_err());
         drop(held);
         assert_eq!(writer.await.name, "alice");

@@ -199,3 +199,39 @@ fn link(from: &Path, to: &Path) -> Result<()> {
 fn rename(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to).map_err(|error: io::Error| secret_key::unreadable(from, error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(path: &Path) -> String {
+        secret_key::create(path, None).unwrap();
+        SecretKey::find(path).unwrap().unwrap().fingerprint()
+    }
+
+    #[test]
+    fn a_file_with_neither_key_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("key");
+        let (third, before) = (key(&file), key(&dir.path().join("before")));
+        let after = key(&named(&file, NEXT));
+        put_in_place(&file, &before, &after).unwrap_err();
+        assert!(is(&file, &third).unwrap());
+        assert!(is(&named(&file, NEXT), &after).unwrap());
+        // Nothing is left beside them.
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn the_next_key_takes_the_place_of_the_one_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("key");
+        let (before, after) = (key(&file), key(&named(&file, NEXT)));
+        for _ in 0..2 {
+            put_in_place(&file, &before, &after).unwrap();
+            assert!(is(&file, &after).unwrap());
+            assert!(is(&named(&file, PREVIOUS), &before).unwrap());
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+        }
+    }
+}

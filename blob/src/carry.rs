@@ -64,9 +64,12 @@ impl Store {
 
 /// What breaks a stream off. Only what says that the bytes themselves are gone is damage: a store that is away is asked again.
 fn of_source(error: io::Error, location: &str) -> Error {
-    let is_damage =
-        error.kind() == io::ErrorKind::UnexpectedEof || error.raw_os_error() == Some(libc::EIO);
-    if is_damage {
+    // A disk that cannot read, and a file system whose checksum does not fit (ext4 and XFS, btrfs and ZFS).
+    let broken = [libc::EIO, libc::EUCLEAN, libc::EBADMSG];
+    let is_broken = error
+        .raw_os_error()
+        .is_some_and(|code| broken.contains(&code));
+    if is_broken || error.kind() == io::ErrorKind::UnexpectedEof {
         return Error::Damaged(error.to_string());
     }
     error

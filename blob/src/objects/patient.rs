@@ -27,14 +27,10 @@ pub(crate) struct Patient<C> {
 #[derive(Debug)]
 struct Last<C> {
     credential: Arc<C>,
+    /// When it was given: then it held for five minutes at least.
     given: Instant,
-    failing: Option<Failing>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Failing {
-    since: Instant,
-    again: Instant,
+    /// When it is asked for again; who gives it has just failed.
+    again: Option<Instant>,
 }
 
 impl<C> Last<C> {
@@ -42,27 +38,18 @@ impl<C> Last<C> {
         Self {
             credential,
             given: Instant::now(),
-            failing: None,
+            again: None,
         }
     }
 
-    /// Whether it counts on even if nobody gives another.
+    /// Whether it certainly counts, even if nobody gives another.
     fn holds(&self) -> bool {
-        self.failing
-            .is_none_or(|failing| failing.since.elapsed() <= GRACE)
+        self.given.elapsed() <= GRACE
     }
 
-    /// Whether it is used without a question: who gives them has just failed.
+    /// Whether it is used without a question.
     fn rests(&self) -> bool {
-        self.holds()
-            && self
-                .failing
-                .is_some_and(|failing| Instant::now() < failing.again)
-    }
-
-    /// Whether it certainly holds while another caller asks. What was given long ago may have ended meanwhile.
-    fn is_recent(&self) -> bool {
-        self.holds() && (self.failing.is_some() || self.given.elapsed() <= GRACE)
+        self.holds() && self.again.is_some_and(|again| Instant::now() < again)
     }
 }
 
@@ -90,10 +77,7 @@ impl<C: std::fmt::Debug + Send + Sync + 'static> Patient<C> {
     fn go_on(&self) -> Option<Arc<C>> {
         let mut last = self.last.lock();
         let last = last.as_mut()?;
-        let now = Instant::now();
-        let since = last.failing.map_or(now, |failing| failing.since);
-        let again = now + PAUSE;
-        last.failing = Some(Failing { since, again });
+        last.again = Some(Instant::now() + PAUSE);
         last.holds().then(|| last.credential.clone())
     }
 }
@@ -109,7 +93,7 @@ impl<C: std::fmt::Debug + Send + Sync + 'static> CredentialProvider for Patient<
         // Kept to the end. Where nothing is due the answer is at hand, and nobody notices.
         let asking = self.asking.try_lock();
         if asking.is_err()
-            && let Some(known) = self.known(Last::is_recent)
+            && let Some(known) = self.known(Last::holds)
         {
             return Ok(known);
         }

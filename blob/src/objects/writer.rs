@@ -248,6 +248,9 @@ impl Writer {
     }
 
     async fn finish_parts(&mut self, expected: &Digest) -> Result<Staged> {
+        if !self.frames.is_empty() {
+            self.expect_part(self.next_number())?;
+        }
         let frames = self.frames.get().to_vec();
         let hasher = hash_frames(self.hasher().clone(), frames.clone()).await?;
         let size = hasher.offset();
@@ -335,14 +338,20 @@ impl Writer {
         size_of_part(self.next_number(), least, most)
     }
 
+    /// An error where the store takes no part of this number any more.
+    fn expect_part(&self, number: u32) -> Result<()> {
+        if number <= self.objects.bucket.most_parts() {
+            return Ok(());
+        }
+        Err(Error::TooLarge {
+            len: self.offset(),
+            max: self.sent.offset,
+        })
+    }
+
     /// Starts a part of what was gathered; the one before is done.
     async fn send_part(&mut self) -> Result<()> {
-        if self.next_number() > self.objects.bucket.most_parts() {
-            return Err(Error::TooLarge {
-                len: self.offset(),
-                max: self.sent.offset,
-            });
-        }
+        self.expect_part(self.next_number())?;
         let multipart = match &mut self.multipart {
             Some(multipart) => multipart,
             none => {

@@ -4,8 +4,10 @@ use futures_util::{StreamExt, stream};
 use http::Method;
 
 use super::{
+    super::keys,
     Swift,
     client::{Call, To, encoded},
+    large::SEGMENTS,
     report::{Report, code},
 };
 use crate::{Error, Result};
@@ -18,7 +20,11 @@ const FEW: usize = 4;
 impl Swift {
     /// One that is not there is deleted already. Answers in the order of the keys.
     pub(crate) async fn delete(&self, keys: &[String]) -> Vec<Result<()>> {
-        let (large, plain): (Vec<_>, Vec<_>) = keys.iter().partition(|key| self.may_be_large(key));
+        let holds_moved = self.holds_moved(keys).await;
+        let is_large = |key: &str| {
+            self.may_be_large(key) && (holds_moved || !keys::is_below_digest(self.below(key)))
+        };
+        let (large, plain): (Vec<_>, Vec<_>) = keys.iter().partition(|key| is_large(key));
         let plain = self.delete_plain(&plain).await;
         let large: Vec<_> = large
             .into_iter()
@@ -27,7 +33,7 @@ impl Swift {
         let large: Vec<_> = stream::iter(large).buffered(AT_ONCE).collect().await;
         let (mut large, mut plain) = (large.into_iter(), plain.into_iter());
         let answers = keys.iter().map(|key| {
-            let next = if self.may_be_large(key) {
+            let next = if is_large(key) {
                 large.next()
             } else {
                 plain.next()
@@ -35,6 +41,20 @@ impl Swift {
             next.expect("an answer for each")
         });
         answers.collect()
+    }
+
+    /// Whether one of these may be a large object below its digest, as contents become that came from another store. Where none ever did, all
+    /// of them go in bulk.
+    async fn holds_moved(&self, keys: &[String]) -> bool {
+        if !keys
+            .iter()
+            .any(|key| keys::is_below_digest(self.below(key)))
+        {
+            return false;
+        }
+        let moved = format!("{}{SEGMENTS}{}", self.prefix, keys::BLOBS);
+        // Where that is not known each is looked at.
+        (self.list(&moved, None).await).map_or(true, |page| !page.found.is_empty())
     }
 
     async fn delete_plain(&self, keys: &[&String]) -> Vec<Result<()>> {

@@ -35,7 +35,8 @@ use super::{
 };
 use crate::{Error, Result};
 
-const SEGMENTS: &str = "segments/";
+/// Below which the segments of all large objects lie.
+pub(super) const SEGMENTS: &str = "segments/";
 /// Sub-manifests of one object: with all of their segments as many as Swift keeps in mind when it deletes them (ten times what one
 /// manifest may have), less what it keeps beside.
 const MANIFESTS: u32 = 9;
@@ -122,14 +123,6 @@ impl Swift {
 
     /// [`Error::NotFound`] also where there is such an object already: another request has completed it, and the caller looks.
     pub(crate) async fn complete(&self, key: &str, id: &str, parts: &[Part]) -> Result<()> {
-        let most = self.most_parts() as usize;
-        if parts.len() > most {
-            let size = |parts: &[Part]| parts.iter().map(|part| part.size).sum();
-            return Err(Error::TooLarge {
-                len: size(parts),
-                max: size(&parts[..most]),
-            });
-        }
         let mut named = Vec::with_capacity(parts.len());
         for Part { number, size, tag } in parts {
             let (nonce, tag) = tag.split_once('/').ok_or(Error::NotFound)?;

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use oci::digest::Algorithm;
 use outbound::{Outbound, Proxy, Trust};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -24,7 +25,17 @@ use super::{
     config::{AuthVersion, Name, Secret},
     *,
 };
-use crate::objects::{config::Vendor, progress::Part};
+use crate::{
+    hash::Hasher,
+    objects::{
+        Objects,
+        bucket::{Backend, Bucket},
+        config::Vendor,
+        keys,
+        progress::{Multipart, Part, Progress, Tail},
+        stored::BusyKeys,
+    },
+};
 
 /// How the server behaves.
 #[derive(Default)]
@@ -375,17 +386,39 @@ async fn a_manifest_of_some_parts_whose_answer_was_lost_is_sent_again() {
 }
 
 #[tokio::test]
-async fn more_parts_than_the_store_takes_are_refused_before_anything_is_sent() {
+async fn an_upload_with_more_parts_than_the_store_takes_is_refused_before_the_last_is_sent() {
     let keystone = behaviour(3000);
     let host = start(keystone.clone()).await;
-    let mut swift = Swift::open(&config(&host, "/v3")).await.expect("opens");
+    let config = config(&host, "/v3");
+    let mut swift = Swift::open(&config).await.expect("opens");
     (swift.info.segments, swift.info.nests) = (2, true);
     assert_eq!(swift.most_parts(), 18);
-    let ended = swift.complete(LARGE, "id", &parts(19)).await;
-    let is_told = matches!(ended, Err(Error::TooLarge { len: 190, max: 180 }));
+    let objects = Arc::new(Objects {
+        bucket: Bucket::new(&config, Backend::Swift(swift)),
+        part_size: 10,
+        busy: BusyKeys::default(),
+    });
+    let mut sent = Hasher::new(Algorithm::Sha256);
+    sent.update(&[0; 180]);
+    let mut whole = sent.clone();
+    whole.update(b"more");
+    let progress = Progress {
+        hash: sent.state(),
+        multipart: Some(Multipart {
+            name: keys::new_name(),
+            id: keys::new_name(),
+            parts: parts(18),
+        }),
+        tail: Tail::Inline(Bytes::from_static(b"more")),
+        asides: 0,
+        is_doubtful: false,
+    };
+    let resumed = objects.resume("upload", 184, Some(&progress)).await;
+    let (mut writer, digest) = (resumed.expect("goes on"), whole.digest());
+    let ended = writer.finish_at(&digest, "data").await.err();
+    let is_told = matches!(ended, Some(Error::TooLarge { len: 184, max: 180 }));
     assert!(is_told, "{ended:?}");
     assert!(keystone.manifests.lock().is_empty());
-    swift.complete(LARGE, "id", &parts(18)).await.expect("ends");
 }
 
 #[tokio::test]

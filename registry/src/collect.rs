@@ -1,8 +1,9 @@
 //! Collection: links that nothing needs end, contents that no repository holds go. Online, in small batches, while pushes
 //! go on; what may be taken back until when stands in `db::blobs`.
 //!
-//! The one thing to keep: a claim is committed before the first byte goes, and no lock or transaction is held meanwhile.
-//! A push that comes after the claim stores elsewhere, so however late a delete is, it hits only the old bytes.
+//! The one thing to keep: a claim is committed before the first byte goes, and no transaction is held meanwhile. A push that comes
+//! after the claim stores elsewhere, so however late a delete is, it hits only the old bytes. Only the last moment of a move to
+//! another store waits for deletes that run: what they hit is never the new store.
 
 mod preview;
 #[cfg(test)]

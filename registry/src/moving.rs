@@ -247,7 +247,10 @@ impl Carrier {
                     ));
                 }
                 Err(error) => {
-                    let what = format!("carrying the content `{}`", blob.digest);
+                    let what = format!(
+                        "carrying the content `{}`: the same command goes on with it, and counts it as lost where the store does not have it any more",
+                        blob.digest
+                    );
                     return Err(Error::Unavailable(anyhow::Error::new(error).context(what)));
                 }
             }

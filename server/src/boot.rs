@@ -2,6 +2,7 @@
 //! the store and its identity, the first rows. Everything that does not fit is refused here, by name and with what to do.
 
 mod data_dir;
+mod store;
 
 use std::{path::Path, time::Duration};
 
@@ -15,12 +16,13 @@ use db::{
 };
 use model::{name, time::Clock};
 use outbound::{Outbound, Trust};
-use registry::{
-    Registry,
-    moving::{of_coming, of_moved},
-};
+use registry::Registry;
 
-pub use self::data_dir::{DataDir, InUse};
+use self::store::{has_contents, open_known_store, settle_identity};
+pub use self::{
+    data_dir::{DataDir, InUse},
+    store::open_store,
+};
 use crate::{
     config::{Config, DatabaseUrl},
     moving,
@@ -57,7 +59,7 @@ pub async fn open(config: &Config, data: DataDir, outbound: &Outbound) -> Result
     let config = &*config;
     let key = open_key(&db, &config.server.secret_key_file).await?;
     let store = open_known_store(config, &db, outbound).await?;
-    let store_id = settle_identity(&db, &store, is_moved).await?;
+    let store_id = settle_identity(config, &db, &store, is_moved).await?;
     let cache = match config.redis.cache(outbound.trust()) {
         Some(config) => Cache::new(config, &store_id),
         None => Cache::default(),
@@ -103,7 +105,7 @@ pub async fn open_made(config: &Config) -> Result<Opened> {
     let config = &*config;
     let key = open_key(&db, &config.server.secret_key_file).await?;
     let store = open_known_store(config, &db, &outbound).await?;
-    let store_id = settle_identity(&db, &store, is_moved).await?;
+    let store_id = settle_identity(config, &db, &store, is_moved).await?;
     put_together(config, data, db, store, (&key, Cache::default()), store_id).await
 }
 
@@ -263,7 +265,15 @@ async fn migrate_schema(db: &Db) -> Result<()> {
 /// The key file of this database. It is never made anew beside a database that has one.
 async fn open_key(db: &Db, path: &Path) -> Result<Keyring> {
     let expected = facts::find(&mut *db.reader().await?, facts::KEY_FINGERPRINT).await?;
-    let key = Keyring::load(path.to_owned(), expected.clone()).await?;
+    let key = match Keyring::load(path.to_owned(), expected.clone()).await {
+        Ok(key) => key,
+        Err(error) => {
+            let right = who_runs(db)
+                .await
+                .map(|named| format!("; {named} has the right one"));
+            bail!("{error:#}{}", right.unwrap_or_default());
+        }
+    };
     let fingerprint = key.fingerprint();
     let settled = if let Some(expected) = expected {
         expected
@@ -277,109 +287,26 @@ async fn open_key(db: &Db, path: &Path) -> Result<Keyring> {
     };
     if settled != fingerprint {
         bail!(
-            "the key file `{}` is not the one this database was encrypted with{}: copy the right file there from a backup or another node (server.secret_key_file)",
+            "the key file `{}` is not the one this database was encrypted with: copy the right file there from a backup or another node{} (server.secret_key_file)",
             path.display(),
-            who_runs(db, "has").await
+            who_runs(db)
+                .await
+                .map(|named| format!(", such as {named}"))
+                .unwrap_or_default()
         );
     }
     Ok(key)
 }
 
-/// The store of a database that may have contents: then its directory is not made beneath a mount point that nothing is mounted on.
-async fn open_known_store(config: &Config, db: &Db, outbound: &Outbound) -> Result<Store> {
-    if let Some(directory) = config.storage.directory()
-        && !directory.exists()
-        && has_contents(db).await?
-    {
-        bail!(
-            "the store `{}` is not there: is its file system mounted? Nothing is written until it is",
-            directory.display()
-        );
-    }
-    open_store(config, outbound).await
-}
-
-async fn has_contents(db: &Db) -> Result<bool> {
-    let first = db::blobs::list(&mut *db.reader().await?, model::id::BlobId(0), 1).await?;
-    Ok(!first.is_empty())
-}
-
-pub async fn open_store(config: &Config, outbound: &Outbound) -> Result<Store> {
-    Ok(Store::open(config.storage.store(outbound.clone())).await?)
-}
-
-/// A store belongs to one database: a fresh database puts its mark into an empty store, and no other store is ever used.
-async fn settle_identity(db: &Db, store: &Store, is_moved: bool) -> Result<String> {
-    let expected = facts::find(&mut *db.reader().await?, facts::STORE_ID).await?;
-    let found = store.identity().await?;
-    match (expected, found) {
-        (Some(expected), Some(found)) if expected == found => Ok(expected),
-        // A move ended between its last two steps; that the database names this store was looked at before.
-        (Some(expected), Some(found)) if found == of_coming(&expected) && is_moved => {
-            store.change_identity(&found, &expected).await?;
-            Ok(expected)
-        }
-        (Some(expected), Some(found)) if found == of_moved(&expected) => bail!(
-            "the contents of this store were moved elsewhere: storage.url should say where to (DATA/moved.toml has it)"
-        ),
-        (Some(expected), Some(found)) => {
-            bail!(
-                "the store has the identity `{found}`, the database belongs to `{expected}`{}: correct storage.url or database.url",
-                who_runs(db, "uses").await
-            )
-        }
-        // An earlier first start ended between the two marks. With content in the database it would be a store gone missing.
-        (Some(expected), None) if store.is_empty().await? && !has_contents(db).await? => {
-            store.adopt(&expected).await?;
-            Ok(expected)
-        }
-        (Some(_), None) if is_foreign_tree(db, store).await? => bail!(FOREIGN_TREE),
-        (Some(_), None) => bail!(
-            "the store has lost its identity: is its file system mounted? Nothing is written into it until it is"
-        ),
-        (None, Some(found)) => bail!(
-            "the store belongs to another database (`{found}`): correct database.url, or, if that database is lost, bring its contents back with `seawall fsck --rebuild`"
-        ),
-        (None, None) if store.is_empty().await? => {
-            let id = model::id::new_uid();
-            let settled = db
-                .write(move |tx| {
-                    let id = id.clone();
-                    Box::pin(async move { facts::settle(tx, facts::STORE_ID, &id).await })
-                })
-                .await?;
-            store.adopt(&settled).await?;
-            Ok(settled)
-        }
-        (None, None) if store.holds_tree().await? => bail!(FOREIGN_TREE),
-        (None, None) => bail!(
-            "the store is not empty and was not made by seawall: choose an empty directory (storage.url)"
-        ),
-    }
-}
-
-/// Said of a tree that is nobody's, to a registry without contents.
-const FOREIGN_TREE: &str = "the store holds the tree of another registry, Docker's or Harbor's: stop that one and take it over with `seawall import blobs` (docs/migrate.md), or choose an empty directory (storage.url)";
-
-/// A tree without an identity, and a database that has no contents it could have lost.
-async fn is_foreign_tree(db: &Db, store: &Store) -> Result<bool> {
-    Ok(!has_contents(db).await? && store.holds_tree().await?)
-}
-
-/// The first of the nodes that run with the right one: `, which node `a` on host-a has`; nothing when none runs.
-async fn who_runs(db: &Db, verb: &str) -> String {
-    let Ok(running) = nodes::alive(db).await else {
-        return String::new();
-    };
+/// The first of the other nodes that run, which have what fits: `node `a` on host-a`. None when none runs.
+async fn who_runs(db: &Db) -> Option<String> {
+    let running = nodes::alive(db).await.ok()?;
     let named = running.iter().filter(|node| node.name != db.node());
     let named: Vec<String> = named
         .take(3)
         .map(|node| format!("`{}` on {}", node.name, node.host))
         .collect();
-    match named.as_slice() {
-        [] => String::new(),
-        named => format!(", which {verb} node {}", named.join(", ")),
-    }
+    (!named.is_empty()).then(|| format!("node {}", named.join(", ")))
 }
 
 /// On a fresh database: the administrator (user 1) and the public project `library` (project 1).

@@ -221,6 +221,11 @@ pub async fn fresh_store(store: &Store) -> Finding {
             format!("it belongs to another database (`{found}`)"),
             "correct database.url, or, if that database is lost, run `seawall fsck --rebuild`",
         ),
+        (Ok(None), Ok(false)) if store.holds_tree().await.unwrap_or(false) => Finding::failed(
+            part,
+            "it holds the tree of another registry, Docker's or Harbor's",
+            "stop that one and take it over with `seawall import blobs` (docs/migrate.md), or choose an empty directory or prefix (storage.url)",
+        ),
         (Ok(None), Ok(false)) => Finding::failed(
             part,
             "it is not empty and was not made by seawall",

@@ -2,6 +2,7 @@
 
 use std::{
     io::Read,
+    path::Path,
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -211,7 +212,7 @@ fn a_node_with_another_key_or_another_store_does_not_start_and_says_who_has_the_
         let told = refused(&wrong_key);
         assert!(
             told.contains(
-                "is not the one this database was encrypted with, which has node `one` on"
+                "is not the one this database was encrypted with: copy the right file there from a backup or another node, such as node `one` on"
             ),
             "{told}"
         );
@@ -221,10 +222,47 @@ fn a_node_with_another_key_or_another_store_does_not_start_and_says_who_has_the_
         let wrong_store = one.prepare_beside(&[("SEAWALL_STORAGE__URL", &storage)]);
         let told = refused(&wrong_store);
         assert!(
-            told.contains("the database belongs to") && told.contains("which uses node `one` on"),
+            told.contains("the database belongs to") && told.contains("which node `one` on"),
             "{told}"
         );
+        let none = home.path().join("none").display().to_string();
+        let no_key = one.prepare_beside(&[("SEAWALL_SERVER__SECRET_KEY_FILE", &none)]);
+        let told = refused(&no_key);
+        assert!(
+            told.contains("node `one` on") && told.contains("has the right one"),
+            "{told}"
+        );
+        assert!(!Path::new(&none).exists());
         one.stop();
+    });
+}
+
+/// Before the first push nothing else tells a store that is not mounted from a new one.
+#[test]
+fn a_node_with_an_empty_store_of_its_own_does_not_start_beside_another() {
+    let Some(mut one) = first(&[("SEAWALL_SERVER__NODE", "one")]) else {
+        return;
+    };
+    run(async {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let storage = format!("file://{}/storage", home.path().display());
+        let two = one.prepare_beside(&[("SEAWALL_STORAGE__URL", &storage)]);
+        let told = refused(&two);
+        assert!(
+            told.contains("is empty, and node `one` on")
+                && told.contains("is its file system mounted"),
+            "{told}"
+        );
+        assert!(!home.path().join("storage/store-id").exists());
+        one.stop();
+        // Nobody has pushed anything, and nobody else runs: this one is taken instead.
+        let mut two = two;
+        two.launch();
+        let image = Image::new("app");
+        two.admin().push("library/app", "v1", &image).await;
+        let told = refused(&one);
+        assert!(told.contains("the database belongs to"), "{told}");
+        two.stop();
     });
 }
 

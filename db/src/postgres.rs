@@ -37,6 +37,8 @@ const READERS: usize = 2;
 const JOB_WRITERS: usize = 4;
 /// Connections past a pooler at once.
 const SESSIONS: usize = 2;
+/// The oldest version that is supported, as its server counts it.
+const OLDEST: i64 = 130_000;
 /// A transaction that lost to a concurrent one is repeated this often.
 const ATTEMPTS: u32 = 5;
 /// Connections that may turn out to be dead when a transaction wants to begin, as after a restart of the server.
@@ -98,7 +100,7 @@ impl Postgres {
             tasks,
             patience: config.timeout,
         };
-        opened.reader(Use::Requests).await?;
+        opened.expect_new().await?;
         if config.ways.direct.is_some() {
             opened.expect_same().await?;
         }
@@ -136,6 +138,24 @@ impl Postgres {
     pub(crate) async fn try_anew(&self) -> Result<()> {
         let line = self.address.connect().await?;
         line.batch("SELECT 1").await
+    }
+
+    /// Older servers lack what is used here, and would say so in the middle of something.
+    async fn expect_new(&self) -> Result<()> {
+        let mut conn = self.reader(Use::Requests).await?;
+        let told = conn
+            .row(
+                "SELECT current_setting('server_version_num')::BIGINT, current_setting('server_version')",
+                &[],
+                |row| Ok((row.int(0)?, row.text(1)?)),
+            )
+            .await?;
+        match told {
+            Some((number, version)) if number < OLDEST => Err(Error::Precondition(format!(
+                "PostgreSQL {version} is too old: use version 13 or newer"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Both ways must lead to one database: what is locked on the one is seen on the other.

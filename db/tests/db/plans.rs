@@ -262,6 +262,7 @@ const PARTS: &[(&str, &str)] = &[
 const POSTGRES: &[&str] = &[
     "clock_timestamp",
     "pg_postmaster_start_time",
+    "current_setting(",
     "pg_advisory",
     "to_regclass",
     "LOCK TABLE",

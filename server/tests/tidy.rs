@@ -113,6 +113,33 @@ fn files_are_short_and_their_names_say_something() {
 }
 
 #[test]
+fn every_metric_is_documented() {
+    let page = fs::read_to_string(root().join("docs/operate.md")).expect("it is there");
+    let mut found = 0;
+    for (name, _) in MAY_IMPORT {
+        for file in sources(&root().join(name).join("src")) {
+            let text = fs::read_to_string(&file).expect("a source");
+            for kind in ["counter!(", "gauge!(", "histogram!("] {
+                for after in text.split(kind).skip(1) {
+                    let literal = after.trim_start().strip_prefix('"');
+                    let Some((metric, _)) = literal.and_then(|text| text.split_once('"')) else {
+                        continue;
+                    };
+                    if metric.starts_with("seawall_") {
+                        found += 1;
+                        assert!(
+                            page.contains(metric),
+                            "docs/operate.md does not name {metric}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+    assert!(found > 20, "{found} are found");
+}
+
+#[test]
 fn the_architecture_names_every_crate() {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("it is there");
     for (name, _) in MAY_IMPORT {

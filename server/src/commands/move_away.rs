@@ -25,7 +25,7 @@ pub struct Args {
     /// The database to move to: `postgres://…` or `sqlite:PATH`; it must be empty
     #[arg(long, value_name = "URL")]
     database_to: Option<String>,
-    /// The store to move to: `s3://BUCKET/PREFIX` or `file:///DIR`; it must be empty
+    /// The store to move to: `s3://`, `azure://`, `gs://` or `swift://` with BUCKET/PREFIX, or `file:///DIR`; it must be empty
     #[arg(long, value_name = "URL")]
     storage_to: Option<String>,
     /// A configuration whose sections `database` and `storage` say where to, with passwords and keys

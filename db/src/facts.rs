@@ -7,8 +7,8 @@ use crate::{Conn, Tx, dialect::locking};
 /// Names of the facts.
 pub const DATABASE_ID: &str = "database.id";
 pub const STORE_ID: &str = "store.id";
-/// The node that has begun to make the store, or has made it: while there is no content yet nothing else tells that there is one.
-pub const STORE_MADE_BY: &str = "store.made_by";
+/// There once the store was marked with its identity.
+pub const STORE_MADE: &str = "store.made";
 /// What the store held when it was last measured; see `registry::space`.
 pub const SPACE: &str = "space";
 /// The tree that was taken over, and how far that is; see `registry::import`.

@@ -1,10 +1,10 @@
 //! The store, and that it is the one of this database.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, anyhow, bail};
 use blob::Store;
-use db::{Db, facts};
+use db::{Db, Tx, facts, leases};
 use outbound::Outbound;
 use registry::moving::{of_coming, of_moved};
 use tokio::time::sleep;
@@ -12,9 +12,13 @@ use tokio::time::sleep;
 use super::who_runs;
 use crate::config::Config;
 
-/// How long a node that has begun to make the store may need for it.
-const MAKING: Duration = Duration::from_secs(10);
+/// What the one node holds that marks the store, and for how long: longer than a store that is away is waited for.
+const LEASE: &str = "store";
+const MARKING: Duration = Duration::from_mins(2);
+/// How often the others look whether it has.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// How often before a store is refused that is not empty and has no mark.
+const LOOKS: usize = 10;
 
 /// The store of a database that may have contents: then its directory is not made beneath a mount point that nothing is mounted on.
 pub(super) async fn open_known_store(
@@ -43,18 +47,22 @@ pub async fn open_store(config: &Config, outbound: &Outbound) -> Result<Store> {
     Ok(Store::open(config.storage.store(outbound.clone())).await?)
 }
 
-/// A store belongs to one database: a fresh database puts its mark into an empty store, and no other store is ever used.
+/// A store belongs to one database: a fresh database puts its mark into an empty store, and no other store is ever used. Answers the
+/// mark, which is the store's identity.
 pub(super) async fn settle_identity(
     config: &Config,
     db: &Db,
     store: &Store,
     is_moved: bool,
 ) -> Result<String> {
-    let expected = store_id(db).await?;
+    // The mark first: who puts one there has told the database before.
     let found = store.identity().await?;
-    let shown = config.storage.shown();
+    let expected = facts::find(&mut *db.reader().await?, facts::STORE_ID).await?;
     match (expected, found) {
-        (Some(expected), Some(found)) if expected == found => Ok(expected),
+        (Some(expected), Some(found)) if expected == found => {
+            note_made(db).await?;
+            Ok(expected)
+        }
         // A move ended between its last two steps; that the database names this store was looked at before.
         (Some(expected), Some(found)) if found == of_coming(&expected) && is_moved => {
             store.change_identity(&found, &expected).await?;
@@ -66,102 +74,180 @@ pub(super) async fn settle_identity(
         (Some(expected), Some(found)) => {
             bail!(
                 "the store has the identity `{found}`, the database belongs to `{expected}`{}: correct storage.url or database.url",
-                which_uses(db).await
+                used_by(db).await
             )
         }
-        // With content in the database it would be a store gone missing.
-        (_, None) if store.is_empty().await? && !has_contents(db).await? => {
-            make(db, store, &shown).await
-        }
-        (Some(_), None) if is_foreign_tree(db, store).await? => bail!(FOREIGN_TREE),
-        (Some(_), None) => bail!(
-            "the store `{}` is not the one of this database{}, or it has lost its identity: {} Nothing is written into it until it is",
-            shown,
-            which_uses(db).await,
-            is_it_right(store),
-        ),
         (None, Some(found)) => bail!(
             "the store belongs to another database (`{found}`): correct database.url, or, if that database is lost, bring its contents back with `seawall fsck --rebuild`"
         ),
-        (None, None) if store.holds_tree().await? => bail!(FOREIGN_TREE),
-        (None, None) => bail!(
-            "the store is not empty and was not made by seawall: choose an empty directory (storage.url)"
-        ),
-    }
-}
-
-/// Makes an empty store the one of this database, which has no contents yet. Of several nodes that start with stores of their own,
-/// because a share is not mounted or a bucket is misspelt, one does and the others are refused. Each time the identity is a new one, so that
-/// no two stores have the same.
-async fn make(db: &Db, store: &Store, shown: &str) -> Result<String> {
-    let begun = Instant::now();
-    loop {
-        let (known, found) = (store_id(db).await?, store.identity().await?);
-        match (known, found) {
-            (Some(known), Some(found)) if known == found => return Ok(known),
-            (_, Some(found)) => {
-                bail!("the store `{shown}` belongs to another database (`{found}`)")
+        // With content in the database it would be a store gone missing.
+        (expected, None) if store.is_empty().await? && !has_contents(db).await? => {
+            let id = match expected {
+                Some(expected) => expected,
+                None => settle_id(db).await?,
+            };
+            mark(config, db, store, &id).await?;
+            Ok(id)
+        }
+        (expected, None) => {
+            if will_be_marked(db, store).await? {
+                return Box::pin(settle_identity(config, db, store, is_moved)).await;
             }
-            (known, None) => {
-                if let Some(named) = who_runs(db).await {
-                    bail!(
-                        "the store `{shown}` is empty, and {named} uses another one for this database: {}",
-                        is_it_right(store)
-                    );
-                }
-                let Some(id) = claim(db, known, begun.elapsed() > MAKING).await? else {
-                    sleep(LOOK_AGAIN).await;
-                    continue;
-                };
-                store.adopt(&id).await?;
-                if store_id(db).await?.as_ref() != Some(&id) {
-                    bail!("another node has made a store for this database meanwhile: start again");
-                }
-                return Ok(id);
-            }
+            Err(why_unmarked(config, db, store, expected.is_some()).await?)
         }
     }
 }
 
-async fn store_id(db: &Db) -> Result<Option<String>> {
-    Ok(facts::find(&mut *db.reader().await?, facts::STORE_ID).await?)
+/// Of several nodes that start at once one says what the identity is.
+async fn settle_id(db: &Db) -> Result<String> {
+    let id = model::id::new_uid();
+    let settled = db.write(move |tx| {
+        let id = id.clone();
+        Box::pin(async move { facts::settle(tx, facts::STORE_ID, &id).await })
+    });
+    Ok(settled.await?)
 }
 
-/// The identity of the store that this node may make now. None where another node is at it, unless that `takes_long`: it was killed then.
-async fn claim(db: &Db, known: Option<String>, takes_long: bool) -> Result<Option<String>> {
-    let (own, is_alone) = (db.node().to_owned(), db.is_exclusive());
-    let claimed = db.write(move |tx| {
-        let (known, own, id) = (known.clone(), own.clone(), model::id::new_uid());
+/// Who marks the store of a new database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Ours,
+    /// Another process, which may have been killed at it.
+    Anothers,
+    /// Nobody any more: there is one.
+    Over,
+}
+
+/// Marks an empty store as the one of this database. Where several nodes may do so, because a share is not mounted or a bucket is misspelt, one
+/// does, once, and the others find its mark in their stores or are refused: while there is no content nothing else tells that there is a
+/// store already.
+async fn mark(config: &Config, db: &Db, store: &Store, id: &str) -> Result<()> {
+    if db.is_exclusive() {
+        // No other process can have another one. Before the first content it may be changed.
+        return Ok(store.adopt(id).await?);
+    }
+    let run = model::id::new_uid();
+    let mut is_told = false;
+    loop {
+        let turn = take_turn(db, &run).await?;
+        if turn == Turn::Ours {
+            store.adopt(id).await?;
+            if finish_turn(db, &run).await? {
+                return Ok(());
+            }
+            bail!("another node has marked a store for this database meanwhile: start again");
+        }
+        if store.identity().await?.as_deref() == Some(id) {
+            return Ok(());
+        }
+        if turn == Turn::Over {
+            bail!(
+                "the store `{}` is empty, and this database has another one{}: {} To begin with this one use `seawall move`; if the other one is gone and nothing was pushed yet, begin with a new database",
+                config.storage.shown(),
+                used_by(db).await,
+                look_whether(store),
+            );
+        }
+        if !is_told {
+            tracing::info!("waiting for another node, which marks its store, to mark this one");
+            is_told = true;
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+}
+
+async fn take_turn(db: &Db, run: &str) -> Result<Turn> {
+    let run = run.to_owned();
+    let turn = db.write(move |tx| {
+        let run = run.clone();
         Box::pin(async move {
-            let found = facts::hold(tx, facts::STORE_ID).await?;
-            if found != known {
-                return Ok(None);
+            if !leases::hold(tx, LEASE, &run, MARKING).await? {
+                return Ok(Turn::Anothers);
             }
-            if found.is_none() {
-                if facts::settle(tx, facts::STORE_ID, &id).await? != id {
-                    return Ok(None);
-                }
-            } else {
-                let maker = facts::find(tx, facts::STORE_MADE_BY).await?;
-                if !(is_alone || takes_long || maker.as_ref() == Some(&own)) {
-                    return Ok(None);
-                }
-                facts::set(tx, facts::STORE_ID, &id).await?;
+            // After the lease, which whoever marked the store gave back as he noted it.
+            if is_made(tx).await? {
+                leases::release(tx, LEASE, &run).await?;
+                return Ok(Turn::Over);
             }
-            facts::set(tx, facts::STORE_MADE_BY, &own).await?;
-            Ok(Some(id))
+            Ok(Turn::Ours)
         })
     });
-    Ok(claimed.await?)
+    Ok(turn.await?)
 }
 
-/// `, which node `a` on host-a uses`; nothing when none runs.
-async fn which_uses(db: &Db) -> String {
+/// The store is marked. False where the turn has gone to another process meanwhile.
+async fn finish_turn(db: &Db, run: &str) -> Result<bool> {
+    let run = run.to_owned();
+    let is_ours = db.write(move |tx| {
+        let run = run.clone();
+        Box::pin(async move {
+            let is_ours = leases::hold(tx, LEASE, &run, MARKING).await? && !is_made(tx).await?;
+            if is_ours {
+                facts::set(tx, facts::STORE_MADE, "yes").await?;
+            }
+            leases::release(tx, LEASE, &run).await?;
+            Ok(is_ours)
+        })
+    });
+    Ok(is_ours.await?)
+}
+
+async fn is_made(tx: &mut Tx) -> model::Result<bool> {
+    Ok(facts::find(tx, facts::STORE_MADE).await?.is_some()
+        || !db::blobs::list(tx, model::id::BlobId(0), 1)
+            .await?
+            .is_empty())
+}
+
+/// Whoever marked it: an import, a move, an earlier release.
+async fn note_made(db: &Db) -> Result<()> {
+    let known = facts::find(&mut *db.reader().await?, facts::STORE_MADE).await?;
+    if known.is_none() {
+        let note = db.write(|tx| Box::pin(facts::set(tx, facts::STORE_MADE, "yes")));
+        note.await?;
+    }
+    Ok(())
+}
+
+/// Whether another node is just marking this store: its first files are there a moment before.
+async fn will_be_marked(db: &Db, store: &Store) -> Result<bool> {
+    if db.is_exclusive() {
+        return Ok(false);
+    }
+    for _ in 0..LOOKS {
+        if store.identity().await?.is_some() {
+            return Ok(true);
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+    Ok(false)
+}
+
+/// Why a store without a mark is not used, by a database that has an identity or none.
+async fn why_unmarked(config: &Config, db: &Db, store: &Store, has_id: bool) -> Result<Error> {
+    if !has_contents(db).await? && store.holds_tree().await? {
+        return Ok(anyhow!(FOREIGN_TREE));
+    }
+    if !has_id {
+        return Ok(anyhow!(
+            "the store is not empty and was not made by seawall: choose an empty directory (storage.url)"
+        ));
+    }
+    Ok(anyhow!(
+        "the store `{}` is not the one of this database{}, or it has lost its identity: {} Nothing is written into it until it is",
+        config.storage.shown(),
+        used_by(db).await,
+        look_whether(store),
+    ))
+}
+
+/// ` (used by node `a` on host-a)`; nothing when none is known to run.
+async fn used_by(db: &Db) -> String {
     let named = who_runs(db).await;
-    named.map_or_else(String::new, |named| format!(", which {named} uses"))
+    named.map_or_else(String::new, |named| format!(" (used by {named})"))
 }
 
-fn is_it_right(store: &Store) -> &'static str {
+fn look_whether(store: &Store) -> &'static str {
     if store.bucket().is_some() {
         "is it the right bucket and prefix (storage.url)?"
     } else {
@@ -171,8 +257,3 @@ fn is_it_right(store: &Store) -> &'static str {
 
 /// Said of a tree that is nobody's, to a registry without contents.
 const FOREIGN_TREE: &str = "the store holds the tree of another registry, Docker's or Harbor's: stop that one and take it over with `seawall import blobs` (docs/migrate.md), or choose an empty directory (storage.url)";
-
-/// A tree without an identity, and a database that has no contents it could have lost.
-async fn is_foreign_tree(db: &Db, store: &Store) -> Result<bool> {
-    Ok(!has_contents(db).await? && store.holds_tree().await?)
-}

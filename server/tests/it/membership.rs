@@ -222,7 +222,7 @@ fn a_node_with_another_key_or_another_store_does_not_start_and_says_who_has_the_
         let wrong_store = one.prepare_beside(&[("SEAWALL_STORAGE__URL", &storage)]);
         let told = refused(&wrong_store);
         assert!(
-            told.contains("the database belongs to") && told.contains("which node `one` on"),
+            told.contains("the database belongs to") && told.contains("(used by node `one` on"),
             "{told}"
         );
         let none = home.path().join("none").display().to_string();
@@ -249,20 +249,53 @@ fn a_node_with_an_empty_store_of_its_own_does_not_start_beside_another() {
         let two = one.prepare_beside(&[("SEAWALL_STORAGE__URL", &storage)]);
         let told = refused(&two);
         assert!(
-            told.contains("is empty, and node `one` on")
+            told.contains("is empty, and this database has another one (used by node `one` on")
                 && told.contains("is its file system mounted"),
             "{told}"
         );
         assert!(!home.path().join("storage/store-id").exists());
+        // Nor does it when the other has gone, nor the other in an empty place.
         one.stop();
-        // Nobody has pushed anything, and nobody else runs: this one is taken instead.
-        let mut two = two;
-        two.launch();
+        let told = refused(&two);
+        assert!(
+            told.contains("is empty, and this database has another one: "),
+            "{told}"
+        );
+        one.launch();
         let image = Image::new("app");
-        two.admin().push("library/app", "v1", &image).await;
-        let told = refused(&one);
-        assert!(told.contains("the database belongs to"), "{told}");
-        two.stop();
+        one.admin().push("library/app", "v1", &image).await;
+        one.stop();
+    });
+}
+
+#[test]
+fn nodes_that_start_at_once_find_one_store() {
+    let Some(mut one) = first(&[("SEAWALL_SERVER__NODE", "one")]) else {
+        return;
+    };
+    run(async {
+        let nodes = ["two", "three", "four"];
+        let nodes = nodes.map(|name| one.prepare_beside(&[("SEAWALL_SERVER__NODE", name)]));
+        one.stop();
+        // As before the first start.
+        std::fs::remove_dir_all(one.data().join("storage")).expect("removed");
+        one.sql("DELETE FROM facts WHERE name LIKE 'store.%'");
+        let image = Image::new("app");
+        std::thread::scope(|scope| {
+            let all = nodes.into_iter().map(|mut node| {
+                scope.spawn(move || {
+                    node.launch();
+                    node
+                })
+            });
+            let all: Vec<_> = all.collect();
+            for node in all {
+                node.join().expect("it started").stop();
+            }
+        });
+        one.launch();
+        one.admin().push("library/app", "v1", &image).await;
+        one.stop();
     });
 }
 

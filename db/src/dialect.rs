@@ -137,3 +137,16 @@ pub(crate) fn contains(text: &str) -> String {
 }
 
 pub(crate) use {locking, settled, with_list, with_numbers, with_rows};
+
+/// PostgreSQL's advisory locks, each held until its transaction ends. Any number will do as long as no two are the same.
+pub(crate) mod advisory {
+    pub(crate) const MIGRATION: i64 = 5_734_926;
+    pub(crate) const INDEXES: i64 = 5_734_927;
+    /// What of changes a move has written down.
+    pub(crate) const WATCHING: i64 = 5_734_928;
+
+    /// Waits for it.
+    pub(crate) fn lock(number: i64) -> String {
+        format!("SELECT pg_advisory_xact_lock({number})")
+    }
+}

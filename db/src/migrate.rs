@@ -16,6 +16,7 @@ use self::text::for_engine;
 use crate::{
     Conn, Db, Opened, Tx,
     conn::Driver,
+    dialect::advisory,
     errors::sqlite_error,
     sqlite::{self, Access},
 };
@@ -151,7 +152,11 @@ async fn take(tx: &mut Tx, step: Migration, at_once: bool) -> Result<bool> {
     if tx.locks_rows() {
         // The first lock is held until the transaction ends; any number will do as long as it is always the same. A step
         // may take long, but it must not wait long for a table, since everybody else then waits behind it.
-        tx.batch("SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock(5734926); SET LOCAL lock_timeout = '5s'").await?;
+        let lock = advisory::lock(advisory::MIGRATION);
+        tx.batch(&format!(
+            "SET LOCAL statement_timeout = 0; {lock}; SET LOCAL lock_timeout = '5s'"
+        ))
+        .await?;
     }
     if current(tx).await? >= step.version {
         return Ok(false);

@@ -100,7 +100,7 @@ impl Postgres {
             tasks,
             patience: config.timeout,
         };
-        opened.expect_new().await?;
+        opened.refuse_old().await?;
         if config.ways.direct.is_some() {
             opened.expect_same().await?;
         }
@@ -141,7 +141,7 @@ impl Postgres {
     }
 
     /// Older servers lack what is used here, and would say so in the middle of something.
-    async fn expect_new(&self) -> Result<()> {
+    async fn refuse_old(&self) -> Result<()> {
         let mut conn = self.reader(Use::Requests).await?;
         let told = conn
             .row(

@@ -9,7 +9,7 @@ use std::time::Duration;
 use model::Result;
 
 use super::{Migration, text::index_statements};
-use crate::{Conn, Db, Opened, Tx};
+use crate::{Conn, Db, Opened, Tx, dialect::advisory};
 
 /// How often a node looks whether another has built what is missing.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
@@ -77,10 +77,14 @@ async fn missing<'a>(conn: &mut Conn, wanted: &'a [Index]) -> Result<Vec<&'a Ind
 /// False when another node is at it. The transaction holds nothing but the lock that says so: two builds of one table at
 /// once would wait for each other. A node that only waited for the lock would be waited for too, so it is tried.
 async fn build_alone(tx: &mut Tx, db: &Db, wanted: &[Index]) -> Result<bool> {
-    let locked = tx.row("SELECT pg_try_advisory_xact_lock(5734927)", &[], |row| {
-        row.bool(0)
-    });
-    if locked.await? != Some(true) {
+    let locked = tx
+        .row(
+            "SELECT pg_try_advisory_xact_lock($1)",
+            &[advisory::INDEXES.into()],
+            |row| row.bool(0),
+        )
+        .await?;
+    if locked != Some(true) {
         return Ok(false);
     }
     // Ends the query above too, whose snapshot the builds below would wait for.

@@ -8,17 +8,18 @@ use super::{
     Begun, MOVING,
     schema::{Table, has_table, quote, tables},
 };
-use crate::{Conn, Db, Tx, facts};
+use crate::{Conn, Db, Tx, dialect::advisory, facts};
 
 /// How often a table that is busy is asked for again before the move gives up.
 const ATTEMPTS: usize = 30;
 
-/// Who begins to write changes down, and who ends it, are never in each other's way: until the transaction's end.
-async fn alone(tx: &mut Tx) -> Result<()> {
-    if !tx.locks_rows() {
-        return Ok(());
+/// Which move is under way, until the end of the transaction: who begins one, makes or takes away its triggers, or gives it up waits for
+/// the others that do.
+pub(super) async fn hold(tx: &mut Tx) -> Result<Option<Begun>> {
+    if tx.locks_rows() {
+        tx.batch(&advisory::lock(advisory::WATCHING)).await?;
     }
-    tx.batch("SELECT pg_advisory_xact_lock(5734928)").await
+    find(tx).await
 }
 
 /// The move that this database is the source of.
@@ -36,8 +37,7 @@ pub(super) async fn begin(db: &Db, tables: &[Table], begun: &Begun) -> Result<()
     db.write(move |tx| {
         let (text, id) = (text.clone(), id.clone());
         Box::pin(async move {
-            alone(tx).await?;
-            if let Some(found) = find(tx).await?
+            if let Some(found) = hold(tx).await?
                 && found.id != id
             {
                 return Err(Error::Precondition(
@@ -58,25 +58,30 @@ pub(super) async fn begin(db: &Db, tables: &[Table], begun: &Begun) -> Result<()
     })
     .await?;
     for table in tables.iter().filter(|table| table.has_key()) {
-        watch(db, table).await?;
+        let id = begun.id.clone();
+        patiently(db, table, move |tx, table| {
+            let id = id.clone();
+            Box::pin(async move { make(tx, table, &id).await })
+        })
+        .await?;
     }
     Ok(())
-}
-
-async fn watch(db: &Db, table: &Table) -> Result<()> {
-    patiently(db, table, |tx, table| Box::pin(make(tx, table))).await
 }
 
 /// On PostgreSQL a trigger waits for all who use its table, and everybody else behind it: not for long, and again.
 async fn patiently(
     db: &Db,
     table: &Table,
-    work: for<'t> fn(&'t mut Tx, &'t Table) -> BoxFuture<'t, Result<()>>,
+    work: impl for<'t> Fn(&'t mut Tx, &'t Table) -> BoxFuture<'t, Result<()>>
+    + Clone
+    + Send
+    + Sync
+    + 'static,
 ) -> Result<()> {
     for _ in 0..ATTEMPTS {
-        let table = table.clone();
+        let (table, work) = (table.clone(), work.clone());
         let done = db.write(move |tx| {
-            let table = table.clone();
+            let (table, work) = (table.clone(), work.clone());
             Box::pin(async move { work(tx, &table).await })
         });
         match done.await {
@@ -92,8 +97,13 @@ async fn patiently(
     )))
 }
 
-async fn make(tx: &mut Tx, table: &Table) -> Result<()> {
-    alone(tx).await?;
+async fn make(tx: &mut Tx, table: &Table, id: &str) -> Result<()> {
+    // Without what the move has made first, each write of the table would fail.
+    if hold(tx).await?.is_none_or(|begun| begun.id != id) {
+        return Err(Error::Precondition(
+            "the move was given up meanwhile".to_owned(),
+        ));
+    }
     let trigger = format!("moved_{}_insert", table.name);
     let is_there = if tx.locks_rows() {
         tx.exists(
@@ -181,7 +191,8 @@ pub async fn unwatch(db: &Db) -> Result<()> {
     for table in tables.iter().filter(|table| table.has_key()) {
         patiently(db, table, |tx, table| {
             Box::pin(async move {
-                if is_under_way(tx).await? {
+                // Another has begun, which needs them.
+                if hold(tx).await?.is_some() {
                     return Ok(());
                 }
                 let text = removal(table, tx.locks_rows());
@@ -192,19 +203,13 @@ pub async fn unwatch(db: &Db) -> Result<()> {
     }
     let drop = db.write(|tx| {
         Box::pin(async move {
-            if is_under_way(tx).await? {
+            if hold(tx).await?.is_some() {
                 return Ok(());
             }
             tx.batch("DROP TABLE IF EXISTS moved_rows").await
         })
     });
     drop.await
-}
-
-/// Whether another move has begun meanwhile, which needs what the one before has left.
-async fn is_under_way(tx: &mut Tx) -> Result<bool> {
-    alone(tx).await?;
-    Ok(find(tx).await?.is_some())
 }
 
 /// The statements that take a table's triggers away again.

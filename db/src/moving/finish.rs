@@ -131,14 +131,15 @@ pub async fn seal_alone(db: &Db, place: &str) -> Result<()> {
 
 /// Ends a move that is not wanted any more: the database stays where it is.
 pub async fn abort(db: &Db) -> Result<Option<Begun>> {
-    let found = capture::find(&mut *db.reader().await?).await?;
-    db.write(|tx| {
+    let found = db.write(|tx| {
         Box::pin(async move {
+            let found = capture::hold(tx).await?;
             tx.execute("DELETE FROM facts WHERE name = $1", &[MOVING.into()])
-                .await
+                .await?;
+            Ok(found)
         })
-    })
-    .await?;
+    });
+    let found = found.await?;
     if let Err(error) = capture::unwatch(db).await {
         tracing::warn!(%error, "the triggers of the move are still there; the next start takes them away");
     }

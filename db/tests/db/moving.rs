@@ -475,19 +475,50 @@ fn whether_contents_have_moved_is_not_said_before_a_commit_under_way_has_ended()
     });
 }
 
-/// What a move needs that has just begun is not taken away as what the one before has left.
+/// A move begins while what the one before has left is taken away: whichever comes first, what changes is written down.
 #[test]
-fn nothing_is_taken_away_while_a_move_is_under_way() {
+fn what_is_taken_away_of_one_move_is_not_the_next_ones() {
     testkit::on_both(async |test| {
         let db = &test.db;
         let app = given::repository(db, "library/app").await;
-        moving::watch_contents(db, &begun("store")).await.unwrap();
-        moving::unwatch(db).await.unwrap();
-        let id = given::held(db, app, 1).await;
-        assert_eq!(moving::changed_contents(db).await.unwrap(), [id]);
-        moving::abort(db).await.unwrap();
-        given::held(db, app, 2).await;
-        assert!(moving::changed_contents(db).await.is_err());
+        for n in 0..5 {
+            moving::watch_contents(db, &begun("before")).await.unwrap();
+            transact!(db, |tx| {
+                tx.execute(
+                    "DELETE FROM facts WHERE name = $1",
+                    &[moving::MOVING.into()],
+                )
+                .await
+            })
+            .unwrap();
+            let next = begun("next");
+            let (taken, begun) =
+                tokio::join!(moving::unwatch(db), moving::watch_contents(db, &next));
+            taken.unwrap();
+            begun.unwrap();
+            let id = given::held(db, app, n).await;
+            assert_eq!(moving::changed_contents(db).await.unwrap(), [id]);
+            moving::abort(db).await.unwrap();
+        }
+    });
+}
+
+/// Given up while it still begins, on another node: it leaves no trigger that would fail whoever writes.
+#[test]
+fn a_move_that_is_given_up_while_it_begins_is_in_nobodys_way() {
+    testkit::on_both(async |test| {
+        let db = &test.db;
+        let app = given::repository(db, "library/app").await;
+        for n in 0..5 {
+            let wanted = begun("store");
+            let (begun, given_up) =
+                tokio::join!(moving::watch_contents(db, &wanted), moving::abort(db));
+            given_up.unwrap();
+            if begun.is_ok() {
+                moving::abort(db).await.unwrap();
+            }
+            given::held(db, app, n).await;
+        }
     });
 }
 

@@ -44,6 +44,8 @@ enum Value {
 #[derive(Debug, Default)]
 struct Fields {
     message: String,
+    /// The part of the program, of an event that comes through the crate `log`: its own target is `log` then.
+    target: Option<String>,
     others: Vec<(&'static str, Value)>,
 }
 
@@ -51,12 +53,19 @@ impl Fields {
     fn put(&mut self, field: &Field, value: Value) {
         match (field.name(), value) {
             ("message", Value::Text(text) | Value::Bare(text)) => self.message = text,
+            ("log.target", Value::Text(text)) => self.target = Some(text),
+            // The place in a library's source.
+            (name, _) if name.starts_with("log.") => {}
             // A span's field recorded again takes the place of the earlier one.
             (name, value) => match self.others.iter_mut().find(|(known, _)| *known == name) {
                 Some(slot) => slot.1 = value,
                 None => self.others.push((name, value)),
             },
         }
+    }
+
+    fn target<'a>(&'a self, metadata: &'a Metadata<'_>) -> &'a str {
+        self.target.as_deref().unwrap_or(metadata.target())
     }
 
     fn has(&self, name: &str) -> bool {
@@ -209,7 +218,7 @@ fn json(line: &mut Line<'_>, now: Timestamp, metadata: &Metadata<'_>, fields: &F
         Level::TRACE => "trace",
     });
     line.raw("\",\"target\":");
-    line.quoted(metadata.target());
+    line.quoted(fields.target(metadata));
     line.raw(",\"message\":");
     line.quoted(&fields.message);
     for (name, value) in &fields.others {
@@ -256,7 +265,9 @@ fn text(
     };
     paint(line, colour, level);
     line.raw(" ");
-    paint(line, Colour::Dim, metadata.target());
+    colours.then(|| line.raw(Colour::Dim.on()));
+    line.escaped(fields.target(metadata), false);
+    colours.then(|| line.raw(Colour::OFF));
     line.raw(": ");
     line.escaped(&fields.message, false);
     for (name, value) in &fields.others {

@@ -113,7 +113,7 @@ impl<'de> Deserialize<'de> for Filter {
 }
 
 /// Libraries that tell of every repetition and of what PostgreSQL remarks, unless somebody looks for it.
-const TALKATIVE: [&str; 2] = ["object_store", "log"];
+const TALKATIVE: [&str; 2] = ["object_store", "tokio_postgres"];
 
 /// Who asks for `info` does not mean them. What is said of them by name counts.
 fn quiet(targets: Targets) -> Targets {

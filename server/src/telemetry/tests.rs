@@ -186,6 +186,20 @@ fn events_carry_their_fields_and_those_of_the_spans_around_them() {
 }
 
 #[test]
+fn what_a_library_says_through_the_crate_log_is_said_by_that_library() {
+    let log = || {
+        tracing::event!(target: "log", tracing::Level::INFO, { n = 1, log.target = "library", log.file = "src/lib.rs", log.line = 3 }, "heard");
+    };
+    let line = logged(Format::Text, log);
+    assert_eq!(&line[24..], " INFO  library: heard n=1\n");
+    let value: Value = serde_json::from_str(&logged(Format::Json, log)).unwrap();
+    assert_eq!(
+        (&value["target"], &value["log.line"]),
+        (&json!("library"), &Value::Null)
+    );
+}
+
+#[test]
 fn an_error_is_logged_with_its_causes() {
     let error = anyhow::anyhow!("disk full")
         .context("cannot write")
@@ -237,6 +251,10 @@ fn a_filter_names_levels_and_nothing_else() {
     for text in ["", "loud", "info,db", "db=loud", "info,,"] {
         read(text).unwrap_err();
     }
+    // What PostgreSQL remarks is nobody's news.
+    let usual = Config::default().level.0;
+    assert!(!usual.would_enable("tokio_postgres::connection", &tracing::Level::INFO));
+    assert!(usual.would_enable("seawall::serve", &tracing::Level::INFO));
     let filter = read("warn,db=debug").unwrap().0;
     assert!(filter.would_enable("db::uploads", &tracing::Level::DEBUG));
     assert!(!filter.would_enable("api", &tracing::Level::INFO));

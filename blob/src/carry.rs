@@ -64,7 +64,8 @@ impl Store {
 
 /// What breaks a stream off. Only what says that the bytes themselves are gone is damage: a store that is away is asked again.
 fn of_source(error: io::Error, location: &str) -> Error {
-    // A disk that cannot read, and a file system whose checksum does not fit (ext4 and XFS, btrfs and ZFS).
+    // The disk cannot read, or a checksum of the file system does not fit: btrfs and ZFS say EIO for contents, ext4 and XFS the others for
+    // what holds them together.
     let broken = [libc::EIO, libc::EUCLEAN, libc::EBADMSG];
     let is_broken = error
         .raw_os_error()

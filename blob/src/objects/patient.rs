@@ -8,8 +8,9 @@ use object_store::CredentialProvider;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 
-/// How long credentials are used on that could not be renewed: vendors renew them five minutes early.
-const GRACE: Duration = Duration::from_mins(4);
+/// How long credentials are used on after they were given last. Those that end sooner are renewed before they are given: Amazon's and Azure's
+/// five minutes before their end, Google's four.
+const GRACE: Duration = Duration::from_mins(3);
 /// How long a renewal may take that is not yet needed.
 const SOON: Duration = Duration::from_secs(3);
 /// How long they are used on before a renewal is tried again.
@@ -27,7 +28,7 @@ pub(crate) struct Patient<C> {
 #[derive(Debug)]
 struct Last<C> {
     credential: Arc<C>,
-    /// When it was given: then it held for five minutes at least.
+    /// When it was given last; it held for longer than `GRACE` then.
     given: Instant,
     /// When it is asked for again; who gives it has just failed.
     again: Option<Instant>,
@@ -42,7 +43,7 @@ impl<C> Last<C> {
         }
     }
 
-    /// Whether it certainly counts, even if nobody gives another.
+    /// Whether it counts, even if nobody gives another.
     fn holds(&self) -> bool {
         self.given.elapsed() <= GRACE
     }

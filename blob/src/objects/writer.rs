@@ -249,7 +249,7 @@ impl Writer {
 
     async fn finish_parts(&mut self, expected: &Digest) -> Result<Staged> {
         if !self.frames.is_empty() {
-            self.expect_part(self.next_number())?;
+            self.refuse_too_many()?;
         }
         let frames = self.frames.get().to_vec();
         let hasher = hash_frames(self.hasher().clone(), frames.clone()).await?;
@@ -338,9 +338,9 @@ impl Writer {
         size_of_part(self.next_number(), least, most)
     }
 
-    /// An error where the store takes no part of this number any more.
-    fn expect_part(&self, number: u32) -> Result<()> {
-        if number <= self.objects.bucket.most_parts() {
+    /// An error where the store takes no further part.
+    fn refuse_too_many(&self) -> Result<()> {
+        if self.next_number() <= self.objects.bucket.most_parts() {
             return Ok(());
         }
         Err(Error::TooLarge {
@@ -351,7 +351,7 @@ impl Writer {
 
     /// Starts a part of what was gathered; the one before is done.
     async fn send_part(&mut self) -> Result<()> {
-        self.expect_part(self.next_number())?;
+        self.refuse_too_many()?;
         let multipart = match &mut self.multipart {
             Some(multipart) => multipart,
             none => {

@@ -44,7 +44,7 @@ impl Swift {
     }
 
     /// Whether one of these may be a large object below its digest, as contents become that came from another store. Where none ever did, all
-    /// of them go in bulk.
+    /// of them go in bulk. A list that is behind costs segments of what came a moment ago, nothing that counts.
     async fn holds_moved(&self, keys: &[String]) -> bool {
         if !keys
             .iter()

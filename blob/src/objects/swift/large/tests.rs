@@ -88,6 +88,46 @@ fn more_parts_than_a_manifest_may_name_are_manifests_of_manifests() {
     });
 }
 
+/// Below digests lies what was stored with one call and, where contents came from another store, also what has segments.
+#[test]
+fn contents_below_digests_go_in_bulk_and_those_that_moved_here_with_their_segments() {
+    on_swift(async |mut swift| {
+        swift.info.segments = 1000;
+        let key = |n: u8| {
+            format!(
+                "p/docker/registry/v2/blobs/sha256/{n:02x}/{n:02x}{:062x}/data",
+                0
+            )
+        };
+        for moves in [false, true] {
+            let mut keys = Vec::new();
+            for n in 0..6 {
+                swift
+                    .put(&key(n), vec![Bytes::from_static(b"x")])
+                    .await
+                    .unwrap();
+                keys.push(key(n));
+            }
+            if moves {
+                let id = swift.begin(&key(6)).await.unwrap();
+                let frames = vec![Bytes::from_static(b"part")];
+                let tag = swift.put_part(&key(6), &id, 1, frames).await.unwrap();
+                let part = Part {
+                    number: 1,
+                    size: 4,
+                    tag,
+                };
+                swift.complete(&key(6), &id, &[part]).await.unwrap();
+                keys.insert(3, key(6));
+            }
+            for deleted in swift.delete(&keys).await {
+                deleted.unwrap();
+            }
+            assert_eq!(everything(&swift).await, Vec::<String>::new(), "{moves}");
+        }
+    });
+}
+
 #[test]
 fn what_has_become_an_object_is_not_replaced_and_not_given_up() {
     on_swift(async |mut swift| {

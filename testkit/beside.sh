@@ -4,7 +4,7 @@
 #
 # Ports below those that the kernel gives away by itself (32768 and up), so that no two kinds of server are in each other's way:
 # 10000 PostgreSQL, 12500 the tests' own servers (`lasting_port` in testkit/src/process.rs), 15000 Ceph, 23100 Swift,
-# 26000 pgbouncer.
+# 31200 pgbouncer.
 
 dir=$(mktemp -d "${TMPDIR:-/tmp}/test-$what.XXXXXX")
 

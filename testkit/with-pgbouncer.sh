@@ -1,6 +1,5 @@
 #!/bin/sh
-# with-pgbouncer.sh CMD…: runs a command with pgbouncer in transaction mode before the PostgreSQL server that TEST_POSTGRES_URL names (so
-# behind with-postgres.sh), and ends it with the command, which finds pgbouncer's address in that variable instead. Nothing is installed:
+# with-pgbouncer.sh CMD…: runs a command with pgbouncer in transaction mode before the PostgreSQL server that with-postgres.sh started, and ends it with the command, which finds pgbouncer's address in that variable instead. Nothing is installed:
 # where pgbouncer is missing that is said, and the command runs without.
 set -eu
 
@@ -23,7 +22,7 @@ fi
 chmod 755 "$dir"
 behind=${TEST_POSTGRES_URL#*@}
 behind=${behind%%/*}
-port=$(base 26000 2500 0)
+port=$(base 31200 1500 0)
 cat >"$dir/pgbouncer.ini" <<END
 [databases]
 * = host=${behind%:*} port=${behind##*:} user=postgres
@@ -33,7 +32,7 @@ listen_port = $port
 unix_socket_dir =
 auth_type = any
 pool_mode = transaction
-default_pool_size = 20
+default_pool_size = 12
 max_client_conn = 2000
 server_idle_timeout = 5
 END

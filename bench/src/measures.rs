@@ -4,6 +4,7 @@
 mod api_lists;
 mod blob_get;
 mod manifest_get;
+mod pull_small;
 mod push_large;
 mod push_small;
 mod start;
@@ -40,6 +41,8 @@ pub enum Measure {
     BlobGet,
     /// A manifest by tag, 32 connections
     ManifestGet,
+    /// Images of one 4 KiB layer, 16 clients
+    PullSmall,
     /// Blobs of 256 MiB by POST, PATCH, PUT
     PushLarge,
     /// Images of one 4 KiB layer, 16 clients, many repositories and one
@@ -269,6 +272,7 @@ pub fn run(measure: Measure, setup: &Setup, report: &mut Report) {
         Measure::ApiLists => api_lists::run(setup, report),
         Measure::BlobGet => blob_get::run(setup, report),
         Measure::ManifestGet => manifest_get::run(setup, report),
+        Measure::PullSmall => pull_small::run(setup, report),
         Measure::PushLarge => push_large::run(setup, report),
         Measure::PushSmall => push_small::run(setup, report),
         Measure::TagMany => tag_many::run(setup, report),

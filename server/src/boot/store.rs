@@ -131,7 +131,11 @@ async fn mark(config: &Config, db: &Db, store: &Store, id: &str) -> Result<()> {
     loop {
         let turn = take_turn(db, &run).await?;
         if turn == Turn::Ours {
-            store.adopt(id).await?;
+            if let Err(error) = store.adopt(id).await {
+                // Who mends it and starts again shall not wait for the end of this turn.
+                give_back(db, &run).await?;
+                return Err(error.into());
+            }
             if finish_turn(db, &run).await? {
                 return Ok(());
             }
@@ -173,6 +177,15 @@ async fn take_turn(db: &Db, run: &str) -> Result<Turn> {
         })
     });
     Ok(turn.await?)
+}
+
+async fn give_back(db: &Db, run: &str) -> Result<()> {
+    let run = run.to_owned();
+    let given = db.write(move |tx| {
+        let run = run.clone();
+        Box::pin(async move { leases::release(tx, LEASE, &run).await })
+    });
+    Ok(given.await?)
 }
 
 /// The store is marked. False where the turn has gone to another process meanwhile.

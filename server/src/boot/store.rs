@@ -57,10 +57,10 @@ pub(super) async fn settle_identity(
 ) -> Result<String> {
     // The mark first: who puts one there has told the database before.
     let found = store.identity().await?;
-    let expected = facts::find(&mut *db.reader().await?, facts::STORE_ID).await?;
+    let expected = store_id(db).await?;
     match (expected, found) {
         (Some(expected), Some(found)) if expected == found => {
-            note_made(db).await?;
+            note_made(db, &expected).await?;
             Ok(expected)
         }
         // A move ended between its last two steps; that the database names this store was looked at before.
@@ -81,13 +81,8 @@ pub(super) async fn settle_identity(
             "the store belongs to another database (`{found}`): correct database.url, or, if that database is lost, bring its contents back with `seawall fsck --rebuild`"
         ),
         // With content in the database it would be a store gone missing.
-        (expected, None) if store.is_empty().await? && !has_contents(db).await? => {
-            let id = match expected {
-                Some(expected) => expected,
-                None => settle_id(db).await?,
-            };
-            mark(config, db, store, &id).await?;
-            Ok(id)
+        (_, None) if store.is_empty().await? && !has_contents(db).await? => {
+            mark(config, db, store).await
         }
         (expected, None) => {
             if will_be_marked(db, store).await? {
@@ -98,20 +93,15 @@ pub(super) async fn settle_identity(
     }
 }
 
-/// Of several nodes that start at once one says what the identity is.
-async fn settle_id(db: &Db) -> Result<String> {
-    let id = model::id::new_uid();
-    let settled = db.write(move |tx| {
-        let id = id.clone();
-        Box::pin(async move { facts::settle(tx, facts::STORE_ID, &id).await })
-    });
-    Ok(settled.await?)
+async fn store_id(db: &Db) -> Result<Option<String>> {
+    Ok(facts::find(&mut *db.reader().await?, facts::STORE_ID).await?)
 }
 
 /// Who marks the store of a new database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
-    Ours,
+    /// This process: with this identity, which the database has from now on in place of the one `before`. Each turn has another, so that what
+    /// one that was killed has left in a store of its own is not taken for the registry's.
+    Ours { id: String, before: Option<String> },
     /// Another process, which may have been killed at it.
     Anothers,
     /// Nobody any more: there is one.
@@ -121,30 +111,33 @@ enum Turn {
 /// Marks an empty store as the one of this database. Where several nodes may do so, because a share is not mounted or a bucket is misspelt, one
 /// does, once, and the others find its mark in their stores or are refused: while there is no content nothing else tells that there is a
 /// store already.
-async fn mark(config: &Config, db: &Db, store: &Store, id: &str) -> Result<()> {
+async fn mark(config: &Config, db: &Db, store: &Store) -> Result<String> {
     if db.is_exclusive() {
         // No other process can have another one. Before the first content it may be changed.
-        return Ok(store.adopt(id).await?);
+        let id = model::id::new_uid();
+        let settled = db.write(move |tx| {
+            let id = id.clone();
+            Box::pin(async move { facts::settle(tx, facts::STORE_ID, &id).await })
+        });
+        let id = settled.await?;
+        store.adopt(&id).await?;
+        note_made(db, &id).await?;
+        return Ok(id);
     }
     let run = model::id::new_uid();
     let mut is_told = false;
     loop {
         let turn = take_turn(db, &run).await?;
-        if turn == Turn::Ours {
-            if let Err(error) = store.adopt(id).await {
-                // Who mends it and starts again shall not wait for the end of this turn.
-                give_back(db, &run).await?;
-                return Err(error.into());
-            }
-            if finish_turn(db, &run).await? {
-                return Ok(());
-            }
-            bail!("another node has marked a store for this database meanwhile: start again");
+        if let Turn::Ours { id, before } = turn {
+            return mark_with(db, store, &run, id, before).await;
         }
-        if store.identity().await?.as_deref() == Some(id) {
-            return Ok(());
+        // Whoever had the turn has told the database before he marked anything.
+        if let Some(found) = store.identity().await?
+            && store_id(db).await?.as_ref() == Some(&found)
+        {
+            return Ok(found);
         }
-        if turn == Turn::Over {
+        if matches!(turn, Turn::Over) {
             bail!(
                 "the store `{}` is empty, and this database has another one{}: {} To begin with this one use `seawall move`; if the other one is gone and nothing was pushed yet, begin with a new database",
                 config.storage.shown(),
@@ -153,27 +146,61 @@ async fn mark(config: &Config, db: &Db, store: &Store, id: &str) -> Result<()> {
             );
         }
         if !is_told {
-            tracing::info!("waiting for another node, which marks its store, to mark this one");
+            tracing::info!(
+                "waiting for another start, which marks its store: for two minutes if it was killed"
+            );
             is_told = true;
         }
         sleep(LOOK_AGAIN).await;
     }
 }
 
+/// In our turn.
+async fn mark_with(
+    db: &Db,
+    store: &Store,
+    run: &str,
+    id: String,
+    before: Option<String>,
+) -> Result<String> {
+    let adopted = store.adopt(&id).await;
+    let id = match adopted {
+        Ok(()) => id,
+        Err(error) => match store.identity().await {
+            Ok(Some(found)) if found == id => id,
+            // In this very store, by the one whose turn it was before.
+            Ok(Some(found)) if Some(&found) == before.as_ref() => found,
+            _ => {
+                // Who mends it and starts again shall not wait for the end of this turn.
+                if let Err(error) = give_back(db, run).await {
+                    tracing::warn!(%error, "the turn to mark the store was not given back: it ends in two minutes");
+                }
+                return Err(error.into());
+            }
+        },
+    };
+    if finish_turn(db, run, &id).await? {
+        return Ok(id);
+    }
+    bail!("another node has marked a store for this database meanwhile: start again");
+}
+
 async fn take_turn(db: &Db, run: &str) -> Result<Turn> {
     let run = run.to_owned();
     let turn = db.write(move |tx| {
-        let run = run.clone();
+        let (run, id) = (run.clone(), model::id::new_uid());
         Box::pin(async move {
             if !leases::hold(tx, LEASE, &run, MARKING).await? {
                 return Ok(Turn::Anothers);
             }
             // After the lease, which whoever marked the store gave back as he noted it.
+            let before = facts::lock(tx, facts::STORE_ID).await?;
             if is_made(tx).await? {
                 leases::release(tx, LEASE, &run).await?;
                 return Ok(Turn::Over);
             }
-            Ok(Turn::Ours)
+            facts::set(tx, facts::STORE_ID, &id).await?;
+            Ok(Turn::Ours { id, before })
         })
     });
     Ok(turn.await?)
@@ -188,14 +215,15 @@ async fn give_back(db: &Db, run: &str) -> Result<()> {
     Ok(given.await?)
 }
 
-/// The store is marked. False where the turn has gone to another process meanwhile.
-async fn finish_turn(db: &Db, run: &str) -> Result<bool> {
-    let run = run.to_owned();
+/// The store is marked with this. False where the turn has gone to another process meanwhile.
+async fn finish_turn(db: &Db, run: &str, id: &str) -> Result<bool> {
+    let (run, id) = (run.to_owned(), id.to_owned());
     let is_ours = db.write(move |tx| {
-        let run = run.clone();
+        let (run, id) = (run.clone(), id.clone());
         Box::pin(async move {
             let is_ours = leases::hold(tx, LEASE, &run, MARKING).await? && !is_made(tx).await?;
             if is_ours {
+                facts::set(tx, facts::STORE_ID, &id).await?;
                 facts::set(tx, facts::STORE_MADE, "yes").await?;
             }
             leases::release(tx, LEASE, &run).await?;
@@ -212,14 +240,27 @@ async fn is_made(tx: &mut Tx) -> model::Result<bool> {
             .is_empty())
 }
 
-/// Whoever marked it: an import, a move, an earlier release.
-async fn note_made(db: &Db) -> Result<()> {
+/// Notes that the store with this mark is the one, whoever marked it: an import, a move, a start that was killed then.
+async fn note_made(db: &Db, id: &str) -> Result<()> {
     let known = facts::find(&mut *db.reader().await?, facts::STORE_MADE).await?;
-    if known.is_none() {
-        let note = db.write(|tx| Box::pin(facts::set(tx, facts::STORE_MADE, "yes")));
-        note.await?;
+    if known.is_some() {
+        return Ok(());
     }
-    Ok(())
+    let id = id.to_owned();
+    let noted = db.write(move |tx| {
+        let id = id.clone();
+        Box::pin(async move {
+            let is_still = facts::lock(tx, facts::STORE_ID).await?.as_ref() == Some(&id);
+            if is_still {
+                facts::set(tx, facts::STORE_MADE, "yes").await?;
+            }
+            Ok(is_still)
+        })
+    });
+    if noted.await? {
+        return Ok(());
+    }
+    bail!("another node marks a store for this database: start again");
 }
 
 /// Whether another node is just marking this store: its first files are there a moment before.

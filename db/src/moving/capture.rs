@@ -203,13 +203,24 @@ pub async fn unwatch(db: &Db) -> Result<()> {
     }
     let drop = db.write(|tx| {
         Box::pin(async move {
-            if hold(tx).await?.is_some() {
+            // Those of a move that began and was given up meanwhile need it still.
+            if hold(tx).await?.is_some() || has_triggers(tx).await? {
                 return Ok(());
             }
             tx.batch("DROP TABLE IF EXISTS moved_rows").await
         })
     });
     drop.await
+}
+
+async fn has_triggers(tx: &mut Tx) -> Result<bool> {
+    let sql = if tx.locks_rows() {
+        "SELECT 1 FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+          WHERE c.relnamespace = to_regnamespace(current_schema()) AND t.tgname LIKE 'moved!_%!_insert' ESCAPE '!'"
+    } else {
+        "SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'moved!_%!_insert' ESCAPE '!'"
+    };
+    tx.exists(sql, &[]).await
 }
 
 /// The statements that take a table's triggers away again.

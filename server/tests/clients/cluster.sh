@@ -106,6 +106,7 @@ on() {
 cluster_start() {
   local start
   rm -f "nodes/$1/start"
+  : >"$work/nodes/$1.out"
   start=$(sed -n 's/^ExecStart=//p' /etc/systemd/system/seawall.service)
   NODE=$1 NODES=$work/nodes START=$start SEAWALL_ADMIN_PASSWORD=$password setsid unshare --mount --uts --kill-child --fork bash -euc '
     mount --bind "$NODES/$NODE/etc" /etc/seawall

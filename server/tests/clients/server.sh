@@ -11,6 +11,8 @@ start_registry() {
   rm -rf data
   sed "s|^data = .*|data = \"$work/data\"|" "$1" >"$work/seawall.toml"
   : >"$work/access.log"
+  # Emptied here, since the shell that starts the server may come later than the first look into it.
+  : >server.out
   SEAWALL_ADMIN_PASSWORD=$password SEAWALL_LOG__FORMAT=json SEAWALL_LOG__ACCESS_TARGET=file:$work/access.log \
     "$SEAWALL_BIN" serve --config "$work/seawall.toml" >server.out 2>server.log </dev/null &
   registry_process=$!

@@ -133,6 +133,8 @@ impl Registry {
 
     /// Begins an import, or goes on with it: the import's repository, and the store's identity.
     pub(super) async fn begin_import(&self, source: Source) -> Result<Repository> {
+        let found = self.store().identity().await.map_err(store_error)?;
+        let is_marked = found.is_some();
         let begun = self.db().write(move |tx| {
             Box::pin(async move {
                 let now = tx.now().await?;
@@ -172,14 +174,21 @@ impl Registry {
                         finished_at: None,
                     };
                     write(tx, &import).await?;
+                    if !is_marked {
+                        // Not the one of an empty store that the first start may have made.
+                        facts::set(tx, facts::STORE_ID, &new_uid()).await?;
+                    }
                 }
-                repositories::ensure(tx, project, &holder(), now).await
+                // No node makes another store from now on.
+                facts::set(tx, facts::STORE_MADE, "yes").await?;
+                let id = facts::find(tx, facts::STORE_ID).await?;
+                let repository = repositories::ensure(tx, project, &holder(), now).await?;
+                Ok((repository, id))
             })
         });
-        let repository = begun.await?;
-        let expected = facts::find(&mut *self.db().reader().await?, facts::STORE_ID).await?;
-        if let Some(expected) = expected {
-            self.store().adopt(&expected).await.map_err(store_error)?;
+        let (repository, id) = begun.await?;
+        if let Some(id) = id {
+            self.store().adopt(&id).await.map_err(store_error)?;
         }
         self.check_store().await?;
         Ok(repository)

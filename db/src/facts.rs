@@ -59,3 +59,9 @@ pub async fn set(tx: &mut Tx, name: &str, value: &str) -> Result<()> {
     .await
     .map(|_| ())
 }
+
+pub async fn delete(conn: &mut Conn, name: &str) -> Result<()> {
+    conn.execute("DELETE FROM facts WHERE name = $1", &[name.into()])
+        .await
+        .map(|_| ())
+}

@@ -1,8 +1,11 @@
 //! What changes in the source meanwhile: triggers write down the keys of rows that came, went or changed, in the transaction
 //! that does it. They stand in the database, so that they outlive the process.
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 use model::{Error, Result, error::internal};
+use tokio::time::sleep;
 
 use super::{
     Begun, MOVING,
@@ -10,8 +13,9 @@ use super::{
 };
 use crate::{Conn, Db, Tx, dialect::advisory, facts};
 
-/// How often a table that is busy is asked for again before the move gives up.
+/// How often a table that is busy is asked for again before the move gives up, and how long those who waited behind have it in between.
 const ATTEMPTS: usize = 30;
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Which move is under way, until the end of the transaction: who begins one, makes or takes away its triggers, or gives it up waits for
 /// the others that do.
@@ -78,23 +82,26 @@ async fn patiently(
     + Sync
     + 'static,
 ) -> Result<()> {
-    for _ in 0..ATTEMPTS {
+    let mut refused = None;
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            sleep(PAUSE).await;
+        }
         let (table, work) = (table.clone(), work.clone());
         let done = db.write(move |tx| {
             let (table, work) = (table.clone(), work.clone());
             Box::pin(async move { work(tx, &table).await })
         });
         match done.await {
-            Err(Error::Unavailable(error)) => {
-                tracing::debug!(%error, "a table is busy");
-            }
+            Err(Error::Unavailable(error)) => refused = Some(error),
             done => return done,
         }
     }
-    Err(Error::Unavailable(anyhow::anyhow!(
-        "the table `{}` is too busy: try again later",
+    let refused = refused.unwrap_or_else(|| anyhow::anyhow!("it is busy"));
+    Err(Error::Unavailable(refused.context(format!(
+        "the table `{}` could not be had: try again later",
         table.name
-    )))
+    ))))
 }
 
 async fn make(tx: &mut Tx, table: &Table, id: &str) -> Result<()> {
@@ -104,22 +111,7 @@ async fn make(tx: &mut Tx, table: &Table, id: &str) -> Result<()> {
             "the move was given up meanwhile".to_owned(),
         ));
     }
-    let trigger = format!("moved_{}_insert", table.name);
-    let is_there = if tx.locks_rows() {
-        tx.exists(
-            "SELECT 1 FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
-              WHERE t.tgname = $1 AND c.relnamespace = to_regnamespace(current_schema())",
-            &[(&trigger).into()],
-        )
-        .await?
-    } else {
-        tx.exists(
-            "SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND name = $1",
-            &[(&trigger).into()],
-        )
-        .await?
-    };
-    if is_there {
+    if is_watched(tx, table).await? {
         return Ok(());
     }
     let text = if tx.locks_rows() {
@@ -128,6 +120,17 @@ async fn make(tx: &mut Tx, table: &Table, id: &str) -> Result<()> {
         for_sqlite(table)
     };
     tx.batch(&text).await
+}
+
+async fn is_watched(tx: &mut Tx, table: &Table) -> Result<bool> {
+    let trigger = format!("moved_{}_insert", table.name);
+    let sql = if tx.locks_rows() {
+        "SELECT 1 FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+          WHERE t.tgname = $1 AND c.relnamespace = to_regnamespace(current_schema())"
+    } else {
+        "SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND name = $1"
+    };
+    tx.exists(sql, &[(&trigger).into()]).await
 }
 
 fn for_sqlite(table: &Table) -> String {
@@ -191,8 +194,8 @@ pub async fn unwatch(db: &Db) -> Result<()> {
     for table in tables.iter().filter(|table| table.has_key()) {
         patiently(db, table, |tx, table| {
             Box::pin(async move {
-                // Another has begun, which needs them.
-                if hold(tx).await?.is_some() {
+                // Another may have begun, which needs them. Where there are none nobody has to wait.
+                if hold(tx).await?.is_some() || !is_watched(tx, table).await? {
                     return Ok(());
                 }
                 let text = removal(table, tx.locks_rows());

@@ -119,8 +119,7 @@ pub async fn seal_alone(db: &Db, place: &str) -> Result<()> {
     let mut own = Session::open(db, Access::Seal).await?;
     own.begin().await?;
     let conn = &mut own.conn;
-    conn.execute("DELETE FROM facts WHERE name = $1", &[MOVING.into()])
-        .await?;
+    facts::delete(conn, MOVING).await?;
     conn.execute(
         "INSERT INTO facts (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         &[MOVED_TO.into(), place.into()],
@@ -134,8 +133,7 @@ pub async fn abort(db: &Db) -> Result<Option<Begun>> {
     let found = db.write(|tx| {
         Box::pin(async move {
             let found = capture::hold(tx).await?;
-            tx.execute("DELETE FROM facts WHERE name = $1", &[MOVING.into()])
-                .await?;
+            facts::delete(tx, MOVING).await?;
             Ok(found)
         })
     });
@@ -152,8 +150,7 @@ pub async fn change_store(db: &Db, id: &str, _held: &Held) -> Result<()> {
     own.begin().await?;
     let conn = &mut own.conn;
     apply(conn, &Change::Store(id.to_owned())).await?;
-    conn.execute("DELETE FROM facts WHERE name = $1", &[MOVING.into()])
-        .await?;
+    facts::delete(conn, MOVING).await?;
     own.end().await
 }
 

@@ -319,11 +319,12 @@ fn an_import_that_was_killed_is_started_again_and_nothing_was_lost_meanwhile() {
         assert_eq!(status["held"], report["contents"], "{status}");
         let (status, _) = answer(&seawall, &["import", "finish", "--yes"]);
         assert!(status["finished_at"].is_string(), "{status}");
-        // A tenth is layers that manifests name, and another tenth these manifests.
-        assert_eq!(
-            answer(&seawall, &["gc"]).0["freed"],
-            json!(CONTENTS / 10 * 9)
-        );
+        // A tenth is layers that manifests name, and another tenth these manifests. A collection that was due may be at the rest already.
+        seawall.run(&["gc"]);
+        until("the rest is collected", async || {
+            count(seawall.data(), "blobs WHERE state <> 2") == CONTENTS as i64 / 10 * 2
+        })
+        .await;
         let told = seawall.run(&["fsck", "--deep"]);
         assert!(told.ends_with("nothing is wrong\n"), "{told}");
         seawall.stop();

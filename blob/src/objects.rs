@@ -95,12 +95,17 @@ impl Objects {
     /// Gives the store its identity. Of two at once one is told that it is another's.
     pub(crate) async fn adopt(&self, id: &str) -> Result<()> {
         let text = Bytes::from(format!("{id}\n"));
+        let mut written = Ok(());
         if self.identity().await?.is_none() {
-            self.bucket.put_new(keys::IDENTITY, text).await?;
+            written = self.bucket.put_new(keys::IDENTITY, text).await;
             // Where the condition is not looked at, both have written: the later one stands.
             tokio::time::sleep(SETTLING).await;
         }
-        self.expect_identity(id).await
+        // It may be there although the answer was lost.
+        match self.expect_identity(id).await {
+            Err(refused) => written.and(Err(refused)),
+            ours => ours,
+        }
     }
 
     /// Puts another identity in the place of `from`.

@@ -456,6 +456,12 @@ pub async fn list(conn: &mut Conn, after: BlobId, limit: i64) -> Result<Vec<Blob
     .await
 }
 
+/// Whether there is any content, going or not.
+pub async fn any(conn: &mut Conn) -> Result<bool> {
+    conn.exists("SELECT 1 FROM blobs WHERE id > 0 LIMIT 1", &[])
+        .await
+}
+
 /// All generations of these contents, tombstones too.
 pub async fn find_all(conn: &mut Conn, digests: &[Digest]) -> Result<Vec<Blob>> {
     let list = json_list(digests);

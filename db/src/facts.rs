@@ -6,9 +6,8 @@ use crate::{Conn, Tx, dialect::locking};
 
 /// Names of the facts.
 pub const DATABASE_ID: &str = "database.id";
+/// The store that is its; see [`crate::store_id`].
 pub const STORE_ID: &str = "store.id";
-/// There once the store was marked with its identity.
-pub const STORE_MADE: &str = "store.made";
 /// What the store held when it was last measured; see `registry::space`.
 pub const SPACE: &str = "space";
 /// The tree that was taken over, and how far that is; see `registry::import`.

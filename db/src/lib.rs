@@ -50,6 +50,7 @@ pub mod robots;
 pub mod schedules;
 pub mod sessions;
 pub mod settings;
+pub mod store_id;
 pub mod tags;
 pub mod trash;
 pub mod uploads;

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Registry;
 
 pub use identity::adopt_store;
+pub(crate) use identity::expect_unserved;
 pub use uploads::StrayUpload;
 
 /// Rows looked at in one query.

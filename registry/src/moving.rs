@@ -45,7 +45,7 @@ pub fn of_moved(store_id: &str) -> String {
 }
 
 /// An error where an identity says that the store is not the one to use.
-pub(crate) fn refuse_left(identity: &str) -> Result<()> {
+pub fn refuse_left(identity: &str) -> Result<()> {
     if identity.ends_with(MOVED) {
         return Err(Error::Precondition(
             "the contents of this store were moved elsewhere: name that place in storage.url"

@@ -18,7 +18,7 @@ use model::{name, time::Clock};
 use outbound::{Outbound, Trust};
 use registry::Registry;
 
-use self::store::{has_contents, open_known_store, settle_identity};
+use self::store::{Start, has_contents, open_known_store, settle_identity};
 pub use self::{
     data_dir::{DataDir, InUse},
     store::open_store,
@@ -39,6 +39,7 @@ pub const ADMIN: &str = "admin";
 pub struct Opened {
     pub registry: Registry,
     pub auth: Auth,
+    /// Of the store; empty before an import, which gives it one.
     pub store_id: String,
     /// What of a deleted user does not stay.
     pub forget: Forget,
@@ -59,7 +60,11 @@ pub async fn open(config: &Config, data: DataDir, outbound: &Outbound) -> Result
     let config = &*config;
     let key = open_key(&db, &config.server.secret_key_file).await?;
     let store = open_known_store(config, &db, outbound).await?;
-    let store_id = settle_identity(config, &db, &store, is_moved).await?;
+    let start = Start {
+        is_moved,
+        may_leave: db.is_exclusive(),
+    };
+    let store_id = settle_identity(config, &db, &store, start).await?;
     let cache = match config.redis.cache(outbound.trust()) {
         Some(config) => Cache::new(config, &store_id),
         None => Cache::default(),
@@ -105,7 +110,11 @@ pub async fn open_made(config: &Config) -> Result<Opened> {
     let config = &*config;
     let key = open_key(&db, &config.server.secret_key_file).await?;
     let store = open_known_store(config, &db, &outbound).await?;
-    let store_id = settle_identity(config, &db, &store, is_moved).await?;
+    let start = Start {
+        is_moved,
+        may_leave: false,
+    };
+    let store_id = settle_identity(config, &db, &store, start).await?;
     put_together(config, data, db, store, (&key, Cache::default()), store_id).await
 }
 
@@ -149,6 +158,7 @@ pub async fn open_to_import(config: &Config) -> Result<Opened> {
     migrate_schema(&db).await?;
     let key = open_key(&db, &config.server.secret_key_file).await?;
     let store_id = registry::import::prepare(&db, &store).await?;
+    let store_id = store_id.unwrap_or_default();
     let mut opened =
         put_together(config, data, db, store, (&key, Cache::default()), store_id).await?;
     opened.new_password = first_rows(opened.registry.db(), &opened.auth).await?;

@@ -11,10 +11,10 @@ use anyhow::{Context, Result, bail};
 use api::health::Health;
 use auth::{Auth, Followed};
 use db::{
-    Db,
+    Db, facts,
     nodes::{self, Node, SILENT, Sign},
 };
-use model::{id::new_uid, time::Timestamp};
+use model::{Error, id::new_uid, time::Timestamp};
 use registry::Registry;
 use tokio::{
     sync::watch,
@@ -44,11 +44,14 @@ pub struct Own {
     pub addresses: Vec<String>,
     pub workers: usize,
     pub settings: BTreeMap<String, String>,
+    /// The store that it has open.
+    pub store_id: String,
 }
 
 pub struct Presence {
     db: Db,
     node: Node,
+    store_id: String,
     timeline: Timeline,
     /// What was told last, and when.
     told: (&'static str, String, Timestamp),
@@ -113,7 +116,7 @@ impl Presence {
         // Both, until the name is taken: a process that is killed here must find its own.
         note(&file, &format!("{last}\n{}", node.run)).await?;
         let mut watched = None;
-        while !take(db, &node, &last, &mut watched).await? {
+        while !take(db, (&node, &own.store_id), &last, &mut watched).await? {
             sleep(LOOK).await;
         }
         note(&file, &node.run).await?;
@@ -122,6 +125,7 @@ impl Presence {
             timeline: Timeline::default(),
             told: ("starting", String::new(), node.seen_at),
             node,
+            store_id: own.store_id,
         })
     }
 
@@ -244,7 +248,7 @@ impl Presence {
     }
 
     async fn enter_again(&self, seen: Option<Node>) -> Result<()> {
-        enter(&self.db, &self.node, seen, false).await?;
+        enter(&self.db, (&self.node, &self.store_id), seen, false).await?;
         Ok(())
     }
 
@@ -293,19 +297,25 @@ struct Watched {
 }
 
 /// Tries to take the name once. `last` are the runs that this data directory had before: its lock is ours, so they are dead.
-async fn take(db: &Db, node: &Node, last: &str, watched: &mut Option<Watched>) -> Result<bool> {
+async fn take(
+    db: &Db,
+    (node, store_id): (&Node, &str),
+    last: &str,
+    watched: &mut Option<Watched>,
+) -> Result<bool> {
+    let own = (node, store_id);
     let (found, now) = {
         let mut reader = db.reader().await?;
         let now = reader.now(db.clock()).await?;
         (nodes::find(&mut reader, &node.name).await?, now)
     };
     let Some(other) = found else {
-        return enter(db, node, None, true).await;
+        return enter(db, own, None, true).await;
     };
     // A copy of the directory on another machine knows the run too.
     let is_ours = other.host == node.host && last.lines().any(|run| run == other.run);
     if db.is_exclusive() || is_ours {
-        return enter(db, node, Some(other), true).await;
+        return enter(db, own, Some(other), true).await;
     }
     let Some(first) = watched else {
         tracing::info!(
@@ -331,14 +341,25 @@ async fn take(db: &Db, node: &Node, last: &str, watched: &mut Option<Watched>) -
     if first.since.elapsed() < WATCHED || now.since(other.seen_at) < SILENT {
         return Ok(false);
     }
-    enter(db, node, Some(other), false).await
+    enter(db, own, Some(other), false).await
 }
 
-async fn enter(db: &Db, node: &Node, seen: Option<Node>, dead: bool) -> Result<bool> {
-    let node = node.clone();
+/// Refused where the database was given another store since this node opened its own: whoever does that asks afterwards which nodes there are.
+async fn enter(
+    db: &Db,
+    (node, store_id): (&Node, &str),
+    seen: Option<Node>,
+    dead: bool,
+) -> Result<bool> {
+    let (node, store_id) = (node.clone(), store_id.to_owned());
     let entered = db.write(move |tx| {
-        let (mut node, seen) = (node.clone(), seen.clone());
+        let (mut node, seen, store_id) = (node.clone(), seen.clone(), store_id.clone());
         Box::pin(async move {
+            if facts::hold(tx, facts::STORE_ID).await?.as_ref() != Some(&store_id) {
+                return Err(Error::Precondition(
+                    "another store was given to this database meanwhile: see whether storage.url names it, and start again".to_owned(),
+                ));
+            }
             node.seen_at = tx.now().await?;
             nodes::enter(tx, &node, seen.as_ref(), dead).await
         })

@@ -85,6 +85,7 @@ pub async fn run(config: Config, outbound: Outbound, telemetry: Arc<Telemetry>) 
         addresses,
         workers: config.jobs.workers,
         settings: config.shared(),
+        store_id: opened.store_id.clone(),
     };
     let background = opened.registry.in_background();
     let entering = Presence::enter(background.db(), &opened.data.path, own);

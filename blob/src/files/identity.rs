@@ -169,7 +169,11 @@ fn write_identity(shared: &Shared, id: &str) -> Result<()> {
     let _ = fs::remove_file(&draft);
     match written {
         Ok(()) => sync_dir(&layout.root),
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => expect_identity(layout, id),
+        // Who had written it before may have been killed at the next step.
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            expect_identity(layout, id)?;
+            sync_dir(&layout.root)
+        }
         Err(e) => Err(Error::io("write", &path, e)),
     }
 }

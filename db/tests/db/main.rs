@@ -48,6 +48,7 @@ mod robots;
 mod scale;
 mod schema;
 mod settings;
+mod store_id;
 mod tags;
 mod tls;
 mod transactions;

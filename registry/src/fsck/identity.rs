@@ -1,14 +1,14 @@
 //! That the store is the one which belongs to this database: asked before anything that believes what the store says
 //! is missing, since an empty mount point says so of everything.
 
-use db::{Db, facts};
-use model::{Error, Result};
+use db::{Db, Tx, blobs, facts, nodes, store_id};
+use model::{Error, Result, id::new_uid};
 
 use crate::{Registry, moving::refuse_left, store_error};
 
 impl Registry {
     /// An error unless the store carries the identity that the database knows.
-    pub(crate) async fn check_store(&self) -> Result<()> {
+    pub async fn check_store(&self) -> Result<()> {
         match self.identity_fault().await? {
             None => Ok(()),
             Some(why) => Err(Error::Unavailable(anyhow::anyhow!("{why}"))),
@@ -32,28 +32,56 @@ impl Registry {
     }
 }
 
-/// Makes a database that knows no store yet belong to this one, whose identity stays: the first step of a rebuild. A store
-/// without one (a directory of Docker's registry or of Harbor) gets one. Answers the identity.
+/// Makes a database that has no contents, or some of this store, belong to it: the first step of a rebuild. The store's identity stays; one
+/// without (a directory of Docker's registry or of Harbor) gets a new one. Answers the identity.
 pub async fn adopt_store(db: &Db, store: &blob::Store) -> Result<String> {
     let found = store.identity().await.map_err(store_error)?;
     if let Some(found) = &found {
         refuse_left(found)?;
     }
-    let identity = found.clone().unwrap_or_else(model::id::new_uid);
-    if found.is_none() {
-        store.adopt(&identity).await.map_err(store_error)?;
-    }
-    let wanted = identity.clone();
-    let settled = db
-        .write(move |tx| {
-            let wanted = wanted.clone();
-            Box::pin(async move { facts::settle(tx, facts::STORE_ID, &wanted).await })
+    let is_marked = found.is_some();
+    let settled = db.write(move |tx| {
+        let found = found.clone();
+        Box::pin(async move {
+            let known = store_id::hold(tx).await?;
+            if let Some(known) = &known
+                && found.as_ref() == Some(known)
+            {
+                return Ok(known.clone());
+            }
+            if blobs::any(tx).await? || (found.is_some() && known.is_some()) {
+                return Err(Error::Precondition(format!(
+                    "the database belongs to the store `{}`, this store {}: rebuild into an empty database",
+                    known.unwrap_or_default(),
+                    found.map_or_else(|| "has no identity".to_owned(), |found| format!("is `{found}`")),
+                )));
+            }
+            expect_unserved(tx).await?;
+            let id = found.unwrap_or_else(new_uid);
+            store_id::set(tx, &id).await?;
+            Ok(id)
         })
-        .await?;
-    if settled != identity {
-        return Err(Error::Precondition(format!(
-            "the database belongs to the store `{settled}`, this store is `{identity}`: rebuild into an empty database"
-        )));
+    });
+    let id = settled.await?;
+    if !is_marked {
+        store.adopt(&id).await.map_err(store_error)?;
     }
-    Ok(identity)
+    Ok(id)
+}
+
+/// No node serves from the store that the database is to leave: it would go on. Its process on SQLite is this one.
+pub(crate) async fn expect_unserved(tx: &mut Tx) -> Result<()> {
+    if !tx.locks_rows() {
+        return Ok(());
+    }
+    let since = tx.now().await?.minus(nodes::SILENT);
+    match nodes::seen_since(tx, since).await?.first() {
+        None => Ok(()),
+        Some(node) => Err(Error::Precondition(format!(
+            "the node `{}` on {} serves this registry from another store: stop all nodes, and start them with this one afterwards (one that was killed is forgotten in {} s)",
+            node.name,
+            node.host,
+            nodes::SILENT.as_secs()
+        ))),
+    }
 }

@@ -5,9 +5,9 @@ use blob::Store;
 use db::{
     Db, Tx,
     blobs::{self, State, adopted},
-    facts, nodes, projects,
+    facts, projects,
     repositories::{self, Repository},
-    trash,
+    store_id, trash,
 };
 use model::{
     Error, Result, What,
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::{NO_TREE, PROJECT, REPOSITORY, Rules, Source};
-use crate::{Registry, store_error};
+use crate::{Registry, fsck::expect_unserved, store_error};
 
 /// Links that are let go of in one transaction, and contents asked about in one query.
 const BATCH: i64 = 500;
@@ -58,45 +58,39 @@ pub struct ImportStatus {
 }
 
 /// Before the first step: a tree that is nobody's is to belong to this database. Refuses a store without a tree, another's, and a
-/// database that has contents in another store. Changes nothing in the store; answers the identity that it gets.
-pub async fn prepare(db: &Db, store: &Store) -> Result<String> {
+/// database that has contents in another store or is served from it. Changes nothing; answers the identity that the store has.
+pub async fn prepare(db: &Db, store: &Store) -> Result<Option<String>> {
     let found = store.identity().await.map_err(store_error)?;
-    let expected = facts::find(&mut *db.reader().await?, facts::STORE_ID).await?;
-    match (expected, found) {
-        (Some(expected), Some(found)) if expected == found => return Ok(found),
-        (_, Some(found)) => {
-            return Err(Error::Precondition(format!(
-                "the store belongs to another database (`{found}`): correct storage.url or database.url"
-            )));
-        }
-        (Some(_), None) if has_contents(db).await? => {
-            return Err(Error::Precondition(
-                "this registry has contents in another store already: a tree is taken over by a registry that has none (a new data directory or database)".to_owned(),
-            ));
-        }
-        (_, None) => {}
-    }
-    if !store.holds_tree().await.map_err(store_error)? {
+    if found.is_none() && !store.holds_tree().await.map_err(store_error)? {
         return Err(Error::Precondition(NO_TREE.to_owned()));
     }
-    // They would go on in the store that they have open.
-    let others = nodes::alive(db).await?;
-    if let Some(other) = others
-        .iter()
-        .find(|node| !db.is_exclusive() && node.name != db.node())
-    {
-        return Err(Error::Precondition(format!(
-            "the node `{}` on {} serves from another store: stop all nodes, import, and start them with this one",
-            other.name, other.host
-        )));
-    }
-    db.write(|tx| Box::pin(async move { facts::settle(tx, facts::STORE_ID, &new_uid()).await }))
-        .await
+    let identity = found.clone();
+    let checked = db.write(move |tx| {
+        let found = found.clone();
+        Box::pin(async move { check_owner(tx, found.as_deref()).await })
+    });
+    checked.await?;
+    Ok(identity)
 }
 
-async fn has_contents(db: &Db) -> Result<bool> {
-    let first = blobs::list(&mut *db.reader().await?, BlobId(0), 1).await?;
-    Ok(!first.is_empty())
+/// Whether the store, which carries this identity, can be or become the database's. True where it has to become it.
+async fn check_owner(tx: &mut Tx, found: Option<&str>) -> Result<bool> {
+    let known = store_id::hold(tx).await?;
+    if let Some(found) = found {
+        if known.as_deref() == Some(found) {
+            return Ok(false);
+        }
+        return Err(Error::Precondition(format!(
+            "the store belongs to another database (`{found}`): correct storage.url or database.url"
+        )));
+    }
+    if blobs::any(tx).await? {
+        return Err(Error::Precondition(
+            "this registry has contents in another store already: a tree is taken over by a registry that has none (a new data directory or database)".to_owned(),
+        ));
+    }
+    expect_unserved(tx).await?;
+    Ok(true)
 }
 
 impl Registry {
@@ -134,9 +128,10 @@ impl Registry {
     /// Begins an import, or goes on with it: the import's repository, and the store's identity.
     pub(super) async fn begin_import(&self, source: Source) -> Result<Repository> {
         let found = self.store().identity().await.map_err(store_error)?;
-        let is_marked = found.is_some();
         let begun = self.db().write(move |tx| {
+            let found = found.clone();
             Box::pin(async move {
+                let is_new = check_owner(tx, found.as_deref()).await?;
                 let now = tx.now().await?;
                 let before = read(facts::find(tx, facts::IMPORT).await?)?;
                 let is_open = before.as_ref().is_some_and(|one| one.finished_at.is_none());
@@ -174,16 +169,13 @@ impl Registry {
                         finished_at: None,
                     };
                     write(tx, &import).await?;
-                    if !is_marked {
-                        // Not the one of an empty store that the first start may have made.
-                        facts::set(tx, facts::STORE_ID, &new_uid()).await?;
-                    }
                 }
-                // No node makes another store from now on.
-                facts::set(tx, facts::STORE_MADE, "yes").await?;
-                let id = facts::find(tx, facts::STORE_ID).await?;
+                let id = new_uid();
+                if is_new {
+                    store_id::set(tx, &id).await?;
+                }
                 let repository = repositories::ensure(tx, project, &holder(), now).await?;
-                Ok((repository, id))
+                Ok((repository, is_new.then_some(id)))
             })
         });
         let (repository, id) = begun.await?;

@@ -479,6 +479,32 @@ fn a_look_beforehand_changes_nothing() {
     });
 }
 
+/// A share that went away under a running server, or the old registry's mounted in its place.
+#[test]
+fn a_registry_with_contents_gives_no_other_tree_its_identity() {
+    each(async |world| {
+        world.push_blob("library/app", b"mine").await;
+        let before = fs::read_to_string(world.root.join("store-id")).unwrap();
+        fs::rename(&world.root, world.root.with_extension("away")).unwrap();
+        fs::create_dir_all(world.root.join("docker/registry/v2/blobs")).unwrap();
+        let options = ImportOptions {
+            source: Source::Docker,
+            rules: Rules::default(),
+        };
+        let cancel = CancellationToken::new();
+        let run = world.registry.import_blobs(&options, &cancel, |_| {});
+        let refused = run.await.unwrap_err();
+        assert!(
+            refused.to_string().contains("another store already"),
+            "{refused}"
+        );
+        assert!(!world.root.join("store-id").exists());
+        let reader = &mut *world.database.db.reader().await.unwrap();
+        let known = db::facts::find(reader, db::facts::STORE_ID).await.unwrap();
+        assert_eq!(known.as_deref(), Some(before.trim()));
+    });
+}
+
 #[test]
 fn a_registry_with_contents_and_a_store_without_a_tree_are_refused() {
     each(async |world| {

@@ -13,6 +13,7 @@ use db::{
     jobs::{self, JobRow},
     migrate,
     replicas::{self, Replication},
+    store_id::{self, Known},
 };
 use model::Result;
 use registry::import::Import;
@@ -38,12 +39,12 @@ pub async fn of_parts(db: &Db, store: &Store, keys: &Keys) -> Vec<Finding> {
 /// A store that is not there, which a new database does not mind.
 pub async fn missing_store(db: &Db, path: &Path) -> Finding {
     let part = "store";
-    match fact(db, facts::STORE_ID).await {
-        Ok(None) => Finding::ok(
+    match known_store(db).await {
+        Ok((_, true)) => Finding::ok(
             part,
             format!("`{}` is made at the first start", path.display()),
         ),
-        Ok(Some(_)) => Finding::failed(
+        Ok((_, false)) => Finding::failed(
             part,
             format!("`{}` is not there", path.display()),
             "is its file system mounted? See storage.url",
@@ -238,11 +239,21 @@ pub async fn fresh_store(store: &Store) -> Finding {
 /// Whether the store is the one of this database, and can be written.
 async fn identity(db: &Db, store: &Store) -> Finding {
     let part = "store";
-    let expected = match fact(db, facts::STORE_ID).await {
-        Ok(expected) => expected,
+    let (known, may_be_new) = match known_store(db).await {
+        Ok(known) => known,
         Err(error) => return Finding::error(part, &error),
     };
-    let Some(expected) = expected else {
+    // What takes too long is told below.
+    if may_be_new && let Ok(found) = tokio::time::timeout(PATIENCE, store.identity()).await {
+        match found {
+            Ok(Some(found)) if known.id.as_ref() == Some(&found) => {}
+            Ok(Some(found)) if known.tried.contains(&found) => {
+                return Finding::ok(part, "marked by a start that did not use it yet");
+            }
+            _ => return fresh_store(store).await,
+        }
+    }
+    let Some(expected) = known.id else {
         return fresh_store(store).await;
     };
     let probe = async {
@@ -276,6 +287,17 @@ async fn identity(db: &Db, store: &Store) -> Finding {
             hung,
         ),
     }
+}
+
+/// What the database knows of its store, and whether a start may still give it another one.
+async fn known_store(db: &Db) -> Result<(Known, bool)> {
+    if migrate::status(db, migrate::ALL).await?.version == 0 {
+        return Ok((Known::default(), true));
+    }
+    let known = store_id::known(db).await?;
+    let may_leave = db.is_exclusive() || known.id.is_none();
+    let may_be_new = may_leave && !blobs::any(&mut *db.reader().await?).await?;
+    Ok((known, may_be_new))
 }
 
 async fn fact(db: &Db, name: &str) -> Result<Option<String>> {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     harness::{
         Client, Image, Seawall,
-        server::{on_each_with, on_sqlite_with},
+        server::{bucket_on, on_each_with, on_sqlite_with},
         until,
     },
     nodes::{first, run},
@@ -249,16 +249,17 @@ fn a_node_with_an_empty_store_of_its_own_does_not_start_beside_another() {
         let two = one.prepare_beside(&[("SEAWALL_STORAGE__URL", &storage)]);
         let told = refused(&two);
         assert!(
-            told.contains("is empty, and this database has another one (used by node `one` on")
-                && told.contains("is its file system mounted"),
+            told.contains(
+                "has no contents, and this database has another one (used by node `one` on"
+            ) && told.contains("is its file system mounted"),
             "{told}"
         );
         assert!(!home.path().join("storage/store-id").exists());
-        // Nor does it when the other has gone, nor the other in an empty place.
+        // Nor does it when the other has gone.
         one.stop();
         let told = refused(&two);
         assert!(
-            told.contains("is empty, and this database has another one: "),
+            told.contains("has no contents, and this database has another one: "),
             "{told}"
         );
         one.launch();
@@ -270,32 +271,149 @@ fn a_node_with_an_empty_store_of_its_own_does_not_start_beside_another() {
 
 #[test]
 fn nodes_that_start_at_once_find_one_store() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let directory = format!("file://{}/storage", home.path().display());
+    let mut stores = vec![vec![("SEAWALL_STORAGE__URL", directory)]];
+    stores.extend(testkit::s3().map(bucket_on));
+    for mut store in stores {
+        let Some(mut one) = first(&[("SEAWALL_SERVER__NODE", "one")]) else {
+            return;
+        };
+        run(async {
+            one.stop();
+            // As before the first start, but for the key file.
+            one.sql("DELETE FROM facts WHERE name LIKE 'store.%'");
+            for (key, value) in store.drain(..) {
+                one.set(key, &value);
+            }
+            let nodes = ["two", "three", "four"];
+            let nodes = nodes.map(|name| one.prepare_beside(&[("SEAWALL_SERVER__NODE", name)]));
+            std::thread::scope(|scope| {
+                let all = nodes.into_iter().map(|mut node| {
+                    scope.spawn(move || {
+                        node.launch();
+                        node
+                    })
+                });
+                let all: Vec<_> = all.collect();
+                for node in all {
+                    node.join().expect("it started").stop();
+                }
+            });
+            one.launch();
+            let image = Image::new("app");
+            one.admin().push("library/app", "v1", &image).await;
+            one.stop();
+        });
+    }
+}
+
+/// Killed between two steps: it has said with which mark, and has put it into a store of its own.
+#[test]
+fn a_node_that_was_killed_as_it_marked_its_store_is_waited_for_and_forgotten() {
     let Some(mut one) = first(&[("SEAWALL_SERVER__NODE", "one")]) else {
         return;
     };
     run(async {
-        let nodes = ["two", "three", "four"];
-        let nodes = nodes.map(|name| one.prepare_beside(&[("SEAWALL_SERVER__NODE", name)]));
         one.stop();
-        // As before the first start.
-        std::fs::remove_dir_all(one.data().join("storage")).expect("removed");
-        one.sql("DELETE FROM facts WHERE name LIKE 'store.%'");
-        let image = Image::new("app");
-        std::thread::scope(|scope| {
-            let all = nodes.into_iter().map(|mut node| {
-                scope.spawn(move || {
-                    node.launch();
-                    node
-                })
-            });
-            let all: Vec<_> = all.collect();
-            for node in all {
-                node.join().expect("it started").stop();
-            }
-        });
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let elsewhere = home.path().join("storage");
+        let wrong = format!("file://{}", elsewhere.display());
+        let wrong = one.prepare_beside(&[("SEAWALL_STORAGE__URL", &wrong)]);
+        std::fs::rename(one.data().join("storage"), &elsewhere).expect("moved");
+        let start = Instant::now();
+        one.sql(
+            "UPDATE facts SET name = 'store.tried' WHERE name = 'store.id';
+             INSERT INTO leases (name, holder, until, term)
+             VALUES ('store', 'killed', (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::BIGINT + 3000000, 1)",
+        );
         one.launch();
+        assert!(start.elapsed() > Duration::from_secs(3));
+        let told = refused(&wrong);
+        assert!(
+            told.contains("the database belongs to") && told.contains("(used by node `one` on"),
+            "{told}"
+        );
+        let image = Image::new("app");
         one.admin().push("library/app", "v1", &image).await;
         one.stop();
+    });
+}
+
+/// In the right store, and killed before it said that it has.
+#[test]
+fn a_mark_that_nobody_has_told_of_is_found() {
+    let Some(mut one) = first(&[("SEAWALL_SERVER__NODE", "one")]) else {
+        return;
+    };
+    let mark = one.data().join("storage/store-id");
+    let before = std::fs::read_to_string(&mark).expect("a mark");
+    one.kill();
+    one.sql("UPDATE facts SET name = 'store.tried' WHERE name = 'store.id'");
+    let told = one.run(&["check"]);
+    assert!(told.contains("marked by a start"), "{told}");
+    one.launch();
+    let after = std::fs::read_to_string(&mark).expect("a mark");
+    assert_eq!(after, before);
+    one.stop();
+}
+
+/// What the one process of an SQLite file takes for its store is not sure before something was pushed.
+#[test]
+fn a_server_alone_may_take_another_store_until_something_is_pushed() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let place = |name: &str| format!("file://{}/{name}", home.path().display());
+    let (first, second) = (place("first"), place("second"));
+    let mut seawall = Seawall::start_alone(&[("SEAWALL_STORAGE__URL", &first)]);
+    run(async {
+        seawall.stop();
+        seawall.set("SEAWALL_STORAGE__URL", &second);
+        // A command takes none.
+        let told = seawall.try_run(&["user", "list"], "");
+        let told = String::from_utf8_lossy(&told.stderr).into_owned();
+        assert!(told.contains("this database has another one"), "{told}");
+        seawall.launch();
+        seawall.stop();
+        seawall.set("SEAWALL_STORAGE__URL", &first);
+        seawall.launch();
+        let image = Image::new("app");
+        seawall.admin().push("library/app", "v1", &image).await;
+        seawall.stop();
+        seawall.set("SEAWALL_STORAGE__URL", &second);
+        let told = refused(&seawall);
+        assert!(told.contains("the database belongs to"), "{told}");
+        seawall.set("SEAWALL_STORAGE__URL", &first);
+        seawall.launch();
+        seawall.admin().pull("library/app", "v1", &image).await;
+    });
+}
+
+/// An import gives a database without contents another store. A node that opened the one before has not said yet that it is there.
+#[test]
+fn a_node_that_still_starts_notices_that_the_database_has_another_store() {
+    let Some(mut one) = first(&[("SEAWALL_SERVER__NODE", "one")]) else {
+        return;
+    };
+    run(async {
+        let mut two = one.start_beside(&[]);
+        // Whoever is to have its name waits until it is silent.
+        two.signal("STOP");
+        let third = one.prepare_beside(&[]);
+        let noted = third.data().join("seawall.run");
+        let told = std::thread::scope(|scope| {
+            let third = scope.spawn(|| refused(&third));
+            let start = Instant::now();
+            while !noted.exists() {
+                assert!(start.elapsed() < PATIENCE);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            one.sql("UPDATE facts SET value = 'anothers' WHERE name = 'store.id'");
+            third.join().expect("it ends")
+        });
+        assert!(told.contains("another store was given"), "{told}");
+        two.signal("CONT");
+        two.kill();
+        one.kill();
     });
 }
 

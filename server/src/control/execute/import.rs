@@ -18,6 +18,10 @@ pub(super) async fn blobs(
         let (store, db) = (house.registry.store(), Some(house.db()));
         return import::survey(store, db, options, &work.cancel, show).await;
     }
+    if house.runs_jobs {
+        // It goes on with the store that it has: a tree that is nobody's is for a process of its own.
+        house.registry.check_store().await?;
+    }
     house
         .registry
         .import_blobs(options, &work.cancel, show)

@@ -1,27 +1,28 @@
-//! Which store is this database's: the fact [`facts::STORE_ID`], and how it comes to be. It names a store that is marked with it, but for an
-//! import, which writes it a moment before. Who marks a new store says first with what, in the fact `store.tried`, so that a kill leaves
-//! no mark that nobody knows; and never uses the same twice, so that no two stores have it.
+//! Which store is this database's: the fact [`facts::STORE_ID`], and how it comes to be. From a start it names a store that is marked with
+//! it; an import or a rebuild writes it a moment before. Whoever marks a store says first with what, in the fact `store.tried`, so that a
+//! kill leaves no mark that nobody knows; and never uses the same twice, so that no two stores have it.
 
 use std::time::Duration;
 
 use model::{Error, Result, id::new_uid};
 
-use crate::{Conn, Db, Tx, facts, leases};
+use crate::{Db, Tx, facts, leases};
 
 /// What the one node holds that marks a store, and for how long: longer than a store that is away is waited for.
 const LEASE: &str = "store";
 const MARKING: Duration = Duration::from_mins(2);
 /// Who holds the lease for one transaction.
 const PASSING: &str = "passing";
-/// Identities that a store was or may have been marked with before anything was pushed, separated by spaces.
+/// Identities that a store was or may have been marked with before anything was pushed, separated by spaces: the newest of them.
 const TRIED: &str = "store.tried";
+const KEPT: usize = 1000;
 
 /// What a database knows of its store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Known {
     /// The store that is its.
     pub id: Option<String>,
-    /// Stores that may become it: marked by a start that did not come to its end, or, by the one process of an SQLite file, left for another.
+    /// Stores that were or may have been marked for it. As long as there is no content, one of them is as good as another.
     pub tried: Vec<String>,
 }
 
@@ -38,22 +39,25 @@ pub enum Turn {
 
 pub async fn known(db: &Db) -> Result<Known> {
     let mut reader = db.reader().await?;
-    // In this order: with the one the others are forgotten.
-    let tried = tried(&mut reader).await?;
+    let tried = read_tried(facts::find(&mut reader, TRIED).await?);
     let id = facts::find(&mut reader, facts::STORE_ID).await?;
     Ok(Known { id, tried })
 }
 
-async fn tried(conn: &mut Conn) -> Result<Vec<String>> {
-    let found = facts::find(conn, TRIED).await?.unwrap_or_default();
-    Ok(found.split_whitespace().map(str::to_owned).collect())
+fn read_tried(found: Option<String>) -> Vec<String> {
+    let found = found.unwrap_or_default();
+    found.split_whitespace().map(str::to_owned).collect()
 }
 
-async fn note_tried(tx: &mut Tx, all: &[String]) -> Result<()> {
-    if all.is_empty() {
-        return facts::delete(tx, TRIED).await;
-    }
-    facts::set(tx, TRIED, &all.join(" ")).await
+/// Adds one to those that were tried; answers which there were before.
+async fn note_tried(tx: &mut Tx, id: &str) -> Result<Vec<String>> {
+    let before = read_tried(facts::lock(tx, TRIED).await?);
+    let mut all: Vec<&str> = before.iter().map(String::as_str).collect();
+    all.retain(|one| *one != id);
+    all.push(id);
+    let newest = &all[all.len().saturating_sub(KEPT)..];
+    facts::set(tx, TRIED, &newest.join(" ")).await?;
+    Ok(before)
 }
 
 /// Asks for the turn to mark a store. Where it `may_leave` the store that there is, for another one, also then: the one process of
@@ -72,27 +76,20 @@ pub async fn take_turn(db: &Db, run: &str, may_leave: bool) -> Result<Turn> {
                 leases::release(tx, LEASE, &run).await?;
                 return Ok(Turn::Over(id));
             }
-            let (id, tried) = (new_uid(), tried(tx).await?);
-            note_tried(tx, &[tried.as_slice(), std::slice::from_ref(&id)].concat()).await?;
+            let id = new_uid();
+            let tried = note_tried(tx, &id).await?;
             Ok(Turn::Ours { id, tried })
         })
     });
     turn.await
 }
 
-/// Nothing came of a turn. Its identity is forgotten where it is sure to be `unused`.
-pub async fn give_back(db: &Db, run: &str, unused: Option<&str>) -> Result<()> {
-    let (run, unused) = (run.to_owned(), unused.map(str::to_owned));
+/// Nothing came of a turn.
+pub async fn give_back(db: &Db, run: &str) -> Result<()> {
+    let run = run.to_owned();
     let given = db.write(move |tx| {
-        let (run, unused) = (run.clone(), unused.clone());
-        Box::pin(async move {
-            if let Some(unused) = unused {
-                let mut left = tried(tx).await?;
-                left.retain(|one| *one != unused);
-                note_tried(tx, &left).await?;
-            }
-            leases::release(tx, LEASE, &run).await
-        })
+        let run = run.clone();
+        Box::pin(async move { leases::release(tx, LEASE, &run).await })
     });
     given.await
 }
@@ -104,7 +101,7 @@ pub async fn finish(db: &Db, run: &str, id: &str) -> Result<bool> {
         let (run, id) = (run.clone(), id.clone());
         Box::pin(async move {
             if !tx.locks_rows() {
-                leave_for(tx, &id).await?;
+                set(tx, &id).await?;
                 return Ok(true);
             }
             let is_held = leases::hold(tx, LEASE, &run, MARKING).await?;
@@ -120,35 +117,28 @@ pub async fn finish(db: &Db, run: &str, id: &str) -> Result<bool> {
     is_ours.await
 }
 
-/// The one process of a database takes this store. The one that it had before may be gone back to.
-async fn leave_for(tx: &mut Tx, id: &str) -> Result<()> {
-    let mut all = tried(tx).await?;
-    if let Some(before) = facts::find(tx, facts::STORE_ID).await?
-        && !all.contains(&before)
-    {
-        all.push(before);
-        note_tried(tx, &all).await?;
-    }
-    facts::set(tx, facts::STORE_ID, id).await
-}
-
-/// For who gives the database a store in one transaction, by [`set`]: the one that it has, which stays until the end. Refused while a start
+/// For who gives the database a store in one transaction, by [`set`]: what it knows, which stays so until the end. Refused while a start
 /// marks one.
-pub async fn hold(tx: &mut Tx) -> Result<Option<String>> {
+pub async fn lock(tx: &mut Tx) -> Result<Known> {
     if tx.locks_rows() {
         if !leases::hold(tx, LEASE, PASSING, MARKING).await? {
             return Err(Error::Precondition(
-                "a node starts for the first time, and marks a store for this database: stop it; if it was killed, try again in two minutes".to_owned(),
+                "a node starts for the first time, and marks a store for this database: stop it, and try again in two minutes".to_owned(),
             ));
         }
         // Whoever asks for it waits for the end of this transaction all the same.
         leases::release(tx, LEASE, PASSING).await?;
     }
-    facts::lock(tx, facts::STORE_ID).await
+    let id = facts::lock(tx, facts::STORE_ID).await?;
+    let tried = read_tried(facts::lock(tx, TRIED).await?);
+    Ok(Known { id, tried })
 }
 
-/// From now on this is the database's store.
+/// From now on this is the database's store. The one before is known still.
 pub async fn set(tx: &mut Tx, id: &str) -> Result<()> {
-    facts::set(tx, facts::STORE_ID, id).await?;
-    facts::delete(tx, TRIED).await
+    if let Some(before) = facts::find(tx, facts::STORE_ID).await? {
+        note_tried(tx, &before).await?;
+    }
+    note_tried(tx, id).await?;
+    facts::set(tx, facts::STORE_ID, id).await
 }

@@ -123,6 +123,7 @@ impl<'a> World<'a> {
     async fn over(database: &'a TestDatabase, home: TempDir, config: blob::Config) -> Self {
         let root = home.path().join("store");
         let store = Store::open(config).await.unwrap();
+        store.adopt("world").await.unwrap();
         registry::fsck::adopt_store(&database.db, &store)
             .await
             .unwrap();

@@ -9,7 +9,7 @@ use db::{
     blobs::{self, Blob, State},
     projects, users,
 };
-use model::id::{ProjectId, UserId};
+use model::id::{ProjectId, UserId, new_uid};
 use oci::{
     digest::{Algorithm, Digest},
     name::RepoName,
@@ -65,6 +65,7 @@ impl<'a> World<'a> {
         let root = home.path().join("store");
         let store = Store::open(blob::Config::new(&root)).await.unwrap();
         let db = &database.db;
+        store.adopt(&new_uid()).await.unwrap();
         adopt_store(db, &store).await.unwrap();
         let (owner, project) = people(db).await;
         let registry = Registry::new(db.clone(), store, config(), &[[1; 32]]);

@@ -11,10 +11,10 @@ use anyhow::{Context, Result, bail};
 use api::health::Health;
 use auth::{Auth, Followed};
 use db::{
-    Db, facts,
+    Conn, Db, Tx, facts, moving,
     nodes::{self, Node, SILENT, Sign},
 };
-use model::{Error, id::new_uid, time::Timestamp};
+use model::{id::new_uid, time::Timestamp};
 use registry::Registry;
 use tokio::{
     sync::watch,
@@ -116,8 +116,12 @@ impl Presence {
         // Both, until the name is taken: a process that is killed here must find its own.
         note(&file, &format!("{last}\n{}", node.run)).await?;
         let mut watched = None;
-        while !take(db, (&node, &own.store_id), &last, &mut watched).await? {
-            sleep(LOOK).await;
+        loop {
+            match take(db, (&node, &own.store_id), &last, &mut watched).await? {
+                Entered::Yes => break,
+                Entered::No => sleep(LOOK).await,
+                Entered::Refused(why) => bail!("{why}"),
+            }
         }
         note(&file, &node.run).await?;
         Ok(Self {
@@ -192,8 +196,10 @@ impl Presence {
     async fn settle(&self, told: &Told) -> Result<()> {
         match self.found().await? {
             // One that was silent for a day is forgotten, and a database that lost its last commits has forgotten too.
-            None => self.enter_again(None).await,
-            Some(other) if self.is_silent(&other).await? => self.enter_again(Some(other)).await,
+            None => self.enter_again(None, told).await,
+            Some(other) if self.is_silent(&other).await? => {
+                self.enter_again(Some(other), told).await
+            }
             Some(other) => {
                 told.verdict.end(format!(
                     "another process (host `{}`, {}) goes by the name `{}`: give each node a name of its own (server.node)",
@@ -219,9 +225,10 @@ impl Presence {
         let clock_offset = clock_offset(&self.db).await?;
         metrics::gauge!("seawall_node_clock_offset_seconds").set(clock_offset as f64 / 1e6);
         let (name, run) = (self.node.name.clone(), self.node.run.clone());
-        let key = next_key.clone();
-        let told = self.db.write(move |tx| {
+        let (key, store_id) = (next_key.clone(), self.store_id.clone());
+        let told_of = self.db.write(move |tx| {
             let (name, run, next_key) = (name.clone(), run.clone(), key.clone());
+            let store_id = store_id.clone();
             Box::pin(async move {
                 let now = tx.now().await?;
                 let sign = Sign {
@@ -231,12 +238,16 @@ impl Presence {
                     clock_offset,
                     next_key: &next_key,
                 };
-                nodes::see(tx, &sign, now).await
+                let is_drained = nodes::see(tx, &sign, now).await?;
+                Ok((is_drained, why_not(tx, &store_id).await?))
             })
         });
-        let told = told.await?;
+        let (is_drained, why_not) = told_of.await?;
+        if let Some(why) = why_not {
+            told.verdict.end(why);
+        }
         self.told = (state, next_key, now);
-        Ok(told)
+        Ok(is_drained)
     }
 
     async fn found(&self) -> Result<Option<Node>> {
@@ -247,8 +258,11 @@ impl Presence {
         Ok(self.db.now().await?.since(other.seen_at) > SILENT)
     }
 
-    async fn enter_again(&self, seen: Option<Node>) -> Result<()> {
-        enter(&self.db, (&self.node, &self.store_id), seen, false).await?;
+    async fn enter_again(&self, seen: Option<Node>, told: &Told) -> Result<()> {
+        let own = (&self.node, self.store_id.as_str());
+        if let Entered::Refused(why) = enter(&self.db, own, seen, false).await? {
+            told.verdict.end(why);
+        }
         Ok(())
     }
 
@@ -302,7 +316,7 @@ async fn take(
     (node, store_id): (&Node, &str),
     last: &str,
     watched: &mut Option<Watched>,
-) -> Result<bool> {
+) -> Result<Entered> {
     let own = (node, store_id);
     let (found, now) = {
         let mut reader = db.reader().await?;
@@ -328,7 +342,7 @@ async fn take(
             node: other,
             since: Instant::now(),
         });
-        return Ok(false);
+        return Ok(Entered::No);
     };
     if first.node.run != other.run || first.node.seen_at < other.seen_at {
         bail!(
@@ -339,32 +353,71 @@ async fn take(
         );
     }
     if first.since.elapsed() < WATCHED || now.since(other.seen_at) < SILENT {
-        return Ok(false);
+        return Ok(Entered::No);
     }
     enter(db, own, Some(other), false).await
 }
 
-/// Refused where the database was given another store since this node opened its own: whoever does that asks afterwards which nodes there are.
+/// What came of an attempt to be one of the nodes.
+enum Entered {
+    Yes,
+    /// The name is another's, after all.
+    No,
+    /// This process may not serve from this database, and why.
+    Refused(String),
+}
+
 async fn enter(
     db: &Db,
     (node, store_id): (&Node, &str),
     seen: Option<Node>,
     dead: bool,
-) -> Result<bool> {
+) -> Result<Entered> {
     let (node, store_id) = (node.clone(), store_id.to_owned());
     let entered = db.write(move |tx| {
         let (mut node, seen, store_id) = (node.clone(), seen.clone(), store_id.clone());
         Box::pin(async move {
-            if facts::hold(tx, facts::STORE_ID).await?.as_ref() != Some(&store_id) {
-                return Err(Error::Precondition(
-                    "another store was given to this database meanwhile: see whether storage.url names it, and start again".to_owned(),
-                ));
+            // Who gives the database another store changes this, and asks afterwards which nodes there are.
+            facts::hold(tx, facts::STORE_ID).await?;
+            if let Some(why) = why_not(tx, &store_id).await? {
+                return Ok(Entered::Refused(why));
             }
             node.seen_at = tx.now().await?;
-            nodes::enter(tx, &node, seen.as_ref(), dead).await
+            if let Some(mover) = who_moves(tx, &node).await? {
+                return Ok(Entered::Refused(format!(
+                    "the node `{}` on {} moves this registry elsewhere: start this one when that has ended (`seawall move --status` there)",
+                    mover.name, mover.host
+                )));
+            }
+            Ok(if nodes::enter(tx, &node, seen.as_ref(), dead).await? {
+                Entered::Yes
+            } else {
+                Entered::No
+            })
         })
     });
     Ok(entered.await?)
+}
+
+/// The node that is alone for the time of a move; none when it is not there any more.
+async fn who_moves(tx: &mut Tx, newcomer: &Node) -> model::Result<Option<Node>> {
+    if moving::begun(tx).await?.is_none() {
+        return Ok(None);
+    }
+    let alive = nodes::seen_since(tx, newcomer.seen_at.minus(SILENT)).await?;
+    let mut others = alive.into_iter().filter(|node| node.name != newcomer.name);
+    Ok(others.next())
+}
+
+/// Why a process that has this store open may not serve from this database, if so.
+async fn why_not(conn: &mut Conn, store_id: &str) -> model::Result<Option<String>> {
+    if let Some(place) = moving::moved_to(conn).await? {
+        return Ok(Some(format!("the registry has moved to `{place}`")));
+    }
+    let known = facts::find(conn, facts::STORE_ID).await?;
+    Ok((known.as_deref() != Some(store_id)).then(|| {
+        "another store was given to this database meanwhile: see whether storage.url names it, and start again".to_owned()
+    }))
 }
 
 async fn note(file: &PathBuf, text: &str) -> Result<()> {

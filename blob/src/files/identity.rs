@@ -171,8 +171,8 @@ fn write_identity(shared: &Shared, id: &str) -> Result<()> {
         Ok(()) => sync_dir(&layout.root),
         // Who had written it before may have been killed at the next step.
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            expect_identity(layout, id)?;
-            sync_dir(&layout.root)
+            sync_dir(&layout.root)?;
+            expect_identity(layout, id)
         }
         Err(e) => Err(Error::io("write", &path, e)),
     }

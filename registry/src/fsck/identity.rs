@@ -32,40 +32,46 @@ impl Registry {
     }
 }
 
-/// Makes a database that has no contents, or some of this store, belong to it: the first step of a rebuild. The store's identity stays; one
-/// without (a directory of Docker's registry or of Harbor) gets a new one. Answers the identity.
+/// Makes a database that has no contents, or some of this store, belong to it: the first step of a rebuild. The store's identity stays; the
+/// tree of Docker's registry or of Harbor gets a new one. Answers the identity.
 pub async fn adopt_store(db: &Db, store: &blob::Store) -> Result<String> {
     let found = store.identity().await.map_err(store_error)?;
     if let Some(found) = &found {
         refuse_left(found)?;
+    } else if !store.holds_tree().await.map_err(store_error)? {
+        return Err(Error::Precondition(
+            "there is nothing in this store to bring back: is its file system mounted (storage.url)?".to_owned(),
+        ));
     }
-    let is_marked = found.is_some();
     let settled = db.write(move |tx| {
         let found = found.clone();
         Box::pin(async move {
-            let known = store_id::hold(tx).await?;
-            if let Some(known) = &known
-                && found.as_ref() == Some(known)
-            {
-                return Ok(known.clone());
+            let known = store_id::lock(tx).await?;
+            if found.is_some() && found == known.id {
+                return Ok(known.id);
             }
-            if blobs::any(tx).await? || (found.is_some() && known.is_some()) {
+            let is_free = match &found {
+                Some(found) => known.id.is_none() || known.tried.contains(found),
+                None => true,
+            };
+            if !is_free || blobs::any(tx).await? {
                 return Err(Error::Precondition(format!(
-                    "the database belongs to the store `{}`, this store {}: rebuild into an empty database",
-                    known.unwrap_or_default(),
-                    found.map_or_else(|| "has no identity".to_owned(), |found| format!("is `{found}`")),
+                    "the database belongs to the store `{}`, and this one {}: see whether storage.url is right; a rebuild goes into a new database",
+                    known.id.unwrap_or_default(),
+                    found.map_or_else(
+                        || "has no identity (is its file system mounted?)".to_owned(),
+                        |found| format!("is `{found}`")
+                    ),
                 )));
             }
             expect_unserved(tx).await?;
             let id = found.unwrap_or_else(new_uid);
             store_id::set(tx, &id).await?;
-            Ok(id)
+            Ok(Some(id))
         })
     });
-    let id = settled.await?;
-    if !is_marked {
-        store.adopt(&id).await.map_err(store_error)?;
-    }
+    let id = settled.await?.unwrap_or_default();
+    store.adopt(&id).await.map_err(store_error)?;
     Ok(id)
 }
 

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::{NO_TREE, PROJECT, REPOSITORY, Rules, Source};
-use crate::{Registry, fsck::expect_unserved, store_error};
+use crate::{Registry, fsck::expect_unserved, moving::refuse_left, store_error};
 
 /// Links that are let go of in one transaction, and contents asked about in one query.
 const BATCH: i64 = 500;
@@ -57,8 +57,8 @@ pub struct ImportStatus {
     pub lost: u64,
 }
 
-/// Before the first step: a tree that is nobody's is to belong to this database. Refuses a store without a tree, another's, and a
-/// database that has contents in another store or is served from it. Changes nothing; answers the identity that the store has.
+/// Before the first step: a tree that is nobody's is to belong to this database. Refuses a store without a tree, another's, one that cannot be
+/// written, and a database that has contents in another store or is served from it. Answers the identity that the store has.
 pub async fn prepare(db: &Db, store: &Store) -> Result<Option<String>> {
     let found = store.identity().await.map_err(store_error)?;
     if found.is_none() && !store.holds_tree().await.map_err(store_error)? {
@@ -67,22 +67,26 @@ pub async fn prepare(db: &Db, store: &Store) -> Result<Option<String>> {
     let identity = found.clone();
     let checked = db.write(move |tx| {
         let found = found.clone();
-        Box::pin(async move { check_owner(tx, found.as_deref()).await })
+        Box::pin(async move { to_become(tx, found).await.map(|_| ()) })
     });
     checked.await?;
+    store.try_write().await.map_err(store_error)?;
     Ok(identity)
 }
 
-/// Whether the store, which carries this identity, can be or become the database's. True where it has to become it.
-async fn check_owner(tx: &mut Tx, found: Option<&str>) -> Result<bool> {
-    let known = store_id::hold(tx).await?;
-    if let Some(found) = found {
-        if known.as_deref() == Some(found) {
-            return Ok(false);
+/// The identity that the database is to get with the store, which carries this one; none where it has it already.
+async fn to_become(tx: &mut Tx, found: Option<String>) -> Result<Option<String>> {
+    let known = store_id::lock(tx).await?;
+    if let Some(found) = &found {
+        if known.id.as_ref() == Some(found) {
+            return Ok(None);
         }
-        return Err(Error::Precondition(format!(
-            "the store belongs to another database (`{found}`): correct storage.url or database.url"
-        )));
+        refuse_left(found)?;
+        if !known.tried.contains(found) {
+            return Err(Error::Precondition(format!(
+                "the store belongs to another database (`{found}`): correct storage.url or database.url"
+            )));
+        }
     }
     if blobs::any(tx).await? {
         return Err(Error::Precondition(
@@ -90,7 +94,8 @@ async fn check_owner(tx: &mut Tx, found: Option<&str>) -> Result<bool> {
         ));
     }
     expect_unserved(tx).await?;
-    Ok(true)
+    // The mark of a run that was killed, or of a start, stays.
+    Ok(Some(found.unwrap_or_else(new_uid)))
 }
 
 impl Registry {
@@ -131,7 +136,7 @@ impl Registry {
         let begun = self.db().write(move |tx| {
             let found = found.clone();
             Box::pin(async move {
-                let is_new = check_owner(tx, found.as_deref()).await?;
+                let id = to_become(tx, found).await?;
                 let now = tx.now().await?;
                 let before = read(facts::find(tx, facts::IMPORT).await?)?;
                 let is_open = before.as_ref().is_some_and(|one| one.finished_at.is_none());
@@ -170,12 +175,11 @@ impl Registry {
                     };
                     write(tx, &import).await?;
                 }
-                let id = new_uid();
-                if is_new {
-                    store_id::set(tx, &id).await?;
+                if let Some(id) = &id {
+                    store_id::set(tx, id).await?;
                 }
                 let repository = repositories::ensure(tx, project, &holder(), now).await?;
-                Ok((repository, is_new.then_some(id)))
+                Ok((repository, id))
             })
         });
         let (repository, id) = begun.await?;

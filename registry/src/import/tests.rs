@@ -1,3 +1,4 @@
+mod owner;
 mod tree;
 
 use std::{
@@ -474,63 +475,6 @@ fn a_look_beforehand_changes_nothing() {
             }
             assert_eq!(store.identity().await.unwrap(), None);
             assert_eq!(tree.registry.import().await.unwrap(), None);
-        })
-        .await;
-    });
-}
-
-/// A share that went away under a running server, or the old registry's mounted in its place.
-#[test]
-fn a_registry_with_contents_gives_no_other_tree_its_identity() {
-    each(async |world| {
-        world.push_blob("library/app", b"mine").await;
-        let before = fs::read_to_string(world.root.join("store-id")).unwrap();
-        fs::rename(&world.root, world.root.with_extension("away")).unwrap();
-        fs::create_dir_all(world.root.join("docker/registry/v2/blobs")).unwrap();
-        let options = ImportOptions {
-            source: Source::Docker,
-            rules: Rules::default(),
-        };
-        let cancel = CancellationToken::new();
-        let run = world.registry.import_blobs(&options, &cancel, |_| {});
-        let refused = run.await.unwrap_err();
-        assert!(
-            refused.to_string().contains("another store already"),
-            "{refused}"
-        );
-        assert!(!world.root.join("store-id").exists());
-        let reader = &mut *world.database.db.reader().await.unwrap();
-        let known = db::facts::find(reader, db::facts::STORE_ID).await.unwrap();
-        assert_eq!(known.as_deref(), Some(before.trim()));
-    });
-}
-
-#[test]
-fn a_registry_with_contents_and_a_store_without_a_tree_are_refused() {
-    each(async |world| {
-        world.push_blob("library/app", b"mine").await;
-        let db = &world.database.db;
-        // Its own store is no matter; another tree is.
-        prepare(db, world.registry.store()).await.unwrap();
-        let tree = Tree::new(world).await;
-        tree.content(b"theirs");
-        let refused = prepare(db, tree.registry.store()).await.unwrap_err();
-        assert!(
-            refused.to_string().contains("another store already"),
-            "{refused}"
-        );
-        tree.registry.store().adopt("somebody").await.unwrap();
-        let refused = prepare(db, tree.registry.store()).await.unwrap_err();
-        assert!(
-            refused.to_string().contains("belongs to another database"),
-            "{refused}"
-        );
-    });
-    each(async |world| {
-        on_tree(world, async |tree| {
-            fs::remove_dir_all(tree.root.join("docker")).unwrap();
-            let refused = prepare(&world.database.db, tree.registry.store()).await;
-            assert!(refused.unwrap_err().to_string().contains("storage.url"));
         })
         .await;
     });

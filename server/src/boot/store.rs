@@ -60,7 +60,7 @@ pub(super) async fn settle_identity(
     store: &Store,
     start: Start,
 ) -> Result<String> {
-    let mut looks = 0;
+    let (mut looks, mut is_told) = (0, false);
     loop {
         // The mark first: who puts one there has told the database before.
         let found = store.identity().await?;
@@ -75,22 +75,25 @@ pub(super) async fn settle_identity(
             (Some(expected), Some(found)) if found == of_moved(&expected) => bail!(
                 "the contents of this store were moved elsewhere: storage.url should say where to (DATA/moved.toml has it)"
             ),
-            (_, Some(found)) if known.tried.contains(&found) && !has_contents(db).await? => {
-                return mark(config, db, store, start.may_leave).await;
+            // With content in the database it would be a store gone missing, or one that was left.
+            (_, found)
+                if may_be_marked(store, &known.tried, found.as_deref()).await?
+                    && !has_contents(db).await? =>
+            {
+                if let Some(id) = mark(config, db, store, start.may_leave).await? {
+                    return Ok(id);
+                }
+                if !is_told {
+                    tracing::info!(
+                        "waiting for another start, which marks its store: for two minutes if it was stopped in the middle of that"
+                    );
+                    is_told = true;
+                }
+                sleep(LOOK_AGAIN).await;
             }
-            (Some(expected), Some(found)) => {
+            (expected, Some(found)) => {
                 refuse_left(&found)?;
-                bail!(
-                    "the store has the identity `{found}`, the database belongs to `{expected}`{}: correct storage.url or database.url",
-                    used_by(db).await
-                )
-            }
-            (None, Some(found)) => bail!(
-                "the store belongs to another database (`{found}`): correct database.url, or, if that database is lost, bring its contents back with `seawall fsck --rebuild`"
-            ),
-            // With content in the database it would be a store gone missing.
-            (_, None) if store.is_empty().await? && !has_contents(db).await? => {
-                return mark(config, db, store, start.may_leave).await;
+                return Err(why_anothers(db, expected.as_deref(), &found).await);
             }
             // Another node may be just marking it: its first files are there a moment before.
             (_, None) if looks < LOOKS && !db.is_exclusive() => {
@@ -108,25 +111,23 @@ pub(super) async fn has_contents(db: &Db) -> Result<bool> {
     Ok(blobs::any(&mut *db.reader().await?).await?)
 }
 
-/// Marks an empty store as the one of this database. Where several nodes may do so, because a share is not mounted or a bucket is misspelt, one
-/// does, once, and the others find its mark in their stores or are refused: while there is no content nothing else tells that there is a
-/// store already.
-async fn mark(config: &Config, db: &Db, store: &Store, may_leave: bool) -> Result<String> {
+/// Whether a start may have this store before there is any content: it is empty, or has a mark that came to nothing.
+async fn may_be_marked(store: &Store, tried: &[String], found: Option<&str>) -> Result<bool> {
+    match found {
+        Some(found) => Ok(tried.iter().any(|tried| tried == found)),
+        None => Ok(store.is_empty().await?),
+    }
+}
+
+/// Marks an empty store as the one of this database; none while another start has the turn to. Where several nodes may do so, because a share
+/// is not mounted or a bucket is misspelt, one does, once, and the others find its mark in their stores or are refused: while there is no
+/// content nothing else tells that there is a store already.
+async fn mark(config: &Config, db: &Db, store: &Store, may_leave: bool) -> Result<Option<String>> {
     let run = new_uid();
-    let mut is_told = false;
-    loop {
-        match store_id::take_turn(db, &run, may_leave).await? {
-            Turn::Ours { id, tried } => return mark_with(db, store, &run, id, &tried).await,
-            Turn::Over(id) => return find_marked(config, db, store, id).await,
-            Turn::Anothers if is_told => {}
-            Turn::Anothers => {
-                tracing::info!(
-                    "waiting for another start, which marks its store: for two minutes if it was killed"
-                );
-                is_told = true;
-            }
-        }
-        sleep(LOOK_AGAIN).await;
+    match store_id::take_turn(db, &run, may_leave).await? {
+        Turn::Ours { id, tried } => Ok(Some(mark_with(db, store, &run, &id, &tried).await?)),
+        Turn::Over(id) => Ok(Some(find_marked(config, db, store, id).await?)),
+        Turn::Anothers => Ok(None),
     }
 }
 
@@ -135,17 +136,14 @@ async fn mark_with(
     db: &Db,
     store: &Store,
     run: &str,
-    new: String,
+    new: &str,
     tried: &[String],
 ) -> Result<String> {
-    let id = match adopt(store, &new, tried).await {
+    let id = match adopt(store, new, tried).await {
         Ok(id) => id,
         Err(error) => {
             // Who mends it and starts again shall not wait for the end of this turn.
-            let found = store.identity().await;
-            let unused = found.is_ok_and(|found| found.as_ref() != Some(&new));
-            let given = store_id::give_back(db, run, unused.then_some(&*new)).await;
-            if let Err(error) = given {
+            if let Err(error) = store_id::give_back(db, run).await {
                 tracing::warn!(%error, "the turn to mark the store was not given back: it ends in two minutes");
             }
             return Err(error);
@@ -159,22 +157,23 @@ async fn mark_with(
 
 /// Marks the store as `new`, or finds that a turn before has marked this very one.
 async fn adopt(store: &Store, new: &str, tried: &[String]) -> Result<String> {
-    let refused = match store.adopt(new).await {
-        Ok(()) => return Ok(new.to_owned()),
-        Err(error) => error,
+    let Err(refused) = store.adopt(new).await else {
+        return Ok(new.to_owned());
     };
     match store.identity().await {
-        Ok(Some(found)) if tried.contains(&found) => {
-            // Once more, since the one before may not have come to its end.
-            store.adopt(&found).await?;
-            Ok(found)
-        }
+        Ok(Some(found)) if tried.contains(&found) => Ok(found),
         _ => Err(refused.into()),
     }
 }
 
 /// The database has a store: this one, which another start has marked meanwhile, or another.
 async fn find_marked(config: &Config, db: &Db, store: &Store, id: String) -> Result<String> {
+    if db.is_exclusive() {
+        bail!(
+            "the store `{}` is not the one of this database: give the configuration that the server has (--config, storage.url)",
+            config.storage.shown()
+        );
+    }
     for _ in 0..LOOKS {
         // Reading the directory, a network file system notices what has come.
         store.is_empty().await?;
@@ -189,6 +188,19 @@ async fn find_marked(config: &Config, db: &Db, store: &Store, id: String) -> Res
         used_by(db).await,
         look_whether(store),
     )
+}
+
+/// Why a store with a mark is not used that is not this database's.
+async fn why_anothers(db: &Db, expected: Option<&str>, found: &str) -> Error {
+    match expected {
+        Some(expected) => anyhow!(
+            "the store has the identity `{found}`, the database belongs to `{expected}`{}: correct storage.url or database.url",
+            used_by(db).await
+        ),
+        None => anyhow!(
+            "the store belongs to another database (`{found}`): correct database.url, or, if that database is lost, bring its contents back with `seawall fsck --rebuild`"
+        ),
+    }
 }
 
 /// Why a store without a mark is not used, by a database that has an identity or none.

@@ -40,11 +40,11 @@ pub async fn of_parts(db: &Db, store: &Store, keys: &Keys) -> Vec<Finding> {
 pub async fn missing_store(db: &Db, path: &Path) -> Finding {
     let part = "store";
     match known_store(db).await {
-        Ok((_, true)) => Finding::ok(
+        Ok(Known { id: None, .. }) => Finding::ok(
             part,
             format!("`{}` is made at the first start", path.display()),
         ),
-        Ok((_, false)) => Finding::failed(
+        Ok(_) => Finding::failed(
             part,
             format!("`{}` is not there", path.display()),
             "is its file system mounted? See storage.url",
@@ -239,36 +239,30 @@ pub async fn fresh_store(store: &Store) -> Finding {
 /// Whether the store is the one of this database, and can be written.
 async fn identity(db: &Db, store: &Store) -> Finding {
     let part = "store";
-    let (known, may_be_new) = match known_store(db).await {
+    let known = match known_store(db).await {
         Ok(known) => known,
         Err(error) => return Finding::error(part, &error),
     };
-    // What takes too long is told below.
-    if may_be_new && let Ok(found) = tokio::time::timeout(PATIENCE, store.identity()).await {
-        match found {
-            Ok(Some(found)) if known.id.as_ref() == Some(&found) => {}
-            Ok(Some(found)) if known.tried.contains(&found) => {
-                return Finding::ok(part, "marked by a start that did not use it yet");
-            }
-            _ => return fresh_store(store).await,
-        }
-    }
     let Some(expected) = known.id else {
-        return fresh_store(store).await;
+        let fresh = async {
+            match store.identity().await {
+                Ok(Some(found)) if known.tried.contains(&found) => {
+                    Finding::ok(part, "marked by a start that did not use it yet")
+                }
+                _ => fresh_store(store).await,
+            }
+        };
+        let found = tokio::time::timeout(PATIENCE, fresh).await;
+        return found.unwrap_or_else(|_| hangs(store));
     };
     let probe = async {
         store.probe(&expected).await?;
         store.try_write().await
     };
-    let (lost, hung) = match store.bucket().as_deref() {
-        Some(_) => (
-            "see storage.url, storage.endpoint and the credentials",
-            "see whether the object store is there, and storage.endpoint",
-        ),
-        None => (
-            "is its file system mounted? See storage.url",
-            "its file system hangs: see whether its server is there",
-        ),
+    let lost = if store.bucket().is_some() {
+        "see storage.url, storage.endpoint and the credentials"
+    } else {
+        "is its file system mounted? See storage.url"
     };
     match tokio::time::timeout(PATIENCE, probe).await {
         Ok(Ok(())) => Finding::ok(
@@ -281,23 +275,25 @@ async fn identity(db: &Db, store: &Store) -> Finding {
             "delete what is not needed and run `seawall gc`, or enlarge it",
         ),
         Ok(Err(error)) => Finding::failed(part, error.to_string(), lost),
-        Err(_) => Finding::failed(
-            part,
-            format!("no answer within {} s", PATIENCE.as_secs()),
-            hung,
-        ),
+        Err(_) => hangs(store),
     }
 }
 
-/// What the database knows of its store, and whether a start may still give it another one.
-async fn known_store(db: &Db) -> Result<(Known, bool)> {
+fn hangs(store: &Store) -> Finding {
+    let advice = if store.bucket().is_some() {
+        "see whether the object store is there, and storage.endpoint"
+    } else {
+        "its file system hangs: see whether its server is there"
+    };
+    let told = format!("no answer within {} s", PATIENCE.as_secs());
+    Finding::failed("store", told, advice)
+}
+
+async fn known_store(db: &Db) -> Result<Known> {
     if migrate::status(db, migrate::ALL).await?.version == 0 {
-        return Ok((Known::default(), true));
+        return Ok(Known::default());
     }
-    let known = store_id::known(db).await?;
-    let may_leave = db.is_exclusive() || known.id.is_none();
-    let may_be_new = may_leave && !blobs::any(&mut *db.reader().await?).await?;
-    Ok((known, may_be_new))
+    store_id::known(db).await
 }
 
 async fn fact(db: &Db, name: &str) -> Result<Option<String>> {

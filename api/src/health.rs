@@ -94,12 +94,12 @@ impl Health {
     }
 
     /// Looks once.
-    pub async fn look(&self, registry: &Registry, store_id: &str) {
+    pub async fn look(&self, registry: &Registry) {
         let (database, clock, unwritable, store) = tokio::join!(
             database_fault(registry),
             clock_fault(registry),
             unwritable(registry),
-            store_fault(registry, store_id)
+            store_fault(registry)
         );
         let mut found = State::default();
         // A PostgreSQL server is shared by all nodes, an SQLite file and a directory belong to this one.
@@ -126,14 +126,9 @@ impl Health {
     }
 
     /// Looks again and again until told to end.
-    pub async fn watch(
-        self: Arc<Self>,
-        registry: Registry,
-        store_id: String,
-        end: CancellationToken,
-    ) {
+    pub async fn watch(self: Arc<Self>, registry: Registry, end: CancellationToken) {
         loop {
-            self.look(&registry, &store_id).await;
+            self.look(&registry).await;
             tokio::select! {
                 () = end.cancelled() => return,
                 () = tokio::time::sleep(EVERY) => {}
@@ -225,14 +220,15 @@ enum Whose {
 }
 
 /// A bucket that does not answer is away for all nodes; one that is another's, or that does not let this node in, is its own mistake.
-async fn store_fault(registry: &Registry, store_id: &str) -> Option<(Fault, Whose)> {
+async fn store_fault(registry: &Registry) -> Option<(Fault, Whose)> {
     let store = registry.store();
     let mut whose = match store.bucket().as_deref() {
         Some(_) => Whose::All,
         None => Whose::Nodes,
     };
+    let id = registry.store_id();
     let probe = async {
-        match store.probe(store_id).await {
+        match store.probe(&id).await {
             // Full is no reason to send clients elsewhere: pulls and deletes go on.
             Err(blob::Error::Full) => Ok(()),
             Err(

@@ -50,8 +50,8 @@ pub async fn settle(tx: &mut Tx, name: &str, value: &str) -> Result<String> {
 }
 
 /// Writes a fact, whatever stood there.
-pub async fn set(tx: &mut Tx, name: &str, value: &str) -> Result<()> {
-    tx.execute(
+pub async fn set(conn: &mut Conn, name: &str, value: &str) -> Result<()> {
+    conn.execute(
         "INSERT INTO facts (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         &[name.into(), value.into()],
     )

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::{Error, Result, id::new_uid};
 
-use crate::{Db, Tx, facts, leases};
+use crate::{Conn, Db, Tx, facts, leases};
 
 /// What the one node holds that marks a store, and for how long: longer than a store that is away is waited for.
 const LEASE: &str = "store";
@@ -17,6 +17,9 @@ const PASSING: &str = "passing";
 const TRIED: &str = "store.tried";
 const KEPT: usize = 1000;
 
+/// The store that contents were moved from last.
+const LEFT: &str = "store.left";
+
 /// What a database knows of its store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Known {
@@ -24,6 +27,8 @@ pub struct Known {
     pub id: Option<String>,
     /// Stores that were or may have been marked for it. As long as there is no content, one of them is as good as another.
     pub tried: Vec<String>,
+    /// The store that its contents were moved from last.
+    pub left: Option<String>,
 }
 
 /// Who marks the store of a new database.
@@ -40,8 +45,9 @@ pub enum Turn {
 pub async fn known(db: &Db) -> Result<Known> {
     let mut reader = db.reader().await?;
     let tried = read_tried(facts::find(&mut reader, TRIED).await?);
+    let left = facts::find(&mut reader, LEFT).await?;
     let id = facts::find(&mut reader, facts::STORE_ID).await?;
-    Ok(Known { id, tried })
+    Ok(Known { id, tried, left })
 }
 
 fn read_tried(found: Option<String>) -> Vec<String> {
@@ -131,7 +137,8 @@ pub async fn lock(tx: &mut Tx) -> Result<Known> {
     }
     let id = facts::lock(tx, facts::STORE_ID).await?;
     let tried = read_tried(facts::lock(tx, TRIED).await?);
-    Ok(Known { id, tried })
+    let left = facts::find(tx, LEFT).await?;
+    Ok(Known { id, tried, left })
 }
 
 /// From now on this is the database's store. The one before is known still.
@@ -141,4 +148,13 @@ pub async fn set(tx: &mut Tx, id: &str) -> Result<()> {
     }
     note_tried(tx, id).await?;
     facts::set(tx, facts::STORE_ID, id).await
+}
+
+/// The same at the end of a move, once or again.
+pub(crate) async fn replace(conn: &mut Conn, id: &str) -> Result<()> {
+    let left = facts::find(conn, facts::STORE_ID).await?;
+    if let Some(left) = left.filter(|left| left != id) {
+        facts::set(conn, LEFT, &left).await?;
+    }
+    facts::set(conn, facts::STORE_ID, id).await
 }

@@ -37,6 +37,7 @@ use std::{sync::Arc, time::Duration};
 use blob::Store;
 use db::Db;
 use model::actor::Actor;
+use parking_lot::Mutex;
 
 pub use store_fault::store_error;
 
@@ -89,6 +90,7 @@ pub struct Registry(Arc<Inner>, Db);
 
 struct Inner {
     store: Store,
+    store_id: Mutex<String>,
     config: Config,
     sessions: session::Sessions,
     remembered: pull::Remembered,
@@ -106,6 +108,7 @@ impl Registry {
         let remembered = pull::Remembered::new(config.manifest_cache);
         let inner = Inner {
             store,
+            store_id: Mutex::default(),
             config,
             sessions: session::Sessions::new(upload_keys),
             remembered,
@@ -117,6 +120,15 @@ impl Registry {
             publishing: moving::Publishing::default(),
         };
         Self(Arc::new(inner), db)
+    }
+
+    /// The identity that the store has to have, as long as it is this registry's: a move ends with another.
+    pub fn store_id(&self) -> String {
+        self.0.store_id.lock().clone()
+    }
+
+    pub fn set_store_id(&self, id: &str) {
+        id.clone_into(&mut self.0.store_id.lock());
     }
 
     /// Ids of uploads are signed with the first of these keys from now on; those that any of them signed are valid.

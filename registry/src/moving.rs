@@ -48,7 +48,7 @@ pub fn of_moved(store_id: &str) -> String {
 pub fn refuse_left(identity: &str) -> Result<()> {
     if identity.ends_with(MOVED) {
         return Err(Error::Precondition(
-            "the contents of this store were moved elsewhere: name that place in storage.url"
+            "the contents of this store were moved elsewhere: name that place in storage.url (DATA/moved.toml has it, unless it was deleted)"
                 .to_owned(),
         ));
     }

@@ -39,8 +39,6 @@ pub const ADMIN: &str = "admin";
 pub struct Opened {
     pub registry: Registry,
     pub auth: Auth,
-    /// Of the store; empty before an import, which gives it one.
-    pub store_id: String,
     /// What of a deleted user does not stay.
     pub forget: Forget,
     /// The administrator's password, when it was made up just now: nobody else knows it.
@@ -157,6 +155,7 @@ pub async fn open_to_import(config: &Config) -> Result<Opened> {
     moving::refuse_moved(&db).await?;
     migrate_schema(&db).await?;
     let key = open_key(&db, &config.server.secret_key_file).await?;
+    // One that is nobody's gets its identity with the first step.
     let store_id = registry::import::prepare(&db, &store).await?;
     let store_id = store_id.unwrap_or_default();
     let mut opened =
@@ -196,10 +195,10 @@ async fn put_together(
     let auth = Auth::open(db.clone(), keys.clone(), auth).await?;
     let registry = registry_config(config, cache);
     let registry = Registry::new(db, store, registry, &keys.derive(UPLOADS));
+    registry.set_store_id(&store_id);
     Ok(Opened {
         registry,
         auth,
-        store_id,
         forget: Forget {
             account: config.gdpr.delete_user,
             audit: config.gdpr.audit_logs,

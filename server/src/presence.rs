@@ -44,14 +44,11 @@ pub struct Own {
     pub addresses: Vec<String>,
     pub workers: usize,
     pub settings: BTreeMap<String, String>,
-    /// The store that it has open.
-    pub store_id: String,
 }
 
 pub struct Presence {
     db: Db,
     node: Node,
-    store_id: String,
     timeline: Timeline,
     /// What was told last, and when.
     told: (&'static str, String, Timestamp),
@@ -93,7 +90,8 @@ pub const UPLOADS: &str = "upload ids";
 impl Presence {
     /// Takes the node's name. Refused while another process goes by it; one that says nothing any more is waited for no longer than
     /// [`SILENT`].
-    pub async fn enter(db: &Db, data: &Path, own: Own) -> Result<Self> {
+    pub async fn enter(registry: &Registry, data: &Path, own: Own) -> Result<Self> {
+        let db = registry.db();
         let file = data.join(RUN);
         let last = tokio::fs::read_to_string(&file).await.unwrap_or_default();
         let started_at = db.now().await?;
@@ -117,7 +115,7 @@ impl Presence {
         note(&file, &format!("{last}\n{}", node.run)).await?;
         let mut watched = None;
         loop {
-            match take(db, (&node, &own.store_id), &last, &mut watched).await? {
+            match take(registry, &node, &last, &mut watched).await? {
                 Entered::Yes => break,
                 Entered::No => sleep(LOOK).await,
                 Entered::Refused(why) => bail!("{why}"),
@@ -129,7 +127,6 @@ impl Presence {
             timeline: Timeline::default(),
             told: ("starting", String::new(), node.seen_at),
             node,
-            store_id: own.store_id,
         })
     }
 
@@ -225,7 +222,7 @@ impl Presence {
         let clock_offset = clock_offset(&self.db).await?;
         metrics::gauge!("seawall_node_clock_offset_seconds").set(clock_offset as f64 / 1e6);
         let (name, run) = (self.node.name.clone(), self.node.run.clone());
-        let (key, store_id) = (next_key.clone(), self.store_id.clone());
+        let (key, store_id) = (next_key.clone(), told.registry.store_id());
         let told_of = self.db.write(move |tx| {
             let (name, run, next_key) = (name.clone(), run.clone(), key.clone());
             let store_id = store_id.clone();
@@ -259,8 +256,7 @@ impl Presence {
     }
 
     async fn enter_again(&self, seen: Option<Node>, told: &Told) -> Result<()> {
-        let own = (&self.node, self.store_id.as_str());
-        if let Entered::Refused(why) = enter(&self.db, own, seen, false).await? {
+        if let Entered::Refused(why) = enter(&told.registry, &self.node, seen, false).await? {
             told.verdict.end(why);
         }
         Ok(())
@@ -312,24 +308,24 @@ struct Watched {
 
 /// Tries to take the name once. `last` are the runs that this data directory had before: its lock is ours, so they are dead.
 async fn take(
-    db: &Db,
-    (node, store_id): (&Node, &str),
+    registry: &Registry,
+    node: &Node,
     last: &str,
     watched: &mut Option<Watched>,
 ) -> Result<Entered> {
-    let own = (node, store_id);
+    let db = registry.db();
     let (found, now) = {
         let mut reader = db.reader().await?;
         let now = reader.now(db.clock()).await?;
         (nodes::find(&mut reader, &node.name).await?, now)
     };
     let Some(other) = found else {
-        return enter(db, own, None, true).await;
+        return enter(registry, node, None, true).await;
     };
     // A copy of the directory on another machine knows the run too.
     let is_ours = other.host == node.host && last.lines().any(|run| run == other.run);
     if db.is_exclusive() || is_ours {
-        return enter(db, own, Some(other), true).await;
+        return enter(registry, node, Some(other), true).await;
     }
     let Some(first) = watched else {
         tracing::info!(
@@ -355,7 +351,7 @@ async fn take(
     if first.since.elapsed() < WATCHED || now.since(other.seen_at) < SILENT {
         return Ok(Entered::No);
     }
-    enter(db, own, Some(other), false).await
+    enter(registry, node, Some(other), false).await
 }
 
 /// What came of an attempt to be one of the nodes.
@@ -368,13 +364,13 @@ enum Entered {
 }
 
 async fn enter(
-    db: &Db,
-    (node, store_id): (&Node, &str),
+    registry: &Registry,
+    node: &Node,
     seen: Option<Node>,
     dead: bool,
 ) -> Result<Entered> {
-    let (node, store_id) = (node.clone(), store_id.to_owned());
-    let entered = db.write(move |tx| {
+    let (node, store_id) = (node.clone(), registry.store_id());
+    let entered = registry.db().write(move |tx| {
         let (mut node, seen, store_id) = (node.clone(), seen.clone(), store_id.clone());
         Box::pin(async move {
             // Who gives the database another store changes this, and asks afterwards which nodes there are.

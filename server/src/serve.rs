@@ -85,10 +85,9 @@ pub async fn run(config: Config, outbound: Outbound, telemetry: Arc<Telemetry>) 
         addresses,
         workers: config.jobs.workers,
         settings: config.shared(),
-        store_id: opened.store_id.clone(),
     };
     let background = opened.registry.in_background();
-    let entering = Presence::enter(background.db(), &opened.data.path, own);
+    let entering = Presence::enter(&background, &opened.data.path, own);
     let Some(presence) = stop.shutdown.run_until_cancelled(entering).await else {
         tracing::info!("asked to stop before this node had its name");
         return Ok(());
@@ -148,12 +147,12 @@ impl Background {
     ) -> Result<Self> {
         let (tasks, end) = (TaskTracker::new(), CancellationToken::new());
         tasks.spawn(opened.registry.cache().clone().keep(end.clone()));
-        app.health.look(&opened.registry, &opened.store_id).await;
-        tasks.spawn(app.health.clone().watch(
-            opened.registry.clone(),
-            opened.store_id.clone(),
-            end.clone(),
-        ));
+        app.health.look(&opened.registry).await;
+        tasks.spawn(
+            app.health
+                .clone()
+                .watch(opened.registry.clone(), end.clone()),
+        );
         let post = jobs::Post {
             auth: opened.auth.clone(),
             trust: app.outbound.trust().clone(),

@@ -10,7 +10,7 @@ use super::{
     schema::{Table, quote},
     session::{Access, Session},
 };
-use crate::{Conn, Db, dialect::locking, facts};
+use crate::{Conn, Db, dialect::locking, facts, store_id};
 
 /// Tables with more rows are not counted while writers wait.
 const COUNTED: i64 = 2_000_000;
@@ -120,11 +120,7 @@ pub async fn seal_alone(db: &Db, place: &str) -> Result<()> {
     own.begin().await?;
     let conn = &mut own.conn;
     facts::delete(conn, MOVING).await?;
-    conn.execute(
-        "INSERT INTO facts (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        &[MOVED_TO.into(), place.into()],
-    )
-    .await?;
+    facts::set(conn, MOVED_TO, place).await?;
     own.end().await
 }
 
@@ -170,7 +166,7 @@ pub async fn has_changed_store(db: &Db, id: &str) -> Result<bool> {
     Ok(moved.as_deref() == Some(id))
 }
 
-/// Contents lie where their generation says, and uploads in progress begin anew.
+/// The store has the move's own identity. Contents lie where their generation says, and uploads in progress begin anew.
 async fn apply(conn: &mut Conn, change: &Change) -> Result<()> {
     let Change::Store(id) = change else {
         return Ok(());
@@ -189,12 +185,8 @@ async fn apply(conn: &mut Conn, change: &Change) -> Result<()> {
         &[],
     )
     .await?;
-    conn.execute(
-        "INSERT INTO facts (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        &[STORE_MOVED.into(), id.into()],
-    )
-    .await
-    .map(|_| ())
+    store_id::replace(conn, id).await?;
+    facts::set(conn, STORE_MOVED, id).await
 }
 
 /// Places in logs: before the first row that their reader has not seen. Where transactions had other numbers, a few rows may come twice.

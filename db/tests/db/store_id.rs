@@ -22,7 +22,7 @@ async fn take(db: &Db, run: &str) -> (String, Vec<String>) {
 }
 
 async fn known(db: &Db) -> (Option<String>, Vec<String>) {
-    let Known { id, tried } = store_id::known(db).await.unwrap();
+    let Known { id, tried, .. } = store_id::known(db).await.unwrap();
     (id, tried)
 }
 

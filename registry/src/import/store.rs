@@ -185,6 +185,7 @@ impl Registry {
         let (repository, id) = begun.await?;
         if let Some(id) = id {
             self.store().adopt(&id).await.map_err(store_error)?;
+            self.set_store_id(&id);
         }
         self.check_store().await?;
         Ok(repository)

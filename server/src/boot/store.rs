@@ -10,7 +10,7 @@ use db::{
 };
 use model::id::new_uid;
 use outbound::Outbound;
-use registry::moving::{of_coming, of_moved, refuse_left};
+use registry::moving::{of_coming, refuse_left};
 use tokio::time::sleep;
 
 use super::who_runs;
@@ -68,13 +68,13 @@ pub(super) async fn settle_identity(
         match (known.id, found) {
             (Some(expected), Some(found)) if expected == found => return Ok(expected),
             // A move ended between its last two steps; that the database names this store was looked at before.
-            (Some(expected), Some(found)) if found == of_coming(&expected) && start.is_moved => {
+            (Some(expected), Some(found))
+                if start.is_moved
+                    && known.left.as_deref().map(of_coming).as_ref() == Some(&found) =>
+            {
                 store.change_identity(&found, &expected).await?;
                 return Ok(expected);
             }
-            (Some(expected), Some(found)) if found == of_moved(&expected) => bail!(
-                "the contents of this store were moved elsewhere: storage.url should say where to (DATA/moved.toml has it)"
-            ),
             // With content in the database it would be a store gone missing, or one that was left.
             (_, found)
                 if may_be_marked(store, &known.tried, found.as_deref()).await?

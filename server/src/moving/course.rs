@@ -11,6 +11,7 @@ use blob::Store;
 use db::{
     Db, facts,
     moving::{self, Change, Moving, Progress},
+    store_id,
 };
 use model::{Error, id::BlobId};
 use registry::moving::{Carrier, of_coming, of_moved};
@@ -172,6 +173,14 @@ fn with_database(config: &Config, database: &Database) -> Config {
     }
 }
 
+/// The store that contents came from says so to who opens it.
+async fn mark_left(db: &Db, store: &Store) -> Result<()> {
+    if let Some(left) = store_id::known(db).await?.left {
+        store.change_identity(&left, &of_moved(&left)).await?;
+    }
+    Ok(())
+}
+
 impl<'a> Course<'a> {
     async fn begin(mover: &'a Mover, plan: Plan, cancel: &'a CancellationToken) -> Result<Self> {
         let db = mover.registry.db().in_background();
@@ -179,7 +188,7 @@ impl<'a> Course<'a> {
         let carrier = match &plan.storage {
             Some(storage) => Some(Carrier::new(
                 &mover.registry.in_background(),
-                open_store(mover, storage).await?,
+                open_store(mover, storage, &plan.begun).await?,
             )),
             None => None,
         };
@@ -471,12 +480,13 @@ impl<'a> Course<'a> {
     }
 
     async fn switch(&mut self, held: &Arc<moving::Held>) -> Result<()> {
-        let store = self.mover.registry.store();
+        let registry = &self.mover.registry;
+        let (store, own, new) = (registry.store(), registry.store_id(), &self.plan.begun.id);
         if let Some(carrier) = &self.carrier {
-            let coming = of_coming(&self.mover.store_id);
             let to = carrier.to();
-            to.change_identity(&coming, &self.mover.store_id).await?;
+            to.change_identity(&of_coming(&own), new).await?;
             store.become_other(to);
+            registry.set_store_id(new);
         }
         if let Some(tables) = self.tables.take() {
             // An old database that could not be marked is not used all the same: the record counts.
@@ -505,9 +515,9 @@ impl<'a> Course<'a> {
         };
         if let Err(error) = changed {
             store.become_other(&self.before);
+            registry.set_store_id(&own);
             if let Some(carrier) = &self.carrier {
-                let (own, coming) = (&self.mover.store_id, of_coming(&self.mover.store_id));
-                carrier.to().change_identity(own, &coming).await?;
+                carrier.to().change_identity(new, &of_coming(&own)).await?;
             }
             return Err(error.into());
         }
@@ -535,8 +545,7 @@ impl<'a> Course<'a> {
             let carried = carrier.carried();
             (report.contents, report.bytes) = (carried.contents, carried.bytes);
             (report.lost, report.examples) = (carried.lost, carried.examples);
-            let (own, gone) = (mover.store_id.as_str(), of_moved(&mover.store_id));
-            if let Err(error) = self.before.change_identity(own, &gone).await {
+            if let Err(error) = mark_left(&self.db, &self.before).await {
                 tracing::warn!(%error, "the store that contents were moved from could not be marked as such");
             }
             let (store, end) = (mover.registry.store().clone(), mover.end.clone());

@@ -12,6 +12,7 @@ use blob::Store;
 use db::{
     Db, facts, migrate,
     moving::{self, Target},
+    store_id,
 };
 use model::Error;
 use outbound::Outbound;
@@ -60,7 +61,6 @@ pub struct Report {
 /// Moves this process's registry.
 pub struct Mover {
     registry: Registry,
-    store_id: String,
     outbound: Outbound,
     /// Whether requests and jobs go on beside it.
     serves: bool,
@@ -83,7 +83,6 @@ impl Mover {
         };
         Self {
             registry: opened.registry.clone(),
-            store_id: opened.store_id.clone(),
             outbound,
             serves,
             config: Mutex::new(opened.config.clone()),
@@ -162,15 +161,11 @@ impl Mover {
         {
             return Ok(());
         }
-        let own = &self.store_id;
+        let known = store_id::known(self.registry.db()).await?;
         let store = Store::open(left.store(self.outbound.clone())).await?;
-        if store.identity().await?.as_ref() == Some(own) {
-            store.change_identity(own, &of_moved(own)).await?;
-            // The same place in other words, after all.
-            if self.registry.store().identity().await?.as_ref() != Some(own) {
-                store.change_identity(&of_moved(own), own).await?;
-                return Ok(());
-            }
+        let found = store.identity().await?;
+        if let Some(was) = known.left.filter(|was| found.as_ref() == Some(was)) {
+            store.change_identity(&was, &of_moved(&was)).await?;
             tracing::info!(
                 store = left.shown(),
                 "marked as one whose contents have gone elsewhere"

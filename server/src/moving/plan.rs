@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use blob::Store;
 use db::{
-    Db, facts,
+    Db,
     moving::{self, Begun},
     nodes,
 };
@@ -86,39 +86,25 @@ pub(super) async fn expect_alone(db: &Db, serves: bool) -> Result<()> {
     }
 }
 
-pub(super) async fn open_store(mover: &Mover, storage: &Storage) -> Result<Store> {
+/// The store that a move goes to, with the mark of one that contents come into.
+pub(super) async fn open_store(mover: &Mover, storage: &Storage, begun: &Begun) -> Result<Store> {
     let store = Store::open(storage.store(mover.outbound.clone()))
         .await
         .context("the store to move to cannot be used")?;
-    let coming = of_coming(&mover.store_id);
+    let own = mover.registry.store_id();
+    let coming = of_coming(&own);
     match store.identity().await? {
         None if store.is_empty().await? => store.adopt(&coming).await?,
         None => bail!(
             "the store to move to is not empty, and was not made by seawall: name an empty one"
         ),
         Some(found) if found == coming => {}
-        Some(found) if found == mover.store_id => {
-            if !was_tried(mover, storage).await? {
-                bail!("the store to move to is the one in use");
-            }
-            store.change_identity(&found, &coming).await?;
-        }
+        Some(found) if found == own => bail!("the store to move to is the one in use"),
+        // This move was interrupted at its end, and the database does not say that the contents are there.
+        Some(found) if found == begun.id => store.change_identity(&found, &coming).await?,
         Some(found) => {
             bail!("the store to move to is in use (it is `{found}`): name an empty one")
         }
     }
     Ok(store)
-}
-
-/// Whether a move to this very place ended in its last moment, and the database says that the contents are not there.
-async fn was_tried(mover: &Mover, storage: &Storage) -> Result<bool> {
-    let data = mover.config().server.data;
-    let Some(record) = Record::find(&data)? else {
-        return Ok(false);
-    };
-    let db = mover.registry.db();
-    let moved = facts::find(&mut *db.reader().await?, moving::STORE_MOVED).await?;
-    let place = record.place(&data)?.storage;
-    Ok(record.contents_moved_by != moved
-        && place.is_some_and(|place| place.shown() == storage.shown()))
 }

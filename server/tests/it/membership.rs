@@ -41,7 +41,7 @@ async fn ready(client: &Client, status: u16) -> Value {
 }
 
 /// What a process says that does not start.
-fn refused(seawall: &Seawall) -> String {
+pub fn refused(seawall: &Seawall) -> String {
     let mut command = seawall.command();
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the binary starts");

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{MIB, bucket, fsck, move_beside, move_to, moved, pairs, refused, written};
 use crate::{
     harness::{Image, Seawall, digest, image::content, until},
+    membership::refused as not_started,
     nodes::run,
 };
 
@@ -89,7 +90,9 @@ fn what_a_kill_in_the_last_moment_has_left_is_mended() {
             written(&seawall, &format!("{name}.toml"), None, &[("url", &url)])
         };
         let (second, third) = (store("second"), store("third"));
-        let mark = |name: &str| seawall.data().join(name).join("store-id");
+        let data = seawall.data().to_owned();
+        let mark = |name: &str| data.join(name).join("store-id");
+        let first = fs::read_to_string(mark("storage")).expect("an identity");
         moved(&move_to(&seawall, &second));
         let own = fs::read_to_string(mark("second")).expect("an identity");
 
@@ -103,8 +106,16 @@ fn what_a_kill_in_the_last_moment_has_left_is_mended() {
         fs::write(&record, torn.to_string()).expect("written");
         let blobs = seawall.data().join("third/docker/registry/v2/blobs");
         fs::create_dir_all(blobs).expect("made");
-        fs::copy(mark("second"), mark("third")).expect("copied");
-        let (mark_second, data) = (mark("second"), seawall.data().to_owned());
+        fs::write(mark("third"), "killed\n").expect("written");
+        let place = format!("file://{}", seawall.data().join("third").display());
+        let begun = json!({ "id": "killed", "database": null, "storage": place });
+        opened(&seawall, "seawall.sqlite")
+            .execute(
+                "INSERT INTO facts (name, value) VALUES ('moving', ?1)",
+                [begun.to_string()],
+            )
+            .expect("noted");
+        let mark_second = mark("second");
         seawall.launch();
         seawall.admin().pull("library/app", "v1", &image).await;
         let later = Image::new("later");
@@ -114,8 +125,20 @@ fn what_a_kill_in_the_last_moment_has_left_is_mended() {
         let moved_on = fs::read_to_string(&mark_second).expect("an identity");
         assert!(moved_on.contains(".moved"), "{moved_on}");
 
-        // Killed before the store that contents came from was marked.
+        // Killed before the store that contents came from was marked: it is not the database's any more all the same.
         fs::write(&mark_second, &own).expect("written");
+        let now = fs::read_to_string(mark("third")).expect("an identity");
+        assert_eq!(now, "killed\n");
+        assert_ne!(now, own);
+        // Nor the first one, by a configuration that says nothing of the moves.
+        let aside = record.with_extension("aside");
+        fs::rename(&record, &aside).expect("renamed");
+        let moved_long_ago = fs::read_to_string(mark("storage")).expect("an identity");
+        fs::write(mark("storage"), &first).expect("written");
+        let told = not_started(&seawall);
+        assert!(told.contains("the database belongs to"), "{told}");
+        fs::write(mark("storage"), moved_long_ago).expect("written");
+        fs::rename(&aside, &record).expect("renamed");
         seawall.launch();
         until("it is marked", async || {
             fs::read_to_string(&mark_second).expect("an identity") == moved_on

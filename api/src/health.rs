@@ -226,9 +226,15 @@ async fn store_fault(registry: &Registry) -> Option<(Fault, Whose)> {
         Some(_) => Whose::All,
         None => Whose::Nodes,
     };
-    let id = registry.store_id();
     let probe = async {
-        match store.probe(&id).await {
+        let id = registry.store_id();
+        let mut answer = store.probe(&id).await;
+        let now = registry.store_id();
+        if now != id {
+            // A move has ended meanwhile.
+            answer = store.probe(&now).await;
+        }
+        match answer {
             // Full is no reason to send clients elsewhere: pulls and deletes go on.
             Err(blob::Error::Full) => Ok(()),
             Err(

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use api::health::Health;
 use auth::{Auth, Followed};
 use db::{
-    Conn, Db, Tx, facts, moving,
+    Db, Tx, facts, moving,
     nodes::{self, Node, SILENT, Sign},
 };
 use model::{id::new_uid, time::Timestamp};
@@ -222,10 +222,10 @@ impl Presence {
         let clock_offset = clock_offset(&self.db).await?;
         metrics::gauge!("seawall_node_clock_offset_seconds").set(clock_offset as f64 / 1e6);
         let (name, run) = (self.node.name.clone(), self.node.run.clone());
-        let (key, store_id) = (next_key.clone(), told.registry.store_id());
+        let (key, registry) = (next_key.clone(), told.registry.clone());
         let told_of = self.db.write(move |tx| {
             let (name, run, next_key) = (name.clone(), run.clone(), key.clone());
-            let store_id = store_id.clone();
+            let registry = registry.clone();
             Box::pin(async move {
                 let now = tx.now().await?;
                 let sign = Sign {
@@ -236,7 +236,7 @@ impl Presence {
                     next_key: &next_key,
                 };
                 let is_drained = nodes::see(tx, &sign, now).await?;
-                Ok((is_drained, why_not(tx, &store_id).await?))
+                Ok((is_drained, why_not(tx, &registry).await?))
             })
         });
         let (is_drained, why_not) = told_of.await?;
@@ -369,13 +369,13 @@ async fn enter(
     seen: Option<Node>,
     dead: bool,
 ) -> Result<Entered> {
-    let (node, store_id) = (node.clone(), registry.store_id());
+    let (node, own) = (node.clone(), registry.clone());
     let entered = registry.db().write(move |tx| {
-        let (mut node, seen, store_id) = (node.clone(), seen.clone(), store_id.clone());
+        let (mut node, seen, own) = (node.clone(), seen.clone(), own.clone());
         Box::pin(async move {
             // Who gives the database another store changes this, and asks afterwards which nodes there are.
             facts::hold(tx, facts::STORE_ID).await?;
-            if let Some(why) = why_not(tx, &store_id).await? {
+            if let Some(why) = why_not(tx, &own).await? {
                 return Ok(Entered::Refused(why));
             }
             node.seen_at = tx.now().await?;
@@ -405,13 +405,13 @@ async fn who_moves(tx: &mut Tx, newcomer: &Node) -> model::Result<Option<Node>> 
     Ok(others.next())
 }
 
-/// Why a process that has this store open may not serve from this database, if so.
-async fn why_not(conn: &mut Conn, store_id: &str) -> model::Result<Option<String>> {
-    if let Some(place) = moving::moved_to(conn).await? {
+/// Why the registry may not serve from this database, if so. In a writing transaction, in whose time no move ends.
+async fn why_not(tx: &mut Tx, registry: &Registry) -> model::Result<Option<String>> {
+    if let Some(place) = moving::moved_to(tx).await? {
         return Ok(Some(format!("the registry has moved to `{place}`")));
     }
-    let known = facts::find(conn, facts::STORE_ID).await?;
-    Ok((known.as_deref() != Some(store_id)).then(|| {
+    let known = facts::find(tx, facts::STORE_ID).await?;
+    Ok((known != Some(registry.store_id())).then(|| {
         "another store was given to this database meanwhile: see whether storage.url names it, and start again".to_owned()
     }))
 }

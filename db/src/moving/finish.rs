@@ -10,7 +10,7 @@ use super::{
     schema::{Table, quote},
     session::{Access, Session},
 };
-use crate::{Conn, Db, dialect::locking, facts, store_id};
+use crate::{Conn, Db, dialect::locking, facts, nodes, store_id};
 
 /// Tables with more rows are not counted while writers wait.
 const COUNTED: i64 = 2_000_000;
@@ -38,6 +38,9 @@ impl Moving {
         let round = self.catch_up_last().await?;
         let mut rows = BTreeMap::new();
         self.from.begin_snapshot().await?;
+        self.to.begin().await?;
+        bring_facts(&mut self.from.conn, &mut self.to.conn).await?;
+        self.to.end().await?;
         for table in &self.tables {
             let ours = table.count(&mut self.from.conn).await?;
             if ours > COUNTED {
@@ -141,13 +144,24 @@ pub async fn abort(db: &Db) -> Result<Option<Begun>> {
 }
 
 /// The database stays, its contents have gone to another store. Hold the writers, and let [`super::unwatch`] follow when they go on.
-pub async fn change_store(db: &Db, id: &str, _held: &Held) -> Result<()> {
-    let mut own = Session::open(db, Access::Seal).await?;
-    own.begin().await?;
-    let conn = &mut own.conn;
+/// Refused where a node has begun meanwhile that is not `own`, the one that serves here: it would go on with the store before.
+pub async fn change_store(db: &Db, id: &str, own: Option<&str>, _held: &Held) -> Result<()> {
+    let mut session = Session::open(db, Access::Seal).await?;
+    session.begin().await?;
+    let conn = &mut session.conn;
     apply(conn, &Change::Store(id.to_owned())).await?;
+    if conn.locks_rows() {
+        let since = conn.now(db.clock()).await?.minus(nodes::SILENT);
+        let alive = nodes::seen_since(conn, since).await?;
+        if let Some(node) = alive.iter().find(|node| own != Some(&*node.name)) {
+            return Err(Error::Precondition(format!(
+                "the node `{}` on {} has begun meanwhile: stop all nodes but one for the time of the move",
+                node.name, node.host
+            )));
+        }
+    }
     facts::delete(conn, MOVING).await?;
-    own.end().await
+    session.end().await
 }
 
 /// Whether that has come to its end, of a COMMIT that was not answered: one that is under way is waited for.
@@ -171,6 +185,8 @@ async fn apply(conn: &mut Conn, change: &Change) -> Result<()> {
     let Change::Store(id) = change else {
         return Ok(());
     };
+    // First: a node that begins looks at it, and waits for the end of this.
+    store_id::replace(conn, id).await?;
     // What goes of bytes that were no good lies in the old store alone, and would go by the name of good ones in the new.
     conn.execute("DELETE FROM blobs WHERE state = 2 AND generation < 0", &[])
         .await?;
@@ -185,8 +201,24 @@ async fn apply(conn: &mut Conn, change: &Change) -> Result<()> {
         &[],
     )
     .await?;
-    store_id::replace(conn, id).await?;
     facts::set(conn, STORE_MOVED, id).await
+}
+
+/// All facts as the source has them: a last round that was in vain has left others.
+async fn bring_facts(from: &mut Conn, to: &mut Conn) -> Result<()> {
+    let all = from
+        .rows(
+            "SELECT name, value FROM facts WHERE name <> $1 ORDER BY name",
+            &[MOVING.into()],
+            |row| Ok((row.text(0)?, row.text(1)?)),
+        )
+        .await?;
+    to.execute("DELETE FROM facts WHERE name <> $1", &[MOVING.into()])
+        .await?;
+    for (name, value) in all {
+        facts::set(to, &name, &value).await?;
+    }
+    Ok(())
 }
 
 /// Places in logs: before the first row that their reader has not seen. Where transactions had other numbers, a few rows may come twice.

@@ -275,11 +275,12 @@ impl Table {
 
     pub async fn count(&self, conn: &mut Conn) -> Result<i64> {
         let name = quote(&self.name);
-        // What only the source has of its own move.
-        let but = if self.name == "facts" {
-            format!(" WHERE name <> '{MOVING}'")
-        } else {
-            String::new()
+        let but = match self.name.as_str() {
+            // What only the source has of its own move.
+            "facts" => format!(" WHERE name <> '{MOVING}'"),
+            // What a last round that was in vain has taken away already.
+            "blobs" => " WHERE NOT (state = 2 AND generation < 0)".to_owned(),
+            _ => String::new(),
         };
         let sql = format!("SELECT COUNT(*) FROM {name}{but}");
         let counted = conn.plain_rows(&sql, &[], |row| row.int(0)).await?;

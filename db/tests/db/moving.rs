@@ -1,5 +1,7 @@
 //! Databases that go elsewhere while they are used, from each engine to each.
 
+mod watched;
+
 use std::{
     collections::BTreeMap,
     pin::pin,
@@ -13,7 +15,7 @@ use std::{
 use db::{
     Db, facts,
     moving::{self, Begun, Change, Moving, Target},
-    projects, uploads, users,
+    projects, store_id, uploads, users,
 };
 use model::{Error, id::BlobId};
 use testkit::TestDatabase;
@@ -399,6 +401,41 @@ fn a_last_round_that_was_in_vain_is_repeated() {
     });
 }
 
+/// What only the end changes is as it was before it is compared.
+#[test]
+fn a_last_round_that_changed_the_store_in_vain_is_repeated() {
+    on_each_pair(async |source, target| {
+        let db = &source.node("two").await;
+        let app = given::repository(db, "library/app").await;
+        let gone = given::held(db, app, 1).await;
+        transact!(db, [gone], |tx| {
+            facts::set(tx, facts::STORE_ID, "here").await?;
+            facts::set(tx, facts::TIMELINE, "1").await?;
+            let sql = "UPDATE blobs SET state = 2, generation = -1 WHERE id = $1";
+            tx.execute(sql, &[gone.into()]).await
+        })
+        .unwrap();
+        let beside = db.open_beside(&target.config).await.unwrap();
+        let mut moving = Moving::begin(db, &beside, &begun("one")).await.unwrap();
+        moving
+            .copy(&CancellationToken::new(), |_| {})
+            .await
+            .unwrap();
+        let there = Change::Store("one".to_owned());
+        for name in ["first", "second", "third"] {
+            given::user(db, name).await;
+            let held = db.hold_writes().await.unwrap();
+            moving.finish(&held, &there).await.unwrap();
+            moving.reopen().await.unwrap();
+        }
+        let known = store_id::known(&beside).await.unwrap();
+        assert_eq!(known.id.as_deref(), Some("one"));
+        assert_eq!(known.left.as_deref(), Some("here"));
+        beside.close().await;
+        db.close().await;
+    });
+}
+
 #[test]
 fn contents_are_told_of_where_only_the_store_moves() {
     testkit::on_both(async |test| {
@@ -427,7 +464,9 @@ fn contents_are_told_of_where_only_the_store_moves() {
         let all = moving::contents(reader, BlobId(0), 10).await.unwrap();
         assert_eq!(all.len(), 2);
         let held = db.hold_writes().await.unwrap();
-        moving::change_store(db, "store", &held).await.unwrap();
+        moving::change_store(db, "store", None, &held)
+            .await
+            .unwrap();
         drop(held);
         let all = moving::contents_of(reader, &[first]).await.unwrap();
         assert_eq!(all[0].location, "data");
@@ -468,88 +507,6 @@ fn whether_contents_have_moved_is_not_said_before_a_commit_under_way_has_ended()
         committed.unwrap();
         assert!(has_moved);
         assert!(!moving::has_changed_store(db, "another").await.unwrap());
-    });
-}
-
-/// The move is over, and what it has made is still there.
-async fn forget(db: &Db) {
-    transact!(db, |tx| facts::delete(tx, moving::MOVING).await).unwrap();
-}
-
-async fn is_watched(db: &Db) -> bool {
-    let reader = &mut *db.reader().await.unwrap();
-    let sql = if reader.locks_rows() {
-        "SELECT 1 FROM pg_trigger WHERE tgname = 'moved_blobs_insert'"
-    } else {
-        "SELECT 1 FROM sqlite_master WHERE name = 'moved_blobs_insert'"
-    };
-    reader.exists(sql, &[]).await.unwrap()
-}
-
-/// A move begins while what the one before has left is taken away: whichever comes first, what changes is written down.
-#[test]
-fn what_is_taken_away_of_one_move_is_not_the_next_ones() {
-    testkit::on_both(async |test| {
-        let db = &test.db;
-        let app = given::repository(db, "library/app").await;
-        for n in 0..5 {
-            moving::watch_contents(db, &begun("before")).await.unwrap();
-            forget(db).await;
-            let next = begun("next");
-            let (taken, begun) =
-                tokio::join!(moving::unwatch(db), moving::watch_contents(db, &next));
-            taken.unwrap();
-            begun.unwrap();
-            let id = given::held(db, app, n).await;
-            assert_eq!(moving::changed_contents(db).await.unwrap(), [id]);
-            moving::abort(db).await.unwrap();
-        }
-    });
-}
-
-/// The next one is given up too before the first has been cleared away: its triggers still find what they write to.
-#[test]
-fn what_a_move_left_that_came_and_went_meanwhile_fails_no_write() {
-    testkit::on_both(async |test| {
-        let db = &test.db;
-        let app = given::repository(db, "library/app").await;
-        for n in 0..5 {
-            moving::watch_contents(db, &begun("before")).await.unwrap();
-            forget(db).await;
-            let came_and_went = async {
-                while is_watched(db).await {
-                    tokio::task::yield_now().await;
-                }
-                moving::watch_contents(db, &begun("next")).await.unwrap();
-                forget(db).await;
-            };
-            let (taken, ()) = tokio::join!(moving::unwatch(db), came_and_went);
-            taken.unwrap();
-            given::held(db, app, n).await;
-            moving::unwatch(db).await.unwrap();
-            let reader = &mut *db.reader().await.unwrap();
-            let left = reader.exists("SELECT 1 FROM moved_rows", &[]).await;
-            assert!(left.is_err(), "{left:?}");
-        }
-    });
-}
-
-/// Given up while it still begins, on another node: it leaves no trigger that would fail whoever writes.
-#[test]
-fn a_move_that_is_given_up_while_it_begins_is_in_nobodys_way() {
-    testkit::on_both(async |test| {
-        let db = &test.db;
-        let app = given::repository(db, "library/app").await;
-        for n in 0..5 {
-            let wanted = begun("store");
-            let (begun, given_up) =
-                tokio::join!(moving::watch_contents(db, &wanted), moving::abort(db));
-            given_up.unwrap();
-            if begun.is_ok() {
-                moving::abort(db).await.unwrap();
-            }
-            given::held(db, app, n).await;
-        }
     });
 }
 

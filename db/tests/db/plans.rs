@@ -18,6 +18,7 @@ const WHOLE: &[(&str, &str)] = &[
         "at the end of a move, for each reader of the log",
     ),
     ("FROM cursors ORDER BY name", "a handful of rows"),
+    ("FROM facts WHERE name <> $1", "a handful of rows"),
     (
         "AND +state <> 2 AND +state <> 3",
         "a move reads all contents, in order of their numbers",

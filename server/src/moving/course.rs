@@ -505,7 +505,10 @@ impl<'a> Course<'a> {
         }
         let (db, held) = (self.db.clone(), held.clone());
         let id = self.plan.begun.id.clone();
-        let changed = apart(move |handle| handle.block_on(moving::change_store(&db, &id, &held)));
+        let node = self.mover.serves.then(|| self.db.node().to_owned());
+        let changed = apart(move |handle| {
+            handle.block_on(moving::change_store(&db, &id, node.as_deref(), &held))
+        });
         let changed = match changed.await {
             // A COMMIT without an answer may have happened or not.
             Err(error) if !has_store_moved(self.mover, &self.db, &self.plan.begun.id).await? => {

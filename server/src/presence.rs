@@ -381,7 +381,7 @@ async fn enter(
             node.seen_at = tx.now().await?;
             if let Some(mover) = who_moves(tx, &node).await? {
                 return Ok(Entered::Refused(format!(
-                    "the node `{}` on {} moves this registry elsewhere: start this one when that has ended (`seawall move --status` there)",
+                    "a move of this registry has begun, and the node `{}` on {} runs: start this one when the move has ended, or was given up (`seawall move --status` and `--abort` there); a node that was killed is forgotten in 15 s",
                     mover.name, mover.host
                 )));
             }
@@ -395,9 +395,9 @@ async fn enter(
     Ok(entered.await?)
 }
 
-/// The node that is alone for the time of a move; none when it is not there any more.
+/// The node that is to be alone for the time of a move that has begun; none when it is not there any more.
 async fn who_moves(tx: &mut Tx, newcomer: &Node) -> model::Result<Option<Node>> {
-    if moving::begun(tx).await?.is_none() {
+    if !tx.locks_rows() || moving::begun(tx).await?.is_none() {
         return Ok(None);
     }
     let alive = nodes::seen_since(tx, newcomer.seen_at.minus(SILENT)).await?;
@@ -412,7 +412,7 @@ async fn why_not(tx: &mut Tx, registry: &Registry) -> model::Result<Option<Strin
     }
     let known = facts::find(tx, facts::STORE_ID).await?;
     Ok((known != Some(registry.store_id())).then(|| {
-        "another store was given to this database meanwhile: see whether storage.url names it, and start again".to_owned()
+        "the database names another store now than the one that this process has open: see whether storage.url names it, and start again".to_owned()
     }))
 }
 

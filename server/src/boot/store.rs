@@ -10,7 +10,7 @@ use db::{
 };
 use model::id::new_uid;
 use outbound::Outbound;
-use registry::moving::{of_coming, refuse_left};
+use registry::moving::{of_coming, of_moved, refuse_left};
 use tokio::time::sleep;
 
 use super::who_runs;
@@ -92,6 +92,14 @@ pub(super) async fn settle_identity(
                 sleep(LOOK_AGAIN).await;
             }
             (expected, Some(found)) => {
+                if known.left.as_ref() == Some(&found) {
+                    refuse_left(&of_moved(&found))?;
+                }
+                if expected.as_deref().map(of_moved).as_ref() == Some(&found) {
+                    bail!(
+                        "this store says that its contents were moved elsewhere, and the database knows nothing of that: it is from before the move (a backup, or a replica that lacks the last commits), see docs/move.md"
+                    );
+                }
                 refuse_left(&found)?;
                 return Err(why_anothers(db, expected.as_deref(), &found).await);
             }

@@ -410,7 +410,7 @@ fn nodes_notice_that_the_database_has_another_store() {
             one.sql("UPDATE facts SET value = 'anothers' WHERE name = 'store.id'");
             third.join().expect("it ends")
         });
-        assert!(told.contains("another store was given"), "{told}");
+        assert!(told.contains("the database names another store"), "{told}");
         // Those that serve end as soon as they look.
         two.signal("CONT");
         assert!(!two.wait().success());

@@ -274,6 +274,11 @@ impl Table {
     }
 
     pub async fn count(&self, conn: &mut Conn) -> Result<i64> {
+        self.count_up_to(i64::MAX, conn).await
+    }
+
+    /// The same where more than so many rows do not matter: those are not read.
+    pub async fn count_up_to(&self, most: i64, conn: &mut Conn) -> Result<i64> {
         let name = quote(&self.name);
         let but = match self.name.as_str() {
             // What only the source has of its own move.
@@ -282,7 +287,8 @@ impl Table {
             "blobs" => " WHERE NOT (state = 2 AND generation < 0)".to_owned(),
             _ => String::new(),
         };
-        let sql = format!("SELECT COUNT(*) FROM {name}{but}");
+        let sql =
+            format!("SELECT COUNT(*) FROM (SELECT 1 FROM {name}{but} LIMIT {most}) AS counted");
         let counted = conn.plain_rows(&sql, &[], |row| row.int(0)).await?;
         Ok(counted.first().copied().unwrap_or_default())
     }

@@ -1,14 +1,16 @@
-use std::{collections::BTreeSet, fs, time::Duration};
+use std::{collections::BTreeSet, fs, pin::pin, time::Duration};
 
 use db::{
     artifacts::{self, NewArtifact},
     blobs::{self, State},
     repositories::{self, Repository},
+    store_id,
     tags::{self, Cause},
     uploads,
 };
 use model::id::{ArtifactId, BlobId};
 use oci::digest::{Algorithm, Digest};
+use tokio::time::timeout;
 
 use super::{FsckReport, Kind};
 use crate::world::{World, digest_of, each};
@@ -494,4 +496,27 @@ async fn tag(world: &World<'_>, repository: Repository, artifact: ArtifactId, di
         })
     });
     made.await.unwrap();
+}
+
+/// The store is another one already, and the database says so a moment later.
+#[test]
+fn the_last_moment_of_a_move_is_no_fault() {
+    each(async |world| {
+        let (registry, db) = (&world.registry, &world.database.db);
+        let store = registry.store();
+        let own = store.identity().await.unwrap().unwrap();
+        let still = registry.hold_publishing().await.unwrap();
+        store.change_identity(&own, "next").await.unwrap();
+        registry.set_store_id("next");
+        let mut asked = pin!(registry.check_store());
+        let early = timeout(Duration::from_millis(50), &mut asked).await;
+        assert!(early.is_err(), "{early:?}");
+        let named = db.write(|tx| Box::pin(store_id::set(tx, "next")));
+        named.await.unwrap();
+        drop(still);
+        asked.await.unwrap();
+        // Not so where nothing moves.
+        store.change_identity("next", &own).await.unwrap();
+        assert!(registry.check_store().await.is_err());
+    });
 }

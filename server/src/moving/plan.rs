@@ -103,7 +103,9 @@ pub(super) async fn open_store(mover: &Mover, storage: &Storage, begun: &Begun) 
         // This move was interrupted at its end, and the database does not say that the contents are there.
         Some(found) if found == begun.id => store.change_identity(&found, &coming).await?,
         Some(found) => {
-            bail!("the store to move to is in use (it is `{found}`): name an empty one")
+            bail!(
+                "the store to move to has a mark already (`{found}`), of a registry or of another move: name an empty one"
+            )
         }
     }
     Ok(store)

@@ -5,6 +5,7 @@ mod balancer;
 mod buckets;
 mod database;
 mod docker_registry;
+mod node;
 mod postgres;
 mod process;
 mod redis;
@@ -19,6 +20,7 @@ pub use database::{
     TestDatabase, databases, empty_databases, on_both, on_both_empty, on_postgres, on_sqlite,
 };
 pub use docker_registry::{DockerRegistry, Keeps, docker_registries};
+pub use node::node;
 pub use postgres::{Database, Private, Server, postgres, private_postgres};
 pub use process::{Companion, free_port, lasting_port, program, scratch_directory, unprivileged};
 pub use redis::{Alike, MASTER, Redis, Watched, redis, redis_cluster, watched};

@@ -26,22 +26,7 @@ async fn settle(world: &World<'_>) {
         .write(move |tx, now| {
             let fingerprint = fingerprint.clone();
             Box::pin(async move {
-                let other = nodes::Node {
-                    name: "other".to_owned(),
-                    run: "run".to_owned(),
-                    host: "elsewhere".to_owned(),
-                    pid: 1,
-                    version: "1".to_owned(),
-                    addresses: Vec::new(),
-                    workers: 1,
-                    started_at: now,
-                    seen_at: now,
-                    clock_offset: 0,
-                    settings: std::collections::BTreeMap::new(),
-                    state: "ready".to_owned(),
-                    drained_at: None,
-                    next_key: String::new(),
-                };
+                let other = testkit::node("other", "run", now);
                 nodes::enter(tx, &other, None, true).await?;
                 facts::settle(tx, facts::KEY_FINGERPRINT, &fingerprint).await
             })

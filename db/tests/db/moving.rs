@@ -169,6 +169,14 @@ async fn write(db: &Db, who: u64, end: &AtomicBool, count: &AtomicU64) {
     }
 }
 
+/// A move that has begun and copied all there was.
+async fn copied(source: &Db, target: &Db, id: &str) -> Moving {
+    let mut moving = Moving::begin(source, target, &begun(id)).await.unwrap();
+    let cancel = CancellationToken::new();
+    moving.copy(&cancel, |_| {}).await.unwrap();
+    moving
+}
+
 async fn finish(source: &Db, mut moving: Moving) -> moving::Finished {
     while moving.catch_up().await.unwrap().rows > 500 {}
     moving.check().await.unwrap();
@@ -193,11 +201,7 @@ fn a_database_that_is_written_goes_elsewhere_and_nothing_is_lost() {
             while count.load(Ordering::Relaxed) < 5 {
                 tokio::task::yield_now().await;
             }
-            let mut moving = Moving::begin(db, &beside, &begun("one")).await.unwrap();
-            moving
-                .copy(&CancellationToken::new(), |_| {})
-                .await
-                .unwrap();
+            let moving = copied(db, &beside, "one").await;
             let seen = count.load(Ordering::Relaxed);
             while count.load(Ordering::Relaxed) < seen + 5 {
                 tokio::task::yield_now().await;
@@ -258,11 +262,7 @@ fn a_database_at_rest_is_the_same_elsewhere_and_so_are_its_numbers() {
             .0
             + 2;
         let beside = db.open_beside(&target.config).await.unwrap();
-        let mut moving = Moving::begin(db, &beside, &begun("one")).await.unwrap();
-        moving
-            .copy(&CancellationToken::new(), |_| {})
-            .await
-            .unwrap();
+        let moving = copied(db, &beside, "one").await;
         finish(db, moving).await;
         assert_same(&before, &dump(db).await);
         let made = given::user(db, "next").await;
@@ -350,11 +350,7 @@ fn a_move_that_was_given_up_leaves_nothing_and_another_may_begin() {
         let db = &source.node("two").await;
         given::user(db, "before").await;
         let beside = db.open_beside(&target.config).await.unwrap();
-        let mut moving = Moving::begin(db, &beside, &begun("one")).await.unwrap();
-        moving
-            .copy(&CancellationToken::new(), |_| {})
-            .await
-            .unwrap();
+        let moving = copied(db, &beside, "one").await;
         drop(moving);
         let other = Moving::begin(db, &beside, &begun("two")).await;
         assert_kind(other.map(drop), |error| {
@@ -366,11 +362,7 @@ fn a_move_that_was_given_up_leaves_nothing_and_another_may_begin() {
         let reader = &mut db.reader().await.unwrap();
         let left = reader.row(left, &[], |row| row.int(0)).await;
         assert_eq!(left.unwrap(), Some(0));
-        let mut moving = Moving::begin(db, &beside, &begun("three")).await.unwrap();
-        moving
-            .copy(&CancellationToken::new(), |_| {})
-            .await
-            .unwrap();
+        let moving = copied(db, &beside, "three").await;
         let before = dump(db).await;
         finish(db, moving).await;
         assert_same(&before, &dump(db).await);
@@ -384,11 +376,7 @@ fn a_last_round_that_was_in_vain_is_repeated() {
         let db = &source.node("two").await;
         given::user(db, "first").await;
         let beside = db.open_beside(&target.config).await.unwrap();
-        let mut moving = Moving::begin(db, &beside, &begun("one")).await.unwrap();
-        moving
-            .copy(&CancellationToken::new(), |_| {})
-            .await
-            .unwrap();
+        let mut moving = copied(db, &beside, "one").await;
         let held = db.hold_writes().await.unwrap();
         moving.finish(&held, &Change::Nothing).await.unwrap();
         moving.reopen().await.unwrap();
@@ -416,11 +404,7 @@ fn a_last_round_that_changed_the_store_in_vain_is_repeated() {
         })
         .unwrap();
         let beside = db.open_beside(&target.config).await.unwrap();
-        let mut moving = Moving::begin(db, &beside, &begun("one")).await.unwrap();
-        moving
-            .copy(&CancellationToken::new(), |_| {})
-            .await
-            .unwrap();
+        let mut moving = copied(db, &beside, "one").await;
         let there = Change::Store("one".to_owned());
         for name in ["first", "second", "third"] {
             given::user(db, name).await;

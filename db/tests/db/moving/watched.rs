@@ -5,8 +5,9 @@ use db::{Db, facts, moving};
 use super::begun;
 use crate::given;
 
-/// The move is over, and what it has made is still there.
-async fn forget(db: &Db) {
+/// A move that is over, and what it has made is still there.
+async fn leave(db: &Db, id: &str) {
+    moving::watch_contents(db, &begun(id)).await.unwrap();
     transact!(db, |tx| facts::delete(tx, moving::MOVING).await).unwrap();
 }
 
@@ -27,8 +28,7 @@ fn what_is_taken_away_of_one_move_is_not_the_next_ones() {
         let db = &test.db;
         let app = given::repository(db, "library/app").await;
         for n in 0..5 {
-            moving::watch_contents(db, &begun("before")).await.unwrap();
-            forget(db).await;
+            leave(db, "before").await;
             let next = begun("next");
             let (taken, begun) =
                 tokio::join!(moving::unwatch(db), moving::watch_contents(db, &next));
@@ -48,14 +48,12 @@ fn what_a_move_left_that_came_and_went_meanwhile_fails_no_write() {
         let db = &test.db;
         let app = given::repository(db, "library/app").await;
         for n in 0..5 {
-            moving::watch_contents(db, &begun("before")).await.unwrap();
-            forget(db).await;
+            leave(db, "before").await;
             let came_and_went = async {
                 while is_watched(db).await {
                     tokio::task::yield_now().await;
                 }
-                moving::watch_contents(db, &begun("next")).await.unwrap();
-                forget(db).await;
+                leave(db, "next").await;
             };
             let (taken, ()) = tokio::join!(moving::unwatch(db), came_and_went);
             taken.unwrap();

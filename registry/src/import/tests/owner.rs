@@ -1,8 +1,8 @@
 //! Whose a tree is and becomes.
 
-use std::{collections::BTreeMap, fs};
+use std::fs;
 
-use db::nodes::{self, Node};
+use db::nodes;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -22,23 +22,7 @@ fn a_registry_that_is_served_gets_no_other_store() {
         let tree = Tree::new(world).await;
         tree.content(b"theirs");
         let db = &world.database.db;
-        let now = db.now().await.unwrap();
-        let node = Node {
-            name: "serving".to_owned(),
-            run: "first".to_owned(),
-            host: "host-a".to_owned(),
-            pid: 1,
-            version: "1".to_owned(),
-            addresses: Vec::new(),
-            workers: 1,
-            started_at: now,
-            seen_at: now,
-            clock_offset: 0,
-            settings: BTreeMap::new(),
-            state: "ready".to_owned(),
-            drained_at: None,
-            next_key: String::new(),
-        };
+        let node = testkit::node("serving", "first", db.now().await.unwrap());
         let entered = db.write(move |tx| {
             let node = node.clone();
             Box::pin(async move { nodes::enter(tx, &node, None, true).await })
